@@ -1,0 +1,1 @@
+"""rocket-prep: contractor recordings in, ordered WebDataset shards out."""
