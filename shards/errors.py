@@ -1,0 +1,29 @@
+"""Errors that a user can cause; command lines print them as one line, without a traceback."""
+
+
+class RocketError(ValueError):
+    """Something outside the program is wrong; the message names the place, the problem and the remedy."""
+
+
+class DatasetError(RocketError):
+    """A dataset cannot be opened or does not match its manifest."""
+
+
+class DamagedClip(DatasetError):
+    """One clip fails its checksum or does not decode.
+
+    Attributes:
+        shard: file name of the shard.
+        episode_id: the episode that the clip belongs to.
+        clip: index of the clip in its episode.
+    """
+
+    def __init__(self, shard: str, episode_id: str, clip: int, problem: str) -> None:
+        super().__init__(shard, episode_id, clip, problem)
+        self.shard, self.episode_id, self.clip, self.problem = shard, episode_id, clip, problem
+
+    def __str__(self) -> str:
+        return (
+            f"{self.shard}: episode {self.episode_id}, clip {self.clip}: {self.problem}. "
+            "Run: rocket-prep verify DATASET --repair SOURCE"
+        )

@@ -1,0 +1,70 @@
+"""Segmentation masks as run lengths (on disk) and as packed bits (on their way to the policy).
+
+A mask of H x W pixels is stored row-major as alternating lengths `zeros, ones, zeros, ones, ...`: an even number
+of lengths that add up to H * W. A bit-packed mask holds eight pixels a byte, the first pixel in the highest bit.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def packed_size(height_px: int, width_px: int) -> int:
+    """Bytes of one bit-packed mask."""
+    return (height_px * width_px + 7) // 8
+
+
+def encode_runs(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
+    """The run lengths of a mask.
+
+    Args:
+        mask: bool, shape (height, width).
+    """
+    flat = np.ascontiguousarray(mask, dtype=bool).reshape(-1)
+    # Sentinels: a zero run always comes first and a one run always last (either may be empty).
+    padded = np.concatenate(([False], flat, [False]))
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    bounds = np.concatenate(([0], edges, [flat.size]))
+    runs = np.diff(bounds)
+    if runs.size % 2:
+        runs = np.concatenate((runs, [0]))
+    return runs.astype(np.uint32)
+
+
+def decode_runs(runs: NDArray[np.uint32], height_px: int, width_px: int) -> NDArray[np.bool_]:
+    """The mask that `encode_runs` was given, shape (height_px, width_px).
+
+    Raises:
+        ValueError: if the lengths are odd in number or do not add up to the mask's size.
+    """
+    return _repeat(runs, height_px * width_px).reshape(height_px, width_px)
+
+
+def runs_to_packed_bits(masks: Sequence[NDArray[np.uint32]], height_px: int, width_px: int) -> NDArray[np.uint8]:
+    """The masks bit-packed, shape (len(masks), packed_size(height_px, width_px)).
+
+    Raises:
+        ValueError: if the lengths of any mask are odd in number or do not add up to the mask's size.
+    """
+    num_pixels = height_px * width_px
+    if not masks:
+        return np.zeros((0, packed_size(height_px, width_px)), np.uint8)
+    for runs in masks:
+        _check(runs, num_pixels)
+    pixels = _repeat(np.concatenate(masks), num_pixels * len(masks))
+    return np.packbits(pixels.reshape(len(masks), num_pixels), axis=1)
+
+
+def _repeat(runs: NDArray[np.uint32], num_pixels: int) -> NDArray[np.bool_]:
+    _check(runs, num_pixels)
+    values = np.zeros(runs.size, bool)
+    values[1::2] = True
+    return np.repeat(values, runs)
+
+
+def _check(runs: NDArray[np.uint32], num_pixels: int) -> None:
+    # Summed in 64 bits, before anything is allocated for a length that came out of a file.
+    total = int(runs.sum(dtype=np.uint64))
+    if runs.size % 2 or total != num_pixels:
+        raise ValueError(f"mask: {runs.size} run lengths add up to {total} pixels, expected {num_pixels}")
