@@ -22,9 +22,8 @@ def encode_runs(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
         mask: bool, shape (height, width).
     """
     flat = np.ascontiguousarray(mask, dtype=bool).reshape(-1)
-    # Sentinels: a zero run always comes first and a one run always last (either may be empty).
-    padded = np.concatenate(([False], flat, [False]))
-    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    # The sentinel makes a run of zeros come first, an empty one if need be.
+    edges = np.flatnonzero(flat != np.concatenate(([False], flat[:-1])))
     bounds = np.concatenate(([0], edges, [flat.size]))
     runs = np.diff(bounds)
     if runs.size % 2:
