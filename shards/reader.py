@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -253,13 +254,13 @@ class _RowGroups:
 _KEPT_ROW_GROUPS = 8
 
 
-def open_dataset(path: str) -> Dataset:
+def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """The dataset at a folder or an address (https, s3, gs, anything that fsspec knows).
 
     Raises:
         DatasetError: if there is no finished dataset, its format is unknown, or its manifest is damaged.
     """
-    path = str(path).rstrip("/")
+    path = os.fspath(path).rstrip("/")
     storage = open_storage(path)
     try:
         data = storage.read(INFO_FILE)
