@@ -1,0 +1,1 @@
+"""rocket-train: windows in, a ROCKET-1 policy out."""

@@ -1,0 +1,158 @@
+"""What a lane remembers between windows, and where it is kept: outside the model, by lane.
+
+Memory is neither a parameter nor a buffer: DDP would broadcast it, an EMA would average it.
+"""
+
+# B lanes, M frames in memory, D width
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from shards.errors import RocketError
+
+Memory = list[Tensor]
+"""For each layer: flags of the frames that count (B, 1, M) bool, keys (B, M, D), values (B, M, D)."""
+TENSORS_PER_LAYER = 3
+
+
+class MemoryMismatch(RocketError):
+    """A checkpoint's memory does not cover this rank's lanes."""
+
+
+def initial_memory(
+    batch_size: int,
+    num_layers: int,
+    mem_len: int,
+    width: int,
+    device: torch.device | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Memory:
+    """Empty memory: no frame counts."""
+    memory: Memory = []
+    for _ in range(num_layers):
+        memory.append(torch.zeros(batch_size, 1, mem_len, dtype=torch.bool, device=device))
+        memory += [torch.zeros(batch_size, mem_len, width, dtype=dtype, device=device) for _ in range(2)]
+    return memory
+
+
+class LaneMemory:
+    """The memories of this rank's lanes, a separate one for training and for validation.
+
+    Use: `memory = lanes.fetch(batch["lane"], batch["first"])`, run the policy, `lanes.store(batch["lane"], memory)`.
+    """
+
+    def __init__(self, initial_state: Callable[[int], Memory], lanes: Sequence[int]) -> None:
+        """Start with empty memories.
+
+        Args:
+            initial_state: gives the empty memory of a number of lanes, on the right device
+                (`policy.initial_state`); called on first use.
+            lanes: this rank's global lanes, consecutive.
+        """
+        assert list(lanes) == list(range(lanes[0], lanes[0] + len(lanes))), lanes
+        self._initial_state = initial_state
+        self.first_lane, self.num_lanes = lanes[0], len(lanes)
+        self._memory: Memory | None = None
+
+    def fetch(self, lane: Tensor, first: Tensor | None = None) -> Memory:
+        """The memories of lanes (B,), empty where the window's first frame starts an episode.
+
+        Args:
+            lane: global lane of each row.
+            first: (B, T) bool, true where an episode starts.
+        """
+        memory = self._current(lane.device)
+        rows = self._rows(lane)
+        fetched = [tensor.index_select(0, rows) for tensor in memory]
+        if first is None:
+            return fetched
+        # The policy hides what is older than `first` by itself; zeros keep a bad number (NaN) from outliving
+        # its episode.
+        starts = first[:, 0].to(rows.device)[:, None, None]
+        return [tensor.masked_fill(starts, 0) for tensor in fetched]
+
+    def store(self, lane: Tensor, memory: Memory) -> None:
+        """The lanes remember `memory` from now on, without its gradient."""
+        rows = self._rows(lane)
+        with torch.no_grad():
+            for kept, new in zip(self._current(lane.device), memory, strict=True):
+                kept.index_copy_(0, rows, new.detach().to(kept.dtype))
+
+    def reset(self) -> None:
+        """All lanes forget everything."""
+        self._memory = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Lanes and their memories on the CPU; for all ranks' lanes see `gather`."""
+        memory = self._memory if self._memory is not None else self._initial_state(self.num_lanes)
+        lanes = torch.arange(self.first_lane, self.first_lane + self.num_lanes)
+        return {"lanes": lanes, "memory": [tensor.detach().cpu().clone() for tensor in memory]}
+
+    def gather(self) -> dict[str, Any]:
+        """The `state_dict` of all ranks' lanes together, in the order of the lanes; every rank must call it.
+
+        Without a process group it is this rank's own.
+        """
+        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+            return self.state_dict()
+        memory = self._memory if self._memory is not None else self._initial_state(self.num_lanes)
+        device = memory[0].device
+        lanes = torch.arange(self.first_lane, self.first_lane + self.num_lanes, device=device)
+        all_lanes = _all_gather(lanes)
+        order = all_lanes.argsort()
+        gathered = [_all_gather(tensor)[order].cpu() for tensor in memory]
+        return {"lanes": all_lanes[order].cpu(), "memory": gathered}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """This rank's lanes take their memories from a state that may hold more lanes.
+
+        Raises:
+            MemoryMismatch: a lane of this rank is missing, or a tensor has another shape.
+        """
+        memory = self._initial_state(self.num_lanes)
+        place = {int(lane): row for row, lane in enumerate(state["lanes"])}
+        wanted = range(self.first_lane, self.first_lane + self.num_lanes)
+        missing = [lane for lane in wanted if lane not in place]
+        if missing:
+            raise MemoryMismatch(
+                f"checkpoint: no memory of lanes {missing[0]} to {missing[-1]}, got {len(place)} lanes. "
+                "Continue with the same global batch (data.batch_size x ranks)."
+            )
+        rows = torch.tensor([place[lane] for lane in wanted])
+        if len(state["memory"]) != len(memory):
+            raise MemoryMismatch(
+                f"checkpoint: memory of another policy, got {len(state['memory'])} tensors, expected {len(memory)}. "
+                "Keep policy.num_layers."
+            )
+        for kept, saved in zip(memory, state["memory"], strict=True):
+            if saved.shape[1:] != kept.shape[1:]:
+                raise MemoryMismatch(
+                    f"checkpoint: memory of another policy, got {tuple(saved.shape[1:])} a lane, "
+                    f"expected {tuple(kept.shape[1:])}. Keep policy.mem_len and policy.hiddim."
+                )
+            kept.copy_(saved[rows])
+        self._memory = memory
+
+    def _current(self, device: torch.device) -> Memory:
+        if self._memory is None:
+            self._memory = self._initial_state(self.num_lanes)
+        if self._memory[0].device != device:
+            self._memory = [tensor.to(device) for tensor in self._memory]
+        return self._memory
+
+    def _rows(self, lane: Tensor) -> Tensor:
+        rows = lane - self.first_lane
+        if lane.device.type == "cpu":  # elsewhere the check would wait for the device
+            assert bool(((rows >= 0) & (rows < self.num_lanes)).all()), (lane, self.first_lane, self.num_lanes)
+        return rows
+
+
+def _all_gather(tensor: Tensor) -> Tensor:
+    """The ranks' tensors one after another along the first axis (booleans as bytes: not all backends have them)."""
+    sent = tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor
+    received = [torch.empty_like(sent) for _ in range(dist.get_world_size())]
+    dist.all_gather(received, sent.contiguous())
+    return torch.cat(received).to(tensor.dtype)

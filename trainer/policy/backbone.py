@@ -1,0 +1,159 @@
+"""The timm backbone: by name, four channels in, its last feature map out as tokens."""
+
+import difflib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import timm
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from trainer.policy.errors import PolicyError
+
+NUM_CHANNELS = 4
+"""Red, green, blue and the object mask."""
+
+
+def normalize_name(backbone: str) -> str:
+    """timm's own name of a backbone: MineStudio's configurations write `timm/` in front of it."""
+    return backbone.removeprefix("timm/").removeprefix("hf-hub:timm/")
+
+
+def check_name(backbone: str) -> None:
+    """Return if timm knows the architecture and its pretrained tag.
+
+    Raises:
+        PolicyError: otherwise, with the names that come closest.
+    """
+    name = normalize_name(backbone)
+    architecture, _, tag = name.partition(".")
+    if not timm.is_model(architecture):
+        close = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.5)
+        hint = f"Close names: {', '.join(close)}." if close else "timm.list_models() lists them."
+        raise PolicyError(f"policy.backbone: timm {timm.__version__} has no model {backbone!r}. {hint}")
+    tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
+    if tag and tag not in tags:
+        raise PolicyError(
+            f"policy.backbone: {architecture} has no pretrained weights named {tag!r}, "
+            f"expected one of: {', '.join(tags) or 'none'}."
+        )
+
+
+def build_backbone(backbone: str, pretrained: bool = True, backbone_weights: str | Path | None = None) -> nn.Module:
+    """A timm model that returns its feature maps, taking the four channels of `NUM_CHANNELS`.
+
+    Args:
+        backbone: a timm name, with or without a pretrained tag or a leading `timm/`.
+        pretrained: take timm's pretrained weights (from its hub, or from `backbone_weights`).
+        backbone_weights: a local file with timm's weights of this model; it wins over the hub and over
+            `pretrained=False`. timm turns its three input channels into four.
+
+    Raises:
+        PolicyError: unknown name, a model without feature maps, or weights that can't be had.
+    """
+    check_name(backbone)
+    name = normalize_name(backbone)
+    overlay: dict[str, str] | None = None
+    if backbone_weights is not None:
+        if not os.path.isfile(backbone_weights):
+            raise PolicyError(f"policy.backbone_weights: no file {backbone_weights}. Give a local file or null.")
+        overlay = {"file": str(backbone_weights)}
+    load = pretrained or overlay is not None
+    if load and overlay is None and timm.models.get_pretrained_cfg(name) is None:
+        raise PolicyError(f"policy.pretrained: timm has no weights for {backbone!r}. Set policy.pretrained=false.")
+    try:
+        return timm.create_model(
+            name, pretrained=load, pretrained_cfg_overlay=overlay, features_only=True, in_chans=NUM_CHANNELS
+        )
+    except PolicyError:
+        raise
+    except Exception as error:
+        if not load:
+            raise PolicyError(f"policy.backbone: timm cannot build feature maps of {backbone!r}: {error}") from error
+        # Built without weights, the model shows which half failed: the name or the weights.
+        try:
+            timm.create_model(name, pretrained=False, features_only=True, in_chans=NUM_CHANNELS)
+        except Exception as deeper:
+            raise PolicyError(f"policy.backbone: timm cannot build feature maps of {backbone!r}: {deeper}") from error
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if overlay is not None:
+            raise PolicyError(
+                f"policy.backbone_weights: {backbone_weights} does not hold weights of {backbone}: {reason}."
+            ) from error
+        raise PolicyError(
+            f"policy.backbone: pretrained weights of {backbone} could not be fetched: {reason}. "
+            "Set policy.backbone_weights=PATH to a local file, or policy.pretrained=false."
+        ) from error
+
+
+def num_features(backbone: nn.Module) -> int:
+    """Channels of the last feature map."""
+    return int(backbone.feature_info[-1]["num_chs"])  # type: ignore[index]
+
+
+def normalization(backbone: nn.Module) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of the RGB channels (0..1) that the backbone was trained with."""
+    config = timm.data.resolve_model_data_config(backbone)
+    return list(config["mean"]), list(config["std"])
+
+
+def last_map_tokens(feature_maps: list[Tensor], channels: int) -> Tensor:
+    """The last feature map as tokens (N, h * w, C); some timm models put the channels last already."""
+    last = feature_maps[-1]
+    if last.ndim == 4 and last.shape[1] == channels:
+        last = last.permute(0, 2, 3, 1)
+    return last.flatten(1, -2)
+
+
+class BatchStatistics:
+    """Keeps BatchNorm's running statistics at one update a step when layers are computed twice.
+
+    Activation checkpointing runs a layer again during the backward pass, in training mode, and BatchNorm
+    would count the same batch twice. Outside `updating()` the layers' updates have no effect.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self._updating = True
+        self._momentum: dict[nn.Module, float | None] = {}
+        for layer in module.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.register_forward_pre_hook(self._before)
+                layer.register_forward_hook(self._after)
+        self._updating = False
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Updates count inside the block: around the forward pass proper."""
+        self._updating = True
+        try:
+            yield
+        finally:
+            self._updating = False
+
+    def _before(self, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        if not self._updating and layer.training:
+            assert isinstance(layer, _BatchNorm)
+            self._momentum[layer] = layer.momentum
+            layer.momentum = 0.0
+
+    def _after(self, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if layer in self._momentum:
+            assert isinstance(layer, _BatchNorm)
+            layer.momentum = self._momentum.pop(layer)
+            if layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.sub_(1)
+
+
+@contextmanager
+def frozen_batchnorm(module: nn.Module) -> Iterator[None]:
+    """BatchNorm layers of `module` neither use nor update batch statistics inside the block."""
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.training]
+    for layer in layers:
+        layer.training = False
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.training = True
