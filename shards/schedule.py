@@ -11,7 +11,7 @@ and the window length. Rank, worker and machine do not enter.
 
 import heapq
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,8 @@ _SORTED_SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Shares of a group's windows that are placed longest first, tried in turn until the lanes fit."""
 
 
-class Window(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Window:
     """Frames [start, stop) of an episode; `first` and `last` say whether they begin and end it."""
 
     episode: int
@@ -228,8 +229,8 @@ def lanes_of_rank(rank: int, num_ranks: int, num_lanes: int) -> range:
     """
     if num_ranks < 1 or num_lanes % num_ranks:
         raise RocketError(
-            f"num_lanes: {num_lanes} lanes do not divide over the ranks, got {num_ranks} ranks, expected a divisor "
-            f"of {num_lanes}. Use {_nearest_divisor(num_lanes, num_ranks)} ranks or another global batch."
+            f"num_lanes: {num_lanes} lanes do not divide over the ranks, got {num_ranks} ranks, expected a "
+            f"divisor of {num_lanes}. Use {_nearest_divisor(num_lanes, num_ranks)} ranks or another global batch."
         )
     assert 0 <= rank < num_ranks, f"rank {rank} of {num_ranks}"
     per_rank = num_lanes // num_ranks
