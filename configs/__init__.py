@@ -1,0 +1,1 @@
+"""Run settings that `rocket-train` finds by name."""
