@@ -1,0 +1,184 @@
+"""Which recordings make one episode: joined by real time, over full hours and midnight, or by MineStudio's rule.
+
+Source: CraftJarvis/MineStudio, callbacks/*.py `load_episodes`, for the rule that `compat: minestudio` repeats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+
+from pipeline.recording import Extent, Recording
+from shards.vocabulary import FRAMES_PER_SECOND
+
+MAX_HOLE_SECONDS = 30.0
+FULL_RECORDING_SECONDS = 300.0
+"""Recorders start a new file after five minutes; taken for the length where it is not known."""
+
+MINESTUDIO_MAX_STEP = 1000
+"""Difference of two HHMMSS read as decimal numbers, from which on MineStudio cuts."""
+
+MAX_EPISODE_ID_CHARS = 80
+"""A tar header holds 100; the clip's number and extension need the rest."""
+
+_NAME = re.compile(r"(?P<session>.+)-(?P<date>[0-9]{8})-(?P<time>[0-9]{6})", re.DOTALL)
+_MINESTUDIO_NAME = re.compile(r"^(.*?)-(\d+)$")
+_NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
+
+
+def session_and_start(name: str) -> tuple[str, datetime | None]:
+    """The session that a recording's name puts it in, and when it began.
+
+    `<alias>-<id>-<YYYYMMDD>-<HHMMSS>` gives `<alias>-<id>`: the date is left out so that play goes on over
+    midnight, and the alias stays in because many recorders use the same default id. Any other name is a session
+    of its own, without a start.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return name, None
+    try:
+        # A wall clock of unknown zone: only differences within a session are used.
+        start = datetime.strptime(match["date"] + match["time"], "%Y%m%d%H%M%S")  # noqa: DTZ007
+    except ValueError:
+        return name, None
+    return match["session"], start
+
+
+def episode_id_from(name: str) -> str:
+    """The name as an episode id, which holds only letters, digits, `_` and `-`, and at most 80 of them.
+
+    A name that has to be changed gets eight digits of its hash, so that two names never become one id.
+    """
+    plain = _NOT_IN_ID.sub("_", name)
+    if plain == name and 0 < len(name) <= MAX_EPISODE_ID_CHARS:
+        return name
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{plain[: MAX_EPISODE_ID_CHARS - 9]}_{digest}"
+
+
+def episode_id(recordings: Sequence[Recording], compat: str | None = None) -> str:
+    """The id of an episode: the session and when its first recording began, which is that recording's name."""
+    first = recordings[0].name
+    if compat == "minestudio" and recordings[0].source != "lmdb":
+        session, part = _minestudio_name(first)
+        return episode_id_from(f"{session}-{part}")
+    return episode_id_from(first)
+
+
+def group_episodes(
+    measured: Iterable[tuple[Recording, Extent | int | None]],
+    max_hole_seconds: float = MAX_HOLE_SECONDS,
+    compat: str | None = None,
+) -> list[list[Recording]]:
+    """The recordings as episodes, each in time order; episodes in the order (session, start, name).
+
+    Two recordings of a session follow each other without a gap if the hole between them, from the end of the first
+    (its start and its number of frames) to the start of the second, is at most `max_hole_seconds` long, and if the
+    worlds' ages, where both logs tell them, do not contradict. Two that overlap by more than that were recorded at
+    the same time, in different games. Where a length is not known, 300 seconds are assumed, and overlap says
+    nothing.
+
+    Call it again with the numbers of usable frames once they are known: a recording that lost its end then ends an
+    episode.
+
+    Args:
+        measured: recordings with their extent, their number of frames, or None where neither is known.
+        max_hole_seconds: the longest hole that is joined over.
+        compat: "minestudio" cuts where HHMMSS, read as a decimal number, steps by 1000 or more, and each day.
+    """
+    extents = [(recording, _extent(extent)) for recording, extent in measured]
+    if compat == "minestudio":
+        return _group_like_minestudio([recording for recording, _ in extents])
+    extents.sort(key=lambda item: (item[0].session, item[0].source, str(item[0].start_time or ""), item[0].name))
+    episodes: list[list[Recording]] = []
+    previous: tuple[Recording, Extent] | None = None
+    for recording, extent in extents:
+        if previous is not None and _continues(*previous, recording, extent, max_hole_seconds):
+            episodes[-1].append(recording)
+        else:
+            episodes.append([recording])
+        previous = recording, extent
+    return episodes
+
+
+def hole_seconds(recording: Recording, num_frames: int | None, following: Recording) -> float:
+    """Seconds from the end of a recording to the start of the one that follows; negative if they overlap."""
+    assert recording.start_time is not None
+    assert following.start_time is not None
+    seconds = FULL_RECORDING_SECONDS if num_frames is None else num_frames / FRAMES_PER_SECOND
+    return (following.start_time - recording.start_time - timedelta(seconds=seconds)).total_seconds()
+
+
+def _continues(before: Recording, was: Extent, after: Recording, now: Extent, max_hole_seconds: float) -> bool:
+    if (before.session, before.source) != (after.session, after.source):
+        return False
+    if before.start_time is None or after.start_time is None:
+        return False
+    hole = hole_seconds(before, was.num_frames, after)
+    if hole > max_hole_seconds or (was.num_frames is not None and hole < -max_hole_seconds):
+        return False
+    return _worlds_agree(was, now, max_hole_seconds)
+
+
+class _Age(Enum):
+    CONTINUES = 1
+    JUMPS = 2
+    RESTARTS = 3
+
+
+def _worlds_agree(was: Extent, now: Extent, max_hole_seconds: float) -> bool:
+    """Whether the second recording can show the same world, a little later.
+
+    Statistics only grow in one world, so fewer of them mean another world. Otherwise one clock that goes on is
+    enough: the server's tick starts again when a player leaves a world and comes back, and a recorder may have
+    fetched statistics late.
+    """
+    if was.last is None or now.first is None:
+        return True
+    # Starts are known to the second, and servers catch up after a lag: five seconds of grace.
+    limit = round((max_hole_seconds + 5) * FRAMES_PER_SECOND)
+    play = _age(was.last.play_ticks, now.first.play_ticks, limit)
+    total = _age(was.last.stats_total, now.first.stats_total, None)
+    if _Age.RESTARTS in (play, total):
+        return False
+    clocks = [age for age in (play, _age(was.last.server_tick, now.first.server_tick, limit)) if age is not None]
+    return not clocks or _Age.CONTINUES in clocks
+
+
+def _age(before: int | None, after: int | None, limit: int | None) -> _Age | None:
+    if before is None or after is None:
+        return None
+    if after < before:
+        return _Age.RESTARTS
+    return _Age.JUMPS if limit is not None and after - before > limit else _Age.CONTINUES
+
+
+def _extent(extent: Extent | int | None) -> Extent:
+    return extent if isinstance(extent, Extent) else Extent(num_frames=extent)
+
+
+def _minestudio_name(name: str) -> tuple[str, str]:
+    match = _MINESTUDIO_NAME.match(name)
+    return (match[1], match[2]) if match else (name, "0")
+
+
+def _group_like_minestudio(recordings: Sequence[Recording]) -> list[list[Recording]]:
+    sessions: dict[str, list[tuple[int, Recording]]] = {}
+    joined: list[list[Recording]] = []
+    for recording in sorted(recordings, key=lambda r: r.name):
+        if recording.source == "lmdb":  # episodes already
+            joined.append([recording])
+            continue
+        session, part = _minestudio_name(recording.name)
+        sessions.setdefault(session, []).append((int(part), recording))
+    for session in sorted(sessions):
+        last = -MINESTUDIO_MAX_STEP
+        for time_of_day, recording in sorted(sessions[session], key=lambda item: item[0]):
+            if time_of_day - last >= MINESTUDIO_MAX_STEP:
+                joined.append([])
+            joined[-1].append(recording)
+            last = time_of_day
+    return joined

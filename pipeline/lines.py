@@ -1,0 +1,130 @@
+"""Logs with a JSON object a line, read one line at a time and never trusted.
+
+A bad line ends what can be used: whoever skipped it would pair every later line with the wrong frame.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+from pipeline.recording import Breakage, SourceError
+
+MAX_LINE_BYTES = 4 << 20
+"""Longer than any real line by far: the longest have a few kilobytes, most of it statistics."""
+
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+
+class BadLine(Exception):
+    """A line that is no action; `args` are a reason code of `REASONS` and a detail."""
+
+
+def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> tuple[int, Breakage | None]:
+    """`take` has been called with every line's object, in order, up to the first bad one.
+
+    A line is bad if it is not a JSON object, if it is blank and not at the end, or if `take` raises `BadLine`.
+
+    Returns:
+        How many lines the log has, bad ones and those after them too, blank ones at the end not; and what is bad.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    breakage: Breakage | None = None
+    num_lines = num_blank = 0  # blank lines count once something follows them
+    try:
+        with path.open("rb") as log:
+            while (raw := _next_line(log)) is not None:
+                if not raw.strip():
+                    num_blank += 1
+                    continue
+                if num_blank and breakage is None:
+                    breakage = Breakage(num_lines, "blank_line", f"line {num_lines + 1} is blank")
+                num_lines += num_blank
+                num_blank = 0
+                if breakage is None:
+                    try:
+                        take(parse_line(raw))
+                    except BadLine as bad:
+                        reason, detail = bad.args
+                        breakage = Breakage(num_lines, reason, f"line {num_lines + 1}: {detail}")
+                num_lines += 1
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
+    return num_lines, breakage
+
+
+def parse_line(raw: bytes) -> dict[str, Any]:
+    """The object that a line holds.
+
+    Raises:
+        BadLine: if it holds none, or is longer than `MAX_LINE_BYTES`.
+    """
+    if len(raw) > MAX_LINE_BYTES:
+        raise BadLine("line_too_long", f"more than {MAX_LINE_BYTES} bytes")
+    try:
+        value = json.loads(raw.removeprefix(_UTF8_MARK).decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise BadLine("broken_line", f"not JSON ({str(error)[:120] or type(error).__name__})") from error
+    if not isinstance(value, dict):
+        raise BadLine("broken_line", f"a JSON {type(value).__name__}, expected an object")
+    return value
+
+
+def read_ends(path: Path, tail_bytes: int = 1 << 18) -> tuple[bytes | None, bytes | None]:
+    """The first line and the last one that is not blank, without reading what lies between; None if there is none.
+
+    The last line is None as well if it is longer than `tail_bytes`.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    try:
+        with path.open("rb") as log:
+            first = _next_line(log)
+            size = log.seek(0, 2)
+            start = max(0, size - tail_bytes)
+            log.seek(start)
+            lines = log.read().rstrip().split(b"\n")
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
+    if start and len(lines) == 1:
+        return first or None, None
+    return first or None, lines[-1] or None
+
+
+def count_lines(path: Path) -> int:
+    """How many lines a file has, blank ones at the end not counted.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    num_lines = num_blank = 0
+    try:
+        with path.open("rb") as log:
+            while (raw := _next_line(log)) is not None:
+                num_blank += 1
+                if raw.strip():
+                    num_lines += num_blank
+                    num_blank = 0
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
+    return num_lines
+
+
+def _next_line(log: IO[bytes]) -> bytes | None:
+    """The next line, cut after `MAX_LINE_BYTES + 1` bytes; None at the end."""
+    line = log.readline(MAX_LINE_BYTES + 1)
+    if not line:
+        return None
+    piece = line
+    while len(piece) > MAX_LINE_BYTES and not piece.endswith(b"\n"):
+        piece = log.readline(MAX_LINE_BYTES + 1)
+    return line
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,314 @@
+"""Records that pass between the sources and the build: what was found, what was read, what was left out.
+
+All of them are plain, picklable and free of open files, so that a worker on another machine can get them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.errors import RocketError
+from shards.vocabulary import BUTTONS
+
+WINDOW_HEIGHT_PX = 720
+"""Height of the game window that the recorder's mouse positions refer to, whatever size the video has."""
+
+MINESTUDIO_FRAME_PX = (640, 360)
+"""Width and height that MineStudio's converters accept; an episode with any other size comes out empty there."""
+
+MINESTUDIO_CHUNK_FRAMES = 32
+"""MineStudio keeps whole chunks only: the last `num_frames % 32` frames of an episode are dropped."""
+
+SourceName = Literal["contractor", "minestudio", "lmdb", "plain"]
+
+REASONS: Mapping[str, str] = {
+    "missing_video": "the log has no video",
+    "missing_log": "the video has no action log",
+    "missing_recording": "masks of a recording that is not there",
+    "duplicate": "the same recording was found twice; the other copy was taken",
+    "not_downloaded": "the index file names it, but it is not on the disk",
+    "unreadable": "the file cannot be opened or is not what its name says",
+    "empty_log": "the log has no lines",
+    "broken_line": "a line is not a JSON object",
+    "blank_line": "a line is blank",
+    "wrong_schema": "a line lacks what an action needs, or has another type there",
+    "line_too_long": "a line is longer than any real one",
+    "lengths_differ": "video and log do not have the same number of frames",
+    "masks_unreadable": "the masks cannot be read; the recording is used without them",
+    "mask_entry": "a mask is not what the layout says; the frame is used without it",
+    "unknown_interaction": "a mask has an interaction type that is not known; the frame is used without it",
+    "minestudio_rule": "MineStudio's own converter leaves it out (compat: minestudio)",
+}
+"""Reason codes of the sources; the build adds those about videos."""
+
+
+class SourceError(RocketError):
+    """A recording, or what was given as a source, cannot be read at all.
+
+    Attributes:
+        reason: a key of `REASONS`.
+    """
+
+    def __init__(self, message: str, reason: str = "unreadable") -> None:
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.args[0], self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One source video with its action log, as found by name; nothing in it has been read yet.
+
+    Attributes:
+        name: the files' common stem, unique among the recordings that are found together.
+        source: which module of `pipeline.sources` reads it.
+        video: the video file; of an LMDB set the folder of the environment that holds the images.
+        actions: the action log; of an LMDB set the folder of the environment with the actions.
+        masks: `.rle`, `.masks.jsonl` or an LMDB environment's folder; None without masks.
+        info: MineStudio's file or environment with menu state (`privileged_infos`, `meta_info`); None elsewhere.
+        session: recordings of one session may be joined into an episode; others never are.
+        start_time: when the recording began, by its name, in the recorder's clock; None: never joined.
+        version: the recorder's version, such as "7.6", where a folder or the index tells it.
+    """
+
+    name: str
+    source: SourceName
+    video: Path
+    actions: Path
+    masks: Path | None = None
+    info: Path | None = None
+    session: str = ""
+    start_time: datetime | None = None
+    version: str | None = None
+
+    @property
+    def cursor_in_video(self) -> bool:
+        """Whether the frames show the mouse cursor already, so that it must not be drawn (again)."""
+        return self.source != "contractor"
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A recording, or a part of one, that is left out; a line of `rejected.jsonl`.
+
+    Attributes:
+        recording: its name.
+        reason: a key of `REASONS`, or of the build's own codes.
+        detail: one sentence with the values that were met and expected.
+        path: the file at fault.
+        first_frame: first frame that is left out; 0 = the whole recording.
+        num_frames: how many frames are left out; None where nobody can know.
+        remedy: what the user can do.
+    """
+
+    recording: str
+    reason: str
+    detail: str
+    path: str | None = None
+    first_frame: int = 0
+    num_frames: int | None = None
+    remedy: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a search found: recordings in the order (session, start, name), and what was left out."""
+
+    recordings: tuple[Recording, ...]
+    rejections: tuple[Rejection, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LogMark:
+    """What one line of a log tells about the world's age; None where the recorder did not say.
+
+    Attributes:
+        tick: number of the line in its recording.
+        server_tick: the server's tick; goes on from one recording of a session to the next.
+        play_ticks: the statistic `play_one_minute`, which counts ticks in this world.
+        stats_total: the sum of all statistics; they only ever grow in one world.
+    """
+
+    tick: int | None = None
+    server_tick: int | None = None
+    play_ticks: int | None = None
+    stats_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """How long a recording is, told by the ends of its log; see `pipeline.sources.measure`.
+
+    Attributes:
+        num_frames: number of frames; None where it is not known.
+        first: the log's first line.
+        last: the log's last line.
+    """
+
+    num_frames: int | None = None
+    first: LogMark | None = None
+    last: LogMark | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadOptions:
+    """How logs are read.
+
+    Attributes:
+        compat: "minestudio" repeats MineStudio's choices: state starts afresh in each recording, one bad line or
+            missing field loses the recording, and ESC, pickItem and swapHands do not count as actions.
+        gui_mouse_scaling: multiply mouse movement in menus by the recorder version's factor (2 for 6.7 to 6.9,
+            0.5 for 5.7 and 5.8). VPT and MineStudio declare the table and apply it nowhere; neither does the
+            default, so that actions equal those that the published policies were trained on.
+    """
+
+    compat: Literal["minestudio"] | None = None
+    gui_mouse_scaling: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CarryState:
+    """What the next recording of the same episode must know; the default is an episode's start.
+
+    Attributes:
+        attack_stuck: whether the attack button is held down by the recorder, not by the player. None: nothing has
+            been read yet, so the first line decides.
+        hotbar: the selected slot, 0 to 8.
+    """
+
+    attack_stuck: bool | None = None
+    hotbar: int = 0
+
+
+DEFAULT_OPTIONS = ReadOptions()
+EPISODE_START = CarryState()
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """Where the usable part of a log ends before the log does.
+
+    Attributes:
+        first_frame: the first frame that cannot be used.
+        reason: a key of `REASONS`.
+        detail: what was met there.
+    """
+
+    first_frame: int
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class RecordingContent:
+    """A recording's log as arrays; n is the number of usable lines. Line i belongs to the i-th decoded frame.
+
+    Attributes:
+        buttons: u8 (n, 23), columns as `shards.vocabulary.BUTTONS`.
+        camera: f64 (n, 2), degrees, [pitch, yaw].
+        gui: bool (n,), a menu is open.
+        cursor_window_px: f64 (n, 2), (x, y) in a window 720 pixels high, NaN where there is no cursor; None: the
+            video shows it already.
+        keep: bool (n,), False for a no-op: the camera still and none of the 23 buttons down.
+        num_lines: how many lines the log has, broken ones too.
+        state: for the next recording of the episode.
+        breakage: why `n < num_lines`, if it is.
+        wraps_cursor: a cursor far left of the frame is drawn at its right edge, as MineStudio's slice does.
+    """
+
+    buttons: NDArray[np.uint8]
+    camera: NDArray[np.float64]
+    gui: NDArray[np.bool_]
+    cursor_window_px: NDArray[np.float64] | None
+    keep: NDArray[np.bool_]
+    num_lines: int
+    state: CarryState = EPISODE_START
+    breakage: Breakage | None = None
+    wraps_cursor: bool = False
+
+    def __post_init__(self) -> None:
+        n = len(self.buttons)
+        assert self.buttons.shape == (n, len(BUTTONS))
+        assert self.buttons.dtype == np.uint8
+        assert self.camera.shape == (n, 2)
+        assert self.camera.dtype == np.float64
+        assert self.gui.shape == (n,)
+        assert self.gui.dtype == bool
+        assert self.keep.shape == (n,)
+        assert self.keep.dtype == bool
+        assert self.cursor_window_px is None or self.cursor_window_px.shape == (n, 2)
+        assert n <= self.num_lines
+
+    @property
+    def num_frames(self) -> int:
+        return len(self.buttons)
+
+    def cursor_px(self, frame_width_px: int, frame_height_px: int) -> NDArray[np.float64] | None:
+        """The cursor's tip in whole pixels of the source frame, f64 (n, 2) as (x, y), NaN where none is drawn.
+
+        Positions may lie outside the frame. None if the video shows the cursor already.
+
+        Source: openai/Video-Pre-Training, data_loader.py: position * height / 720, cut off towards zero.
+        """
+        if self.cursor_window_px is None:
+            return None
+        tip = np.trunc(self.cursor_window_px * (frame_height_px / WINDOW_HEIGHT_PX))
+        if self.wraps_cursor:
+            size = np.array([frame_width_px, frame_height_px], np.float64)
+            tip = np.where(tip < 0, tip + size, tip)
+        return tip
+
+    def head(self, num_frames: int) -> RecordingContent:
+        """The same content, cut to its first frames; `state` stays that of the whole log."""
+        return replace(
+            self,
+            buttons=self.buttons[:num_frames],
+            camera=self.camera[:num_frames],
+            gui=self.gui[:num_frames],
+            cursor_window_px=None if self.cursor_window_px is None else self.cursor_window_px[:num_frames],
+            keep=self.keep[:num_frames],
+        )
+
+    def with_breakage(self, breakage: Breakage) -> RecordingContent:
+        """The same content, with another account of what ends it."""
+        return replace(self, breakage=breakage)
+
+
+@dataclass(frozen=True, slots=True)
+class Pairing:
+    """How a video's decoded frames and a log's lines go together.
+
+    Attributes:
+        num_frames: frames that have a line.
+        num_unpaired_frames: video frames without a line; the one that recorders append is not counted.
+        num_unpaired_lines: lines without a video frame.
+    """
+
+    num_frames: int
+    num_unpaired_frames: int
+    num_unpaired_lines: int
+
+
+def pair_frames(num_video_frames: int, num_lines: int) -> Pairing:
+    """Frames and lines go together by their order, as far as both reach.
+
+    A video may have one frame more than its log: recorders write the frame after the last action as well.
+    """
+    surplus = num_video_frames - num_lines
+    return Pairing(
+        num_frames=min(num_video_frames, num_lines),
+        num_unpaired_frames=0 if surplus <= 1 else surplus,
+        num_unpaired_lines=max(0, -surplus),
+    )

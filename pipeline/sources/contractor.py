@@ -1,0 +1,107 @@
+"""OpenAI's contractor recordings: `<stem>.mp4` without the cursor, `<stem>.jsonl` with a recorder line a frame.
+
+Accepted layouts: everything in one folder, version folders (`data/10.0/<stem>.mp4`), and MineStudio's raw layout
+with the folders `mp4` and `jsonl` side by side. Masks lie beside the log or anywhere else under the given places.
+
+Source: openai/Video-Pre-Training, README.md ("Contractor Demonstrations") and data_loader.py.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pipeline.actions import ActionTable, RecorderState
+from pipeline.compat import line_objection
+from pipeline.lines import BadLine, count_lines, parse_line, read_ends, read_lines
+from pipeline.recording import (
+    DEFAULT_OPTIONS,
+    EPISODE_START,
+    Breakage,
+    CarryState,
+    Extent,
+    LogMark,
+    ReadOptions,
+    Recording,
+    RecordingContent,
+)
+
+_PLAY = "minecraft.custom:minecraft.play_one_minute"
+_MAX_TICKS = 1 << 40
+
+
+def is_recorder_line(line: dict[str, Any]) -> bool:
+    """Whether a log's line is a recorder's; a plain recording's has `buttons` or `camera` instead."""
+    return "mouse" in line or "keyboard" in line
+
+
+def measure(recording: Recording) -> Extent:
+    """How long the recording is by the ticks of its first and last line, and how old its world is there.
+
+    The whole log is read, to count lines, only where the ends have no ticks.
+
+    Raises:
+        SourceError: if the log cannot be read.
+    """
+    raw_first, raw_last = read_ends(recording.actions)
+    first, last = _mark(raw_first), _mark(raw_last)
+    if first is None or last is None or first.tick is None or last.tick is None or last.tick < first.tick:
+        return Extent(count_lines(recording.actions), first, last)
+    return Extent(last.tick - first.tick + 1, first, last)
+
+
+def load_log(
+    recording: Recording, state: CarryState = EPISODE_START, options: ReadOptions = DEFAULT_OPTIONS
+) -> RecordingContent:
+    """The log's usable lines as buttons and camera, up to the first bad one.
+
+    Args:
+        recording: which.
+        state: what the episode's previous recording left, `content.state` of it; the default starts an episode.
+        options: how to read.
+
+    Raises:
+        SourceError: if the log cannot be read at all.
+    """
+    table = ActionTable()
+    recorder = RecorderState(state, recording.version, options)
+
+    def take(line: dict[str, Any]) -> None:
+        if options.compat == "minestudio" and (objection := line_objection(line)) is not None:
+            raise BadLine("minestudio_rule", objection)
+        recorder.feed(line, table)
+
+    num_lines, breakage = read_lines(recording.actions, take)
+    if num_lines == 0:
+        breakage = Breakage(0, "empty_log", "no lines")
+    content = table.content(
+        num_lines=num_lines,
+        state=recorder.state,
+        breakage=breakage,
+        options=options,
+        cursor_in_video=recording.cursor_in_video,
+    )
+    if breakage is not None and options.compat == "minestudio":
+        lost = Breakage(0, breakage.reason, f"{breakage.detail}; MineStudio loses the recording")
+        return content.head(0).with_breakage(lost)
+    return content
+
+
+def _mark(raw: bytes | None) -> LogMark | None:
+    if raw is None:
+        return None
+    try:
+        line = parse_line(raw)
+    except BadLine:
+        return None
+    stats = line.get("stats")
+    counts = [n for n in stats.values() if _count(n) is not None] if isinstance(stats, dict) else []
+    return LogMark(
+        tick=_count(line.get("tick")),
+        server_tick=_count(line.get("serverTick")),
+        play_ticks=_count(stats.get(_PLAY)) if isinstance(stats, dict) else None,
+        stats_total=sum(counts) if counts else None,
+    )
+
+
+def _count(value: Any) -> int | None:
+    return value if type(value) is int and 0 <= value < _MAX_TICKS else None

@@ -1,0 +1,174 @@
+"""The files under the places that a user named, listed once, in one order on every machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.recording import SourceError
+
+_VERSION_DIGITS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file and the place that it was found under.
+
+    Attributes:
+        path: the file; of an LMDB environment its `data.mdb`.
+        root: the place that the user named.
+    """
+
+    path: Path
+    root: Path
+
+    @property
+    def version(self) -> str | None:
+        """The recorder's version, told by the nearest folder named like one, up to the root."""
+        folder = self.path.parent
+        while True:
+            if is_version(folder.name):
+                return folder.name
+            if folder in (self.root, folder.parent):
+                return None
+            folder = folder.parent
+
+
+def is_version(name: str) -> bool:
+    major, dot, minor = name.partition(".")
+    return bool(dot) and all(
+        part.isascii() and part.isdigit() and len(part) < _VERSION_DIGITS for part in (major, minor)
+    )
+
+
+def version_key(version: str | None) -> tuple[int, ...]:
+    """For comparing: 6.13 is later than 6.9, and any version is later than none."""
+    return () if version is None else tuple(int(part) for part in version.split("."))
+
+
+def list_files(roots: Sequence[Path]) -> list[SourceFile]:
+    """All files under the roots, by path; hidden ones are left out, links to folders are followed.
+
+    A root that is a file stands for itself and the files beside it that share its name up to the first dot
+    after the stem: `a.mp4` brings `a.jsonl` and `a.rle` along.
+
+    Raises:
+        SourceError: if a root does not exist or a folder cannot be listed.
+    """
+    found: dict[Path, SourceFile] = {}
+    for root in roots:
+        if root.is_file():
+            beside = (path for path in root.parent.iterdir() if path.name.startswith(root.stem + "."))
+            files: Iterable[Path] = [root, *(path for path in beside if path.is_file())]
+            place = root.parent
+        elif root.is_dir():
+            files, place = _walk(root), root
+        else:
+            raise SourceError(
+                f"{root}: no such file or folder. Give the folder that holds the recordings.", "missing"
+            )
+        for path in files:
+            found.setdefault(Path(os.path.abspath(path)), SourceFile(path, place))
+    return [found[path] for path in sorted(found, key=lambda p: p.parts)]
+
+
+def _walk(root: Path) -> Iterable[Path]:
+    seen: set[tuple[int, int]] = set()
+
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename}: cannot be listed, got {error.strerror}. Check its permissions.")
+
+    for folder, folders, names in os.walk(root, followlinks=True, onerror=refuse):
+        status = os.stat(folder)
+        if (status.st_dev, status.st_ino) in seen:
+            folders.clear()
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+
+
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".mov", ".avi")
+LOG_SUFFIX = ".jsonl"
+MASK_SUFFIXES = (".masks.jsonl", ".rle")
+"""In order of preference: of two mask files of one recording, the one that is no pickle is taken."""
+
+_TWIN_FOLDERS = frozenset({"mp4", "jsonl", "rle", "masks"})
+"""Folders that split a set by kind of file; what is in two of them side by side belongs together."""
+
+
+@dataclass(frozen=True)
+class SourceTree:
+    """The files by kind, each list by path; what is none of these is not listed."""
+
+    videos: tuple[SourceFile, ...]
+    logs: tuple[SourceFile, ...]
+    masks: tuple[SourceFile, ...]
+    pickles: tuple[SourceFile, ...]
+    environments: tuple[SourceFile, ...]
+    documents: tuple[SourceFile, ...]
+
+    @classmethod
+    def of(cls, roots: Sequence[Path]) -> SourceTree:
+        """The files under the roots.
+
+        Raises:
+            SourceError: if a root does not exist or a folder cannot be listed.
+        """
+        kinds: dict[str, list[SourceFile]] = {name: [] for name in cls.__dataclass_fields__}
+        for file in list_files(roots):
+            name = file.path.name
+            if name == "data.mdb":
+                kinds["environments"].append(file)
+            elif name.endswith(MASK_SUFFIXES):
+                kinds["masks"].append(file)
+            elif name.endswith(VIDEO_SUFFIXES):
+                kinds["videos"].append(file)
+            elif name.endswith(LOG_SUFFIX):
+                kinds["logs"].append(file)
+            elif name.endswith(".pkl"):
+                kinds["pickles"].append(file)
+            elif name.endswith(".json") and not name.endswith("-options.json"):
+                kinds["documents"].append(file)
+        return cls(**{kind: tuple(files) for kind, files in kinds.items()})
+
+    def masks_of(self) -> MaskFinder:
+        return MaskFinder(self.masks)
+
+
+def stem(path: Path) -> str:
+    """The file's name without its extension, which may be `.masks.jsonl`."""
+    for suffix in (*MASK_SUFFIXES, LOG_SUFFIX, *VIDEO_SUFFIXES, ".pkl"):
+        if path.name.endswith(suffix):
+            return path.name[: -len(suffix)]
+    return path.stem
+
+
+def set_folder(path: Path) -> Path:
+    """The folder of the set that a file belongs to: `a` for `a/x.mp4`, `a/mp4/x.mp4` and `a/jsonl/x.jsonl`."""
+    parent = path.parent
+    return parent.parent if parent.name in _TWIN_FOLDERS else parent
+
+
+class MaskFinder:
+    """Finds the masks of recordings by name: those in the same set first, then those anywhere."""
+
+    def __init__(self, files: Sequence[SourceFile]) -> None:
+        self._files: dict[str, list[Path]] = {}
+        for file in files:
+            self._files.setdefault(stem(file.path), []).append(file.path)
+
+    def find(self, name: str, folder: Path) -> Path | None:
+        """The masks of the recording of that name whose set lies in `folder`; None if there are none."""
+        found = self._files.get(name)
+        if not found:
+            return None
+        return min(
+            found, key=lambda path: (set_folder(path) != folder, not path.name.endswith(MASK_SUFFIXES[0]), path)
+        )
+
+    def names(self) -> set[str]:
+        """All names for which there are masks."""
+        return set(self._files)
