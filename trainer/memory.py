@@ -41,7 +41,8 @@ def initial_memory(
 class LaneMemory:
     """The memories of this rank's lanes, a separate one for training and for validation.
 
-    Use: `memory = lanes.fetch(batch["lane"], batch["first"])`, run the policy, `lanes.store(batch["lane"], memory)`.
+    Use: `memory = lanes.fetch(batch["lane"], batch["first"])`, run the policy, then
+    `lanes.store(batch["lane"], memory)`.
     """
 
     def __init__(self, initial_state: Callable[[int], Memory], lanes: Sequence[int]) -> None:
@@ -124,8 +125,8 @@ class LaneMemory:
         rows = torch.tensor([place[lane] for lane in wanted])
         if len(state["memory"]) != len(memory):
             raise MemoryMismatch(
-                f"checkpoint: memory of another policy, got {len(state['memory'])} tensors, expected {len(memory)}. "
-                "Keep policy.num_layers."
+                f"checkpoint: memory of another policy, got {len(state['memory'])} tensors, "
+                f"expected {len(memory)}. Keep policy.num_layers."
             )
         for kept, saved in zip(memory, state["memory"], strict=True):
             if saved.shape[1:] != kept.shape[1:]:
@@ -151,7 +152,7 @@ class LaneMemory:
 
 
 def _all_gather(tensor: Tensor) -> Tensor:
-    """The ranks' tensors one after another along the first axis (booleans as bytes: not all backends have them)."""
+    """The ranks' tensors one after another along the first axis (booleans go as bytes)."""
     sent = tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor
     received = [torch.empty_like(sent) for _ in range(dist.get_world_size())]
     dist.all_gather(received, sent.contiguous())

@@ -9,8 +9,8 @@ the key. Source: openai/Video-Pre-Training, lib/xf.py and lib/masked_attention.p
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 MASKED = -1e9
 """Added to scores that don't count; finite, so that no kernel meets a row of infinities."""
@@ -31,7 +31,7 @@ def visibility(
     Returns:
         0 where a frame sees a key, `MASKED` elsewhere; and flags (B, M) of the M newest frames.
     """
-    (num_lanes, length), mem_len = first_BT.shape, seen_BM.shape[1]
+    length, mem_len = first_BT.shape[1], seen_BM.shape[1]
     episode_BT = first_BT.long().cumsum(1)
     device = first_BT.device
     #            memory    window            age of a key: its distance from the query
@@ -60,8 +60,9 @@ def by_age_to_by_key(scores_BHTM: Tensor) -> Tensor:
         0 c d . .   ->     . 0 c d        (M = 2, T = 2)
     """
     *_, length, mem_len = scores_BHTM.shape
-    padded = F.pad(scores_BHTM, (1, length)).flatten(-2)
-    return padded[..., : length * (mem_len + length)].unflatten(-1, (length, mem_len + length))
+    padded = functional.pad(scores_BHTM, (1, length)).flatten(-2)
+    num_keys = mem_len + length
+    return padded[..., : length * num_keys].view(*padded.shape[:-1], length, num_keys)
 
 
 class MemoryAttention(nn.Module):
@@ -81,12 +82,12 @@ class MemoryAttention(nn.Module):
     def forward(
         self, x_BTD: Tensor, keys_BMD: Tensor, values_BMD: Tensor, mask_BTS: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """x plus what it attends to, and the keys and values of the M newest frames (without gradient)."""
+        """Features plus what they attend to; keys and values of the M newest frames, without gradient."""
         query_BTD, key_BTD, value_BTD = self.q_layer(x_BTD), self.k_layer(x_BTD), self.v_layer(x_BTD)
         key_BSD = torch.cat([keys_BMD.to(key_BTD.dtype), key_BTD], dim=1)
         value_BSD = torch.cat([values_BMD.to(value_BTD.dtype), value_BTD], dim=1)
         bias_BHTS = self.relative_bias(x_BTD) + mask_BTS[:, None]
-        mixed_BHTd = F.scaled_dot_product_attention(
+        mixed_BHTd = functional.scaled_dot_product_attention(
             self.split_heads(query_BTD),
             self.split_heads(key_BSD),
             self.split_heads(value_BSD),
@@ -96,15 +97,16 @@ class MemoryAttention(nn.Module):
         mixed_BTD = mixed_BHTd.transpose(1, 2).flatten(2)
         new_keys = self.newest(key_BTD, keys_BMD)
         new_values = self.newest(value_BTD, values_BMD)
-        return x_BTD + self.proj_layer(mixed_BTD), new_keys, new_values
+        out_BTD: Tensor = x_BTD + self.proj_layer(mixed_BTD)
+        return out_BTD, new_keys, new_values
 
     def relative_bias(self, x_BTD: Tensor) -> Tensor:
         """What each frame adds to its score of each key, by the key's age (B, H, T, S)."""
-        mixture_BHTn = self.r_layer(x_BTD).unflatten(-1, (self.num_heads, NUM_BASIS)).transpose(1, 2)
+        mixture_BHTn = self.split_heads(self.r_layer(x_BTD))
         return by_age_to_by_key(mixture_BHTn @ self.b_nd.flip(1))
 
     def split_heads(self, x_BTD: Tensor) -> Tensor:
-        return x_BTD.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+        return x_BTD.view(*x_BTD.shape[:2], self.num_heads, -1).transpose(1, 2)
 
     def newest(self, window_BTD: Tensor, memory_BMD: Tensor) -> Tensor:
         """The last M of memory and window, in the memory's dtype."""

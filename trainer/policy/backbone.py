@@ -17,7 +17,7 @@ NUM_CHANNELS = 4
 
 
 def normalize_name(backbone: str) -> str:
-    """timm's own name of a backbone: MineStudio's configurations write `timm/` in front of it."""
+    """The name that timm uses: MineStudio's configurations write `timm/` in front of it."""
     return backbone.removeprefix("timm/").removeprefix("hf-hub:timm/")
 
 
@@ -41,7 +41,9 @@ def check_name(backbone: str) -> None:
         )
 
 
-def build_backbone(backbone: str, pretrained: bool = True, backbone_weights: str | Path | None = None) -> nn.Module:
+def build_backbone(
+    backbone: str, pretrained: bool = True, backbone_weights: str | Path | None = None
+) -> nn.Module:
     """A timm model that returns its feature maps, taking the four channels of `NUM_CHANNELS`.
 
     Args:
@@ -64,28 +66,38 @@ def build_backbone(backbone: str, pretrained: bool = True, backbone_weights: str
     if load and overlay is None and timm.models.get_pretrained_cfg(name) is None:
         raise PolicyError(f"policy.pretrained: timm has no weights for {backbone!r}. Set policy.pretrained=false.")
     try:
-        return timm.create_model(
-            name, pretrained=load, pretrained_cfg_overlay=overlay, features_only=True, in_chans=NUM_CHANNELS
-        )
-    except PolicyError:
-        raise
+        return _create(name, load, overlay)
     except Exception as error:
-        if not load:
-            raise PolicyError(f"policy.backbone: timm cannot build feature maps of {backbone!r}: {error}") from error
-        # Built without weights, the model shows which half failed: the name or the weights.
-        try:
-            timm.create_model(name, pretrained=False, features_only=True, in_chans=NUM_CHANNELS)
-        except Exception as deeper:
-            raise PolicyError(f"policy.backbone: timm cannot build feature maps of {backbone!r}: {deeper}") from error
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        if overlay is not None:
-            raise PolicyError(
-                f"policy.backbone_weights: {backbone_weights} does not hold weights of {backbone}: {reason}."
-            ) from error
-        raise PolicyError(
-            f"policy.backbone: pretrained weights of {backbone} could not be fetched: {reason}. "
-            "Set policy.backbone_weights=PATH to a local file, or policy.pretrained=false."
-        ) from error
+        if load:
+            _check_feature_maps(name)
+        raise _blame(backbone, backbone_weights, load, error) from error
+
+
+def _create(name: str, pretrained: bool, overlay: dict[str, str] | None = None) -> nn.Module:
+    module: nn.Module = timm.create_model(
+        name, pretrained=pretrained, pretrained_cfg_overlay=overlay, features_only=True, in_chans=NUM_CHANNELS
+    )
+    return module
+
+
+def _check_feature_maps(name: str) -> None:
+    """Return if the model can be built without weights, so that they are what failed."""
+    try:
+        _create(name, pretrained=False)
+    except Exception as error:
+        raise _blame(name, None, False, error) from error
+
+
+def _blame(backbone: str, weights: str | Path | None, load: bool, error: Exception) -> PolicyError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    if not load:
+        return PolicyError(f"policy.backbone: timm cannot build feature maps of {backbone}: {reason}.")
+    if weights is not None:
+        return PolicyError(f"policy.backbone_weights: {weights} does not hold {backbone}'s weights: {reason}.")
+    return PolicyError(
+        f"policy.backbone: pretrained weights of {backbone} could not be fetched: {reason}. "
+        "Set policy.backbone_weights=PATH to a local file, or policy.pretrained=false."
+    )
 
 
 def num_features(backbone: nn.Module) -> int:
@@ -132,13 +144,13 @@ class BatchStatistics:
         finally:
             self._updating = False
 
-    def _before(self, layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def _before(self, layer: nn.Module, _args: tuple[Tensor, ...]) -> None:
         if not self._updating and layer.training:
             assert isinstance(layer, _BatchNorm)
             self._momentum[layer] = layer.momentum
             layer.momentum = 0.0
 
-    def _after(self, layer: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+    def _after(self, layer: nn.Module, _args: tuple[Tensor, ...], _output: Tensor) -> None:
         if layer in self._momentum:
             assert isinstance(layer, _BatchNorm)
             layer.momentum = self._momentum.pop(layer)

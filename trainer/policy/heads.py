@@ -5,8 +5,8 @@ Source: MineStudio's vpt_lib action_head.py and scaled_mse_head.py, whose parame
 
 # B lanes, T frames, A actions of a head
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 NUM_BUTTON_ACTIONS = 8641
 NUM_CAMERA_ACTIONS = 121
@@ -29,7 +29,7 @@ class CategoricalHead(nn.Module):
         scores_BTA = self.linear_layer(features_BTD)
         if self.temperature != 1.0:
             scores_BTA = scores_BTA / self.temperature
-        return F.log_softmax(scores_BTA.float(), dim=-1).unsqueeze(-2)
+        return functional.log_softmax(scores_BTA.float(), dim=-1).unsqueeze(-2)
 
     def logprob(self, action: Tensor, logits_BT1A: Tensor) -> Tensor:
         """Log-probability (B, T) of the actions."""
@@ -76,7 +76,8 @@ class PolicyHead(nn.ModuleDict):
         self, actions: dict[str, Tensor], logits: dict[str, Tensor], return_dict: bool = False
     ) -> dict[str, Tensor] | Tensor:
         """Log-probabilities (B, T) by head, or their sum."""
-        return self._reduce({name: head.logprob(actions[name], logits[name]) for name, head in self._heads()}, return_dict)
+        parts = {name: head.logprob(actions[name], logits[name]) for name, head in self._heads()}
+        return self._reduce(parts, return_dict)
 
     def entropy(self, logits: dict[str, Tensor], return_dict: bool = False) -> dict[str, Tensor] | Tensor:
         """Entropies (B, T) by head, or their sum."""
@@ -122,4 +123,5 @@ class ValueHead(nn.Module):
         self.normalizer = ValueNormalizer(1)
 
     def forward(self, features_BTD: Tensor) -> Tensor:
-        return self.linear(features_BTD)
+        value_BT1: Tensor = self.linear(features_BTD)
+        return value_BT1

@@ -24,10 +24,12 @@ class Frames:
     mask: Tensor | None
     """(B * T, H, W), or (B * T, bytes) if `packed`."""
     packed: bool
-    type_BT: Tensor
-    """Row of the interaction embedding: type id + 1."""
-    first_BT: Tensor
-    valid_BT: Tensor
+    types: Tensor
+    """(B, T) row of the interaction embedding: type id + 1."""
+    first: Tensor
+    """(B, T) bool: an episode starts."""
+    valid: Tensor
+    """(B, T) bool: not padding."""
     has_padding: bool
     height: int
     width: int
@@ -47,27 +49,29 @@ class Frames:
         return convert(pixels, mask, dtype)
 
 
-def read_frames(input: Mapping[str, Any], device: torch.device) -> Frames:
+def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
     """The frames of the policy's input.
 
     Raises:
         PolicyError: no frames, or shapes that contradict each other.
     """
-    if "image" in input:
-        pixels = input["image"]
+    if "image" in given:
+        pixels = given["image"]
         if pixels.ndim != 5 or pixels.shape[-1] != 3:
             raise PolicyError(f"image: wrong shape, got {tuple(pixels.shape)}, expected (B, T, H, W, 3).")
         height, width = pixels.shape[2:4]
-    elif "yuv" in input:
-        pixels = input["yuv"]
+    elif "yuv" in given:
+        pixels = given["yuv"]
         if pixels.ndim != 4 or pixels.shape[2] % 3 or pixels.shape[3] % 2:
-            raise PolicyError(f"yuv: wrong shape, got {tuple(pixels.shape)}, expected (B, T, H * 3 / 2, W), H and W even.")
+            raise PolicyError(
+                f"yuv: wrong shape, got {tuple(pixels.shape)}, expected (B, T, H * 3 / 2, W), H and W even."
+            )
         height, width = pixels.shape[2] * 2 // 3, pixels.shape[3]
     else:
-        raise PolicyError(f"input: no frames, got the keys {sorted(input)}, expected image or yuv.")
+        raise PolicyError(f"input: no frames, got the keys {sorted(given)}, expected image or yuv.")
     lanes_frames = tuple(pixels.shape[:2])
 
-    segment = input.get("segment", input.get("segmentation", {}))
+    segment = given.get("segment", given.get("segmentation", {}))
     mask, packed = segment.get("obj_mask"), False
     if mask is None and "obj_mask_bits" in segment:
         mask, packed = segment["obj_mask_bits"], True
@@ -79,11 +83,11 @@ def read_frames(input: Mapping[str, Any], device: torch.device) -> Frames:
     obj_id = segment.get("obj_id")
     if obj_id is None:
         obj_id = torch.full(lanes_frames, -1, device=device)
-    first, valid = input.get("first"), input.get("valid")
+    first, valid = given.get("first"), given.get("valid")
     for name, tensor in (("segment.obj_id", obj_id), ("first", first), ("valid", valid)):
         if tensor is not None:
             _expect(name, tensor.shape, lanes_frames)
-    has_padding = input.get("has_padding")
+    has_padding = given.get("has_padding")
     if valid is None:
         has_padding = False
     elif has_padding is None:
@@ -92,9 +96,9 @@ def read_frames(input: Mapping[str, Any], device: torch.device) -> Frames:
         pixels=pixels.flatten(0, 1),
         mask=mask,
         packed=packed,
-        type_BT=obj_id.long() + 1,
-        first_BT=torch.zeros(lanes_frames, dtype=torch.bool, device=device) if first is None else first.bool(),
-        valid_BT=torch.ones(lanes_frames, dtype=torch.bool, device=device) if valid is None else valid.bool(),
+        types=obj_id.long() + 1,
+        first=torch.zeros(lanes_frames, dtype=torch.bool, device=device) if first is None else first.bool(),
+        valid=torch.ones(lanes_frames, dtype=torch.bool, device=device) if valid is None else valid.bool(),
         has_padding=bool(has_padding),
         height=height,
         width=width,

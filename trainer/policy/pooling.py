@@ -2,8 +2,8 @@
 
 # N frames, L tokens a frame, D width, H heads
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 NUM_LAYERS = 2
@@ -11,23 +11,25 @@ DROPOUT = 0.1
 
 
 class PoolingLayer(nn.TransformerEncoderLayer):
-    """torch's post-norm encoder layer with its parameters and initial values, its attention without copies."""
+    """Torch's post-norm encoder layer with its parameters and initial values, its attention without copies."""
 
-    def forward(self, tokens_NLD: Tensor, *args: object, **kwargs: object) -> Tensor:  # type: ignore[override]
+    def forward(self, tokens_NLD: Tensor, *_: object, **__: object) -> Tensor:  # type: ignore[override]
         tokens_NLD = self.norm1(tokens_NLD + self.dropout1(self._attend(tokens_NLD)))
-        hidden = self.dropout(F.relu(self.linear1(tokens_NLD)))
-        return self.norm2(tokens_NLD + self.dropout2(self.linear2(hidden)))
+        hidden = self.dropout(functional.relu(self.linear1(tokens_NLD)))
+        out_NLD: Tensor = self.norm2(tokens_NLD + self.dropout2(self.linear2(hidden)))
+        return out_NLD
 
     def _attend(self, tokens_NLD: Tensor) -> Tensor:
         attention = self.self_attn
         count, length, width = tokens_NLD.shape
-        projected = F.linear(tokens_NLD, attention.in_proj_weight, attention.in_proj_bias)
+        projected = functional.linear(tokens_NLD, attention.in_proj_weight, attention.in_proj_bias)
         # (N, L, 3D) -> three times (N, H, L, D / H), as views
         query, key, value = projected.view(count, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(
+        mixed = functional.scaled_dot_product_attention(
             query, key, value, dropout_p=attention.dropout if self.training else 0.0
         )
-        return attention.out_proj(mixed.transpose(1, 2).reshape(count, length, width))
+        out_NLD: Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(count, length, width))
+        return out_NLD
 
 
 class Pooling(nn.Module):

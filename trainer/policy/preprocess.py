@@ -86,4 +86,4 @@ def unpack_mask_bits(bits: Tensor, height: int, width: int) -> Tensor:
         )
     places = torch.arange(7, -1, -1, dtype=torch.uint8, device=bits.device)
     pixels = bits[..., None].bitwise_right_shift(places).bitwise_and_(1)
-    return pixels.flatten(-2)[..., : height * width].unflatten(-1, (height, width))
+    return pixels.flatten(-2)[..., : height * width].reshape(*bits.shape[:-1], height, width)

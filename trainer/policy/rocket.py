@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 
 from trainer.memory import TENSORS_PER_LAYER, Memory, initial_memory
 from trainer.policy import backbone as timm_backbone
@@ -68,14 +68,14 @@ class RocketPolicy(nn.Module):
         for name, value in (("timesteps", timesteps), ("mem_len", mem_len), ("num_layers", num_layers)):
             if value < 1:
                 raise PolicyError(f"policy.{name}: too small, got {value}, expected 1 or more.")
-        self.config = dict(
-            backbone=backbone,
-            hiddim=hiddim,
-            num_heads=num_heads,
-            num_layers=num_layers,
-            timesteps=timesteps,
-            mem_len=mem_len,
-        )
+        self.config: dict[str, str | int] = {
+            "backbone": backbone,
+            "hiddim": hiddim,
+            "num_heads": num_heads,
+            "num_layers": num_layers,
+            "timesteps": timesteps,
+            "mem_len": mem_len,
+        }
         self.hiddim, self.num_layers, self.timesteps, self.mem_len = hiddim, num_layers, timesteps, mem_len
 
         self.value_head = ValueHead(hiddim)
@@ -103,7 +103,11 @@ class RocketPolicy(nn.Module):
         )
         return memory if batch_size is not None else [tensor.squeeze(0) for tensor in memory]
 
-    def forward(self, input: Mapping[str, Any], memory: Memory | None = None) -> tuple[dict[str, Any], Memory]:
+    def forward(
+        self,
+        input: Mapping[str, Any],  # noqa: A002 -- MineStudio's name
+        memory: Memory | None = None,
+    ) -> tuple[dict[str, Any], Memory]:
         """Action log-probabilities and values of a window, and the memory after it.
 
         Args:
@@ -122,7 +126,7 @@ class RocketPolicy(nn.Module):
             PolicyError: shapes that don't fit each other, the memory, or in training `timesteps`.
         """
         frames = read_frames(input, self.device)
-        num_lanes, length = frames.type_BT.shape
+        num_lanes, length = frames.types.shape
         if self.training and torch.is_grad_enabled() and length != self.timesteps:
             raise PolicyError(
                 f"window: wrong length, got {length} frames, expected policy.timesteps = {self.timesteps}. "
@@ -134,15 +138,15 @@ class RocketPolicy(nn.Module):
 
         x_BTD = self._see(frames)
         z_BTD, memory = self.recurrent(
-            x_BTD, self.interaction.weight, frames.type_BT, frames.first_BT, frames.valid_BT, memory
+            x_BTD, self.interaction.weight, frames.types, frames.first, frames.valid, memory
         )
-        z_BTD = self.final_ln(F.relu(self.lastlayer(F.relu(z_BTD))))
+        z_BTD = self.final_ln(functional.relu(self.lastlayer(functional.relu(z_BTD))))
         return {"pi_logits": self.pi_head(z_BTD), "vpred": self.value_head(z_BTD)}, memory
 
     @torch.inference_mode()
     def get_action(
         self,
-        input: Mapping[str, Any],
+        input: Mapping[str, Any],  # noqa: A002
         memory: Memory | None,
         deterministic: bool = False,
         input_shape: str = "BT*",
@@ -186,17 +190,18 @@ class RocketPolicy(nn.Module):
             backbone: the backbone's stages too, where timm can (its BatchNorms still count a batch once).
         """
         self.pooling.checkpointing = self.recurrent.checkpointing = True
-        if backbone and hasattr(self.backbone, "set_grad_checkpointing"):
-            self.backbone.set_grad_checkpointing(True)
+        set_checkpointing = getattr(self.backbone, "set_grad_checkpointing", None)
+        if backbone and callable(set_checkpointing):
+            set_checkpointing(True)
             if self._statistics is None:
                 self._statistics = timm_backbone.BatchStatistics(self.backbone)
 
     def _see(self, frames: Frames) -> Tensor:
         """Features (B, T, D) of each frame by itself; zeros at padding."""
-        num_lanes, length = frames.type_BT.shape
+        num_lanes, length = frames.types.shape
         if not frames.has_padding:
             return self._features(frames.select(None, self)).view(num_lanes, length, -1)
-        rows_N = frames.valid_BT.flatten().nonzero().squeeze(1)
+        rows_N = frames.valid.flatten().nonzero().squeeze(1)
         if len(rows_N) == 0:
             features_ND = self._features_without_trace(frames)
             rows_N = rows_N.new_zeros(1)
@@ -209,7 +214,8 @@ class RocketPolicy(nn.Module):
         with self._statistics.updating() if self._statistics is not None else nullcontext():
             feature_maps = self.backbone(channels_N4HW)
         tokens_NLC = timm_backbone.last_map_tokens(feature_maps, self.num_features)
-        return self.pooling(F.linear(tokens_NLC, self.updim.weight[:, :, 0, 0]))
+        features_ND: Tensor = self.pooling(functional.linear(tokens_NLC, self.updim.weight[:, :, 0, 0]))
+        return features_ND
 
     def _features_without_trace(self, frames: Frames) -> Tensor:
         """Zeros (1, D) through which every parameter gets a gradient of zero.

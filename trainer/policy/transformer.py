@@ -2,8 +2,8 @@
 
 # B lanes, T frames in the window, M frames in memory, S = M + T keys, D width, E interaction types
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from trainer.memory import TENSORS_PER_LAYER, Memory
@@ -21,7 +21,8 @@ class FanInLinear(nn.Module):
         self.layer = scaled_linear(num_in, num_out, scale, bias=not norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.layer(x if self.norm is None else self.norm(x))
+        out: Tensor = self.layer(x if self.norm is None else self.norm(x))
+        return out
 
 
 class Film(nn.Module):
@@ -40,11 +41,13 @@ class Film(nn.Module):
 
     def table(self, embeddings_ED: Tensor) -> Tensor:
         """Gain and shift (E, 2D) of every interaction type: ten rows instead of every frame."""
-        return self.fc(self.ff(embeddings_ED) + embeddings_ED)
+        table_E2D: Tensor = self.fc(self.ff(embeddings_ED) + embeddings_ED)
+        return table_E2D
 
     def forward(self, x_BTD: Tensor, film_BT2D: Tensor) -> Tensor:
         gain_BTD, shift_BTD = film_BT2D.chunk(2, dim=-1)
-        return self.norm(x_BTD * (1 + gain_BTD) + shift_BTD)
+        out_BTD: Tensor = self.norm(x_BTD * (1 + gain_BTD) + shift_BTD)
+        return out_BTD
 
 
 class RecurrentBlock(nn.Module):
@@ -69,10 +72,10 @@ class RecurrentBlock(nn.Module):
         values_BMD: Tensor,
     ) -> tuple[Tensor, Tensor, Tensor]:
         x_BTD = self.pre_r_ln(x_BTD)
-        film_BT2D = F.embedding(type_BT, self.injection.table(embeddings_ED).to(x_BTD.dtype))
+        film_BT2D = functional.embedding(type_BT, self.injection.table(embeddings_ED).to(x_BTD.dtype))
         x_BTD = self.injection(x_BTD, film_BT2D)
         x_BTD, keys_BMD, values_BMD = self.r["orc_block"](x_BTD, keys_BMD, values_BMD, mask_BTS)
-        x_BTD = x_BTD + self.mlp1(F.relu(self.mlp0(x_BTD)))
+        x_BTD = x_BTD + self.mlp1(functional.relu(self.mlp0(x_BTD)))
         return x_BTD, keys_BMD, values_BMD
 
 
