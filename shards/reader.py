@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -76,7 +76,7 @@ class Dataset:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        lazy = ("_episodes_file", "_clips_file", "_index_of", "_clip_groups", "_episode_groups")
+        lazy = ("_episodes_buffer", "_episodes_file", "_clips_file", "_index_of", "_clip_groups", "_episode_groups")
         return {name: value for name, value in vars(self).items() if name not in lazy}
 
     def index_of(self, episode_id: str) -> int:
@@ -126,6 +126,18 @@ class Dataset:
         """A column of episodes.parquet."""
         return self._episodes_file.read(columns=[name], use_threads=False)[name]
 
+    @property
+    def num_episode_groups(self) -> int:
+        """Row groups of episodes.parquet; `episode_groups` reads them."""
+        return int(self._episodes_file.metadata.num_row_groups)
+
+    def episode_groups(self, groups: Iterable[int], columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Some columns of episodes.parquet, a row group at a time; several threads may do this at once."""
+        # Threads must not share a reader, but can share its bytes and its parsed footer.
+        file = pq.ParquetFile(pa.BufferReader(self._episodes_buffer), metadata=self._episodes_file.metadata)
+        for group in groups:
+            yield file.read_row_group(group, columns=list(columns), use_threads=False)
+
     def rejected(self) -> list[dict[str, Any]]:
         """The records of what the build left out."""
         return [json.loads(line) for line in self.storage.read(REJECTED_FILE).splitlines()]
@@ -150,17 +162,10 @@ class Dataset:
             DamagedClip: if the bytes are missing or changed.
             OSError: if the storage fails.
         """
-        start, stop = row.json_offset, row.npz_offset + row.npz_size
-        name = shard_name(int(self.episodes.shard[episode]))
-        data = memoryview(self.storage.read_range(name, start, stop))
-        if len(data) != stop - start:
-            raise self.damaged(episode, row, f"{len(data)} bytes, expected {stop - start}")
-        places = {ext: getattr(row, f"{ext}_offset") - start for ext in MEMBERS}
-        members = {ext: data[at : at + getattr(row, f"{ext}_size")] for ext, at in places.items()}
-        found = checksum([members[ext] for ext in MEMBERS])
-        if found != row.crc32:
-            raise self.damaged(episode, row, f"checksum {found:08x}, expected {row.crc32:08x}")
-        return {ext: bytes(members[ext]) for ext in wanted}
+        try:
+            return read_members(self.storage, int(self.episodes.shard[episode]), row, wanted)
+        except ValueError as error:
+            raise self.damaged(episode, row, str(error)) from error
 
     def damaged(self, episode: int, row: ClipRow, problem: str) -> DamagedClip:
         """The error that names this clip and what is wrong with it."""
@@ -187,12 +192,16 @@ class Dataset:
                 )
 
     @cached_property
+    def _episodes_buffer(self) -> pa.Buffer:
+        return self._read_table(EPISODES_FILE)
+
+    @cached_property
     def _episodes_file(self) -> pq.ParquetFile:
-        return self._open_table(EPISODES_FILE)
+        return pq.ParquetFile(pa.BufferReader(self._episodes_buffer))
 
     @cached_property
     def _clips_file(self) -> pq.ParquetFile:
-        return self._open_table(CLIPS_FILE)
+        return pq.ParquetFile(pa.BufferReader(self._read_table(CLIPS_FILE)))
 
     @cached_property
     def _index_of(self) -> dict[str, int]:
@@ -210,7 +219,7 @@ class Dataset:
         ((group, start, _),) = self._episode_groups.ranges(episode, episode + 1)
         return self._episode_groups.read(group, column)[column][start].as_py()
 
-    def _open_table(self, name: str) -> pq.ParquetFile:
+    def _read_table(self, name: str) -> pa.Buffer:
         data = self.storage.read(name)
         found, expected = hashlib.sha256(data).hexdigest(), self.info.files["sha256"][name]
         if found != expected:
@@ -218,7 +227,26 @@ class Dataset:
                 f"{self.path}/{name}: sha256 {found[:12]}…, expected {expected[:12]}… as {INFO_FILE} says. "
                 "Copy the file again."
             )
-        return pq.ParquetFile(pa.BufferReader(data))
+        return pa.py_buffer(data)
+
+
+def read_members(storage: Storage, shard: int, row: ClipRow, wanted: Sequence[str]) -> dict[str, bytes]:
+    """Some of a clip's members as bytes, after a check of all of them; one range of the shard is read.
+
+    Raises:
+        ValueError: if the bytes are missing or changed.
+        OSError: if the storage fails.
+    """
+    start, stop = row.json_offset, row.npz_offset + row.npz_size
+    data = memoryview(storage.read_range(shard_name(shard), start, stop))
+    if len(data) != stop - start:
+        raise ValueError(f"{len(data)} bytes, expected {stop - start}")
+    places = {ext: getattr(row, f"{ext}_offset") - start for ext in MEMBERS}
+    members = {ext: data[at : at + getattr(row, f"{ext}_size")] for ext, at in places.items()}
+    found = checksum([members[ext] for ext in MEMBERS])
+    if found != row.crc32:
+        raise ValueError(f"checksum {found:08x}, expected {row.crc32:08x}")
+    return {ext: bytes(members[ext]) for ext in wanted}
 
 
 class _RowGroups:
