@@ -57,14 +57,14 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> tuple[int,
     return num_lines, breakage
 
 
-def parse_line(raw: bytes) -> dict[str, Any]:
+def parse_line(raw: bytes, max_bytes: int = MAX_LINE_BYTES) -> dict[str, Any]:
     """The object that a line holds.
 
     Raises:
-        BadLine: if it holds none, or is longer than `MAX_LINE_BYTES`.
+        BadLine: if it holds none, or is longer than `max_bytes`.
     """
-    if len(raw) > MAX_LINE_BYTES:
-        raise BadLine("line_too_long", f"more than {MAX_LINE_BYTES} bytes")
+    if len(raw) > max_bytes:
+        raise BadLine("line_too_long", f"more than {max_bytes} bytes")
     try:
         value = json.loads(raw.removeprefix(_UTF8_MARK).decode("utf-8"), parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors

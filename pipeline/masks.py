@@ -1,29 +1,26 @@
-"""Segmentation masks: the interactions of a recording and their mask in each frame, as read.
+"""Segmentation masks: the interactions of a recording and their mask in each frame; run-length text to pixels.
 
-Two layouts. ROCKET-1's `<stem>.rle`, a pickle, is read by the restricted unpickler. Our own, `<stem>.masks.jsonl`,
-needs none; its first line is a header, each other line an interaction:
-
-    {"format": "rocket-masks", "version": 1, "height": 360, "width": 640}
-    {"type": "mine", "event": "mine_block:stone", "start": 534, "stop": 614, "frames": [
-        {"frame": 534, "rle": "41201 12 41840 14", "point": [64.5, 240.0]}, ...]}
-
-`type` is a name or number of `INTERACTION_TYPES`; frames are those of the recording, from 0, `stop` is exclusive;
-`rle` is "start length start length ..." over the mask row by row, the first pixel being 1; `point` is (row,
-column) in pixels of the mask, or null.
-
-Source: CraftJarvis/MineStudio, callbacks/segmentation.py.
+Source: CraftJarvis/MineStudio, callbacks/segmentation.py, for the text, the type numbers and the scaling.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shards.errors import RocketError
+from shards.vocabulary import INTERACTION_TYPES, NO_INTERACTION
+
+TYPE_OF_OBJECT_ID = {0: 0, 1: 3, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6}
+"""The types as the source numbers them -> keys of `INTERACTION_TYPES`: "use" (1) became part of "interact" (3)."""
+
+TYPE_OF_NAME = {name: number for number, name in INTERACTION_TYPES.items() if number != NO_INTERACTION}
+
+_MAX_DIGITS = 10
 
 
 class MaskError(RocketError):
@@ -35,11 +32,11 @@ class Interaction:
     """A stretch of frames that leads to one event.
 
     Attributes:
-        key: tells interactions of a recording apart; text.
+        key: tells the interactions of a recording apart.
         type: a key of `shards.vocabulary.INTERACTION_TYPES`, never -1.
         event: such as "minecraft.mine_block:minecraft.stone", as the source writes it.
         first: first source frame.
-        last: last source frame, inclusive: the event's. May lie outside the recording.
+        last: last source frame, inclusive: the event's. Either may lie outside the recording.
     """
 
     key: str
@@ -66,7 +63,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class MaskProblem:
-    """Masks that were left out for one reason; `num_entries` of them, the first in frame `first_frame`."""
+    """Masks that were left out for one reason: `num_entries` of them, the first in frame `first_frame`."""
 
     reason: str
     detail: str
@@ -81,7 +78,7 @@ class RecordingMasks:
     Attributes:
         height: of every mask, in pixels.
         width: likewise.
-        interactions: in the order in which they are first met, by frame.
+        interactions: in the order in which they are met, frame by frame.
         frames: source frame -> its candidates, in the source's order; frames without any are not there.
         problems: what was left out.
     """
@@ -89,12 +86,88 @@ class RecordingMasks:
     height: int
     width: int
     interactions: Sequence[Interaction]
-    frames: dict[int, Sequence[Candidate]]
+    frames: Mapping[int, Sequence[Candidate]]
     problems: Sequence[MaskProblem] = field(default=())
 
     def candidates(self, frame: int) -> Sequence[Candidate]:
         """The candidates of a source frame."""
         return self.frames.get(frame, ())
+
+
+class MaskCollector:
+    """Puts a recording's masks together, entry by entry, by ascending frame; bad entries cost only themselves."""
+
+    def __init__(self, height: int, width: int) -> None:
+        self._height, self._width = height, width
+        self._indexes: dict[tuple[Any, int, str], int] = {}
+        self._interactions: list[Interaction] = []
+        self._frames: dict[int, dict[Any, Candidate]] = {}
+        self._problems: dict[tuple[str, str], MaskProblem] = {}
+
+    def add(
+        self, frame: int, key: Any, object_id: Any, event: Any, first: Any, last: Any, rle: Any, point: Any
+    ) -> None:
+        """The frame has one candidate more, or another one for this key, or the entry is among the problems.
+
+        An interaction is what shares key, type and event; its range is the union of what the entries say.
+
+        Args:
+            frame: source frame.
+            key: hashable.
+            object_id: the type as the source numbers it.
+            event: text.
+            first: the interaction's first frame.
+            last: its last, inclusive.
+            rle: text.
+            point: (row, column) or None.
+        """
+        kind = TYPE_OF_OBJECT_ID.get(object_id) if _is_int(object_id) else None
+        if kind is None:
+            self.problem(
+                "unknown_interaction", f"type {object_id!r:.40}, expected 0 to 6 (event {event!r:.80})", frame
+            )
+            return
+        pixel = _pixel(point)
+        if not (isinstance(event, str) and isinstance(rle, str) and _is_int(first) and _is_int(last)):
+            self.problem("mask_entry", "event, rle_mask or frame_range has another type", frame)
+            return
+        if point is not None and pixel is None:
+            self.problem("mask_entry", f"point {point!r:.40}, expected two numbers or nothing", frame)
+            return
+        if first > last:
+            self.problem("mask_entry", f"frame_range {first} to {last}", frame)
+            return
+        index = self._indexes.setdefault((key, kind, event), len(self._interactions))
+        if index == len(self._interactions):
+            self._interactions.append(Interaction(f"{key!r:.200}", kind, event, first, last))
+        else:
+            known = self._interactions[index]
+            if first < known.first or last > known.last:
+                self._interactions[index] = Interaction(
+                    known.key, kind, event, min(first, known.first), max(last, known.last)
+                )
+        # As in MineStudio, the later of two entries with one key wins and keeps the earlier one's place.
+        self._frames.setdefault(frame, {})[key] = Candidate(index, rle, pixel)
+
+    def problem(self, reason: str, detail: str, frame: int) -> None:
+        """One entry more was left out."""
+        known = self._problems.get((reason, detail))
+        if known is None:
+            self._problems[reason, detail] = MaskProblem(reason, detail, frame, 1)
+        else:
+            self._problems[reason, detail] = MaskProblem(
+                reason, detail, min(frame, known.first_frame), known.num_entries + 1
+            )
+
+    def masks(self) -> RecordingMasks:
+        """What was collected."""
+        return RecordingMasks(
+            self._height,
+            self._width,
+            tuple(self._interactions),
+            {frame: tuple(candidates.values()) for frame, candidates in self._frames.items()},
+            tuple(self._problems.values()),
+        )
 
 
 def decode_rle(text: str, height: int, width: int) -> NDArray[np.bool_]:
@@ -106,27 +179,35 @@ def decode_rle(text: str, height: int, width: int) -> NDArray[np.bool_]:
         MaskError: if a number is missing, is none, or a run leaves the mask.
     """
     numbers = text.split()
-    if not all(number.isascii() and number.isdigit() and len(number) <= 10 for number in numbers):
-        raise MaskError(f"mask: not a list of whole numbers, got {text[:40]!r}, expected start length pairs")
+    if not all(number.isascii() and number.isdigit() and len(number) <= _MAX_DIGITS for number in numbers):
+        raise MaskError(f"mask: not a list of whole numbers, got {text[:40]!r}, expected start length pairs.")
     if len(numbers) % 2:
-        raise MaskError(f"mask: {len(numbers)} numbers, expected start length pairs")
+        raise MaskError(f"mask: {len(numbers)} numbers, expected start length pairs.")
     starts = np.array(numbers[0::2], np.int64) - 1
     stops = starts + np.array(numbers[1::2], np.int64)
     mask = np.zeros(height * width, bool)
     if len(starts) and (starts.min() < 0 or stops.max() > mask.size):
         raise MaskError(
-            f"mask: a run covers pixels {starts.min() + 1} to {stops.max()}, expected 1 to {mask.size} "
-            f"({height}x{width}, row by row)"
+            f"mask: runs cover pixels {starts.min() + 1} to {stops.max()}, expected 1 to {mask.size} "
+            f"({height}x{width}, row by row)."
         )
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
         mask[start:stop] = True
     return mask.reshape(height, width)
 
 
+def encode_rle(mask: NDArray[np.bool_]) -> str:
+    """The run lengths of a mask as `decode_rle` reads them."""
+    padded = np.concatenate(([False], np.asarray(mask, bool).reshape(-1), [False]))
+    edges = np.flatnonzero(padded[1:] != padded[:-1])
+    starts, stops = edges[0::2], edges[1::2]
+    return " ".join(f"{start + 1} {stop - start}" for start, stop in zip(starts, stops, strict=True))
+
+
 def resize_nearest(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     """The mask at another size; pixel (r, c) is the source's pixel (floor(r * scale), floor(c * scale)).
 
-    Source: OpenCV's INTER_NEAREST, with its arithmetic: the scale is one over (new size / old size), in doubles.
+    Source: OpenCV's INTER_NEAREST with its arithmetic: the scale is 1 / (new size / old size), in doubles.
     """
     rows, columns = _nearest(mask.shape[0], height), _nearest(mask.shape[1], width)
     resized: NDArray[np.bool_] = mask[rows[:, None], columns]
@@ -139,10 +220,15 @@ def _nearest(size: int, new_size: int) -> NDArray[np.intp]:
     return np.asarray(np.minimum(positions, size - 1))
 
 
-def load_masks_file(path: Path) -> RecordingMasks:
-    """All masks of a `.rle` or `.masks.jsonl` file.
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
-    Raises:
-        SourceError: if the file as a whole cannot be read.
-    """
-    raise NotImplementedError
+
+def _pixel(point: Any) -> tuple[float, float] | None:
+    """The two numbers of a point; None if it is none."""
+    try:
+        row, column = point
+        pixel = float(row), float(column)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return pixel if all(np.isfinite(pixel)) else None

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.masks import RecordingMasks, load_masks_file
+from pipeline.mask_files import load_masks_file
+from pipeline.masks import RecordingMasks
 from pipeline.recording import (
     DEFAULT_OPTIONS,
     EPISODE_START,
