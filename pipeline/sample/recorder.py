@@ -1,0 +1,197 @@
+"""Writes recordings as OpenAI published them (mp4 and jsonl) and the masks that ROCKET-1 adds (rle)."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import ffmpeg
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.ffmpeg import ffmpeg_program
+from pipeline.sample.barcode import FrameMark
+from pipeline.sample.inputs import InputLog
+from pipeline.sample.player import Interaction, Player, Tick
+from pipeline.sample.render import Mask, Renderer
+from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH
+from pipeline.sample.textures import Pixels
+from shards.errors import RocketError
+from shards.vocabulary import FRAMES_PER_SECOND
+
+FRAME_WIDTH = 640
+FRAME_HEIGHT = 360
+_ZOOM = FRAME_WIDTH // VIEW_WIDTH
+
+
+class VideoWriter:
+    """An H.264 file in the making: 640x360, 20 fps, High profile with B-frames, 4:2:0.
+
+    One encoder thread, so that the same frames give the same bytes on every machine with the same ffmpeg.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        size = f"{VIEW_WIDTH}x{VIEW_HEIGHT}"
+        command = (
+            ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb0", s=size, r=FRAMES_PER_SECOND)
+            .filter("scale", FRAME_WIDTH, FRAME_HEIGHT, flags="neighbor+bitexact")
+            .output(
+                str(path),
+                vcodec="libx264",
+                pix_fmt="yuv420p",
+                preset="veryfast",
+                crf=21,
+                bf=2,
+                threads=1,
+                fflags="+bitexact",
+                **{"profile:v": "high", "flags:v": "+bitexact"},
+            )
+            .global_args("-loglevel", "error", "-nostdin")
+            .compile(cmd=ffmpeg_program(), overwrite_output=True)
+        )
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors
+        )
+
+    def add(self, frame: Pixels) -> None:
+        """Append a frame of packed pixels (180, 320)."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(frame.tobytes())
+        except BrokenPipeError:
+            self.close()
+
+    def close(self) -> None:
+        """Leave a finished file.
+
+        Raises:
+            RocketError: ffmpeg failed.
+        """
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.close()
+        except BrokenPipeError:
+            pass
+        status = self._process.wait()
+        self._errors.seek(0)
+        said = self._errors.read().decode(errors="replace").strip()
+        self._errors.close()
+        if status != 0:
+            raise RocketError(
+                f"{self._path}: ffmpeg did not write the video, got status {status} ({said[-300:]}), expected 0. "
+                f"Check the free space and that {ffmpeg_program()} has libx264."
+            )
+
+    def kill(self) -> None:
+        """End the encoder without a finished file."""
+        self._process.kill()
+        self._process.wait()
+        self._errors.close()
+
+
+def encode_rle(mask: Mask) -> str:
+    """Return a mask of the view as ROCKET-1's text: "start length ..." at 640x360, row by row, starts from 1."""
+    rows = np.flatnonzero(mask.any(axis=1))
+    if rows.size == 0:
+        return ""
+    first, last = int(rows[0]), int(rows[-1])
+    part = np.repeat(np.repeat(mask[first : last + 1], _ZOOM, axis=1), _ZOOM, axis=0).ravel()
+    padded = np.zeros(part.size + 2, np.int8)
+    padded[1:-1] = part
+    edges: NDArray[np.int_] = np.flatnonzero(np.diff(padded)) + first * _ZOOM * FRAME_WIDTH
+    starts, stops = edges[::2], edges[1::2]
+    pairs = np.stack([starts + 1, stops - starts], axis=1)
+    return " ".join(map(str, pairs.ravel().tolist()))
+
+
+def centroid_px(mask: Mask) -> tuple[float, float] | None:
+    """Return the middle of what a mask covers as (row, column) at 640x360, None if it covers nothing."""
+    rows, columns = np.nonzero(mask)
+    if rows.size == 0:
+        return None
+    return tuple(round(float((axis.mean() + 0.5) * _ZOOM - 0.5), 2) for axis in (rows, columns))  # type: ignore[return-value]
+
+
+class RecordingWriter:
+    """Writes one recording: frame by frame its video and its log, at the end its masks."""
+
+    def __init__(self, stem: Path, masks_path: Path, number: int, log: InputLog) -> None:
+        self.number, self.log = number, log
+        self._masks_path = masks_path
+        self._video = VideoWriter(stem.with_name(stem.name + ".mp4"))
+        self._lines: IO[str] = open(stem.with_name(stem.name + ".jsonl"), "w", encoding="utf-8", newline="\n")  # noqa: SIM115
+        self._seen: dict[Interaction, dict[int, tuple[str, tuple[float, float] | None]]] = {}
+        self.num_video_frames = 0
+        self.num_noops = 0
+        self.roles: dict[str, list[list[int]]] = {"signal": [], "recall": []}
+
+    @property
+    def num_frames(self) -> int:
+        """Frames with an action so far."""
+        return self.log.num_lines
+
+    def add(self, renderer: Renderer, player: Player, tick: Tick) -> None:
+        """Append a frame, its action and its masks."""
+        frame = self.num_frames
+        pixels, masks = renderer.draw(
+            player.scene, [interaction.target for interaction, _ in tick.candidates], FrameMark(self.number, frame)
+        )
+        self._video.add(pixels)
+        self.num_video_frames += 1
+        for (interaction, tracked), mask in zip(tick.candidates, masks, strict=True):
+            text = encode_rle(mask) if tracked else ""
+            point = centroid_px(mask) if text else None
+            self._seen.setdefault(interaction, {})[frame] = (text, point)
+        self._lines.write(json.dumps(self.log.line(player, tick.action), separators=(",", ":")) + "\n")
+        self.num_noops += tick.action.is_noop
+        if tick.role:
+            ranges = self.roles[tick.role]
+            if ranges and ranges[-1][1] == frame:
+                ranges[-1][1] = frame + 1
+            else:
+                ranges.append([frame, frame + 1])
+
+    def add_frame_without_action(self, renderer: Renderer, player: Player) -> None:
+        """Append the one frame more that some published videos have."""
+        pixels, _ = renderer.draw(player.scene, [], FrameMark(self.number, self.num_frames))
+        self._video.add(pixels)
+        self.num_video_frames += 1
+
+    def close(self) -> None:
+        """Leave all three files finished."""
+        self._lines.close()
+        self._video.close()
+        with open(self._masks_path, "wb") as file:
+            pickle.dump(self._annotations(), file, protocol=4)
+
+    def kill(self) -> None:
+        """Stop without finished files."""
+        self._lines.close()
+        self._video.kill()
+
+    def _annotations(self) -> dict[str, Any]:
+        """Return ROCKET-1's structure; the recorder names an interaction by the frame of its event."""
+        frames: dict[int, list[tuple[int, str, int]]] = {}
+        masks: dict[tuple[int, str, int], dict[str, Any]] = {}
+        for interaction, seen in self._seen.items():
+            first, last = min(seen), max(seen)
+            for frame, (text, point) in seen.items():
+                key = (last, interaction.event, frame)
+                frames.setdefault(frame, []).append(key)
+                masks[key] = {
+                    "obj_id": interaction.obj_id,
+                    "rle_mask": text,
+                    "event": interaction.event,
+                    "point": point,
+                    "frame_range": (first, last),
+                }
+        return {"video_annos": dict(sorted(frames.items())), "rle_mask_mapping": masks}
+
+
