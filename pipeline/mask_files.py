@@ -1,4 +1,4 @@
-"""The two layouts that masks come in: ROCKET-1's `<stem>.rle`, a pickle, and our own `<stem>.masks.jsonl`, which is none.
+"""The two layouts of mask files: ROCKET-1's pickle `<stem>.rle`, and our own `<stem>.masks.jsonl`, which is none.
 
 The first line of `<stem>.masks.jsonl` is a header, each other line one interaction:
 
@@ -6,9 +6,9 @@ The first line of `<stem>.masks.jsonl` is a header, each other line one interact
     {"type": "mine", "event": "mine_block:stone", "start": 534, "stop": 614, "frames": [
         {"frame": 534, "rle": "41201 12 41840 14", "point": [64.5, 240.0]}, ...]}
 
-(without the line break). `type` is one of hunt, mine, interact, craft, switch, approach; frames are the recording's,
-from 0, `stop` exclusive; `rle` is "start length start length ..." row by row, the first pixel being 1, and "" where
-nothing of the object shows; `point` is the object's (row, column) in pixels of the mask, or null.
+(without the line break). `type` is one of hunt, mine, interact, craft, switch, approach; frames are the
+recording's, from 0, `stop` exclusive; `rle` is "start length start length ..." row by row, the first pixel being
+1, and "" where nothing of the object shows; `point` is the object's (row, column) in pixels of the mask, or null.
 
 Source: CraftJarvis/MineStudio, callbacks/segmentation.py `do_convert`, for the pickle's layout.
 """
@@ -48,8 +48,8 @@ def _load_pickle(path: Path) -> RecordingMasks:
     entries = data.get("rle_mask_mapping") if isinstance(data, dict) else None
     if not isinstance(frames, dict) or not isinstance(entries, dict):
         raise SourceError(
-            f"{path}: not a file of masks, got {type(data).__name__}, expected a dict with the dicts video_annos and "
-            "rle_mask_mapping. Make it again with ROCKET-1's annotation tool.",
+            f"{path}: not a file of masks, got {type(data).__name__}, expected a dict with the dicts "
+            "video_annos and rle_mask_mapping. Make it again with ROCKET-1's annotation tool.",
             "masks_unreadable",
         )
     width, height = MINESTUDIO_FRAME_PX
@@ -68,7 +68,10 @@ def _load_pickle(path: Path) -> RecordingMasks:
 
 
 def _add_entry(collector: MaskCollector, frame: int, key: Any, entries: dict[Any, Any]) -> None:
-    entry = entries.get(key) if isinstance(key, tuple) and len(key) > 1 else None
+    try:
+        entry = entries.get(key) if isinstance(key, tuple) and len(key) > 1 else None
+    except TypeError:  # not hashable
+        entry = None
     if not isinstance(entry, dict):
         collector.problem("mask_entry", "a candidate without an entry in rle_mask_mapping", frame)
         return
@@ -154,8 +157,8 @@ def _read_header(path: Path, raw: bytes) -> tuple[int, int]:
     height, width = header.get("height"), header.get("width")
     if header.get("format") != FORMAT or header.get("version") != VERSION:
         raise SourceError(
-            f"{path}: format {header.get('format')!r} version {header.get('version')!r}, expected {FORMAT!r} version "
-            f"{VERSION}. Write the masks with a version that fits.",
+            f"{path}: format {header.get('format')!r} version {header.get('version')!r}, expected {FORMAT!r} "
+            f"version {VERSION}. Write the masks with a version that fits.",
             "masks_unreadable",
         )
     if not all(type(side) is int and 0 < side <= _MAX_SIDE_PX for side in (height, width)):

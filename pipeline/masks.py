@@ -78,8 +78,8 @@ class RecordingMasks:
     Attributes:
         height: of every mask, in pixels.
         width: likewise.
-        interactions: in the order in which they are met, frame by frame.
-        frames: source frame -> its candidates, in the source's order; frames without any are not there.
+        interactions: in the order in which they are met.
+        frames: source frame -> its candidates, in the source's order; ascending; frames without any are not there.
         problems: what was left out.
     """
 
@@ -165,7 +165,7 @@ class MaskCollector:
             self._height,
             self._width,
             tuple(self._interactions),
-            {frame: tuple(candidates.values()) for frame, candidates in self._frames.items()},
+            {frame: tuple(self._frames[frame].values()) for frame in sorted(self._frames)},
             tuple(self._problems.values()),
         )
 
@@ -226,6 +226,8 @@ def _is_int(value: Any) -> bool:
 
 def _pixel(point: Any) -> tuple[float, float] | None:
     """The two numbers of a point; None if it is none."""
+    if isinstance(point, str | bytes):
+        return None
     try:
         row, column = point
         pixel = float(row), float(column)

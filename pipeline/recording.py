@@ -219,6 +219,7 @@ class RecordingContent:
         buttons: u8 (n, 23), columns as `shards.vocabulary.BUTTONS`.
         camera: f64 (n, 2), degrees, [pitch, yaw].
         gui: bool (n,), a menu is open.
+        gui_known: False if the source does not tell; `gui` is False everywhere then.
         cursor_window_px: f64 (n, 2), (x, y) in a window 720 pixels high, NaN where there is no cursor; None: the
             video shows it already.
         keep: bool (n,), False for a no-op: the camera still and none of the 23 buttons down.
@@ -237,6 +238,7 @@ class RecordingContent:
     state: CarryState = EPISODE_START
     breakage: Breakage | None = None
     wraps_cursor: bool = False
+    gui_known: bool = True
 
     def __post_init__(self) -> None:
         n = len(self.buttons)

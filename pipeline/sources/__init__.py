@@ -1,12 +1,13 @@
 """Where recordings come from. Every source module measures and loads; this package finds and dispatches.
 
 `find_recordings(roots)` tells what is there, by names and the heads of logs; `measure(recording)` how long it is;
-`load_log(recording, state)` gives its actions, `load_masks(recording)` its masks.
+`load_log(recording, state)` gives its actions, `load_masks(recording)` its masks. The video is the file
+`recording.video`, except in LMDB sets, where `video_chunks(recording)` gives the mp4 pieces that it is stored in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -23,13 +24,15 @@ from pipeline.recording import (
     RecordingContent,
     Rejection,
     SourceError,
+    SourceName,
 )
-from pipeline.sources import contractor
+from pipeline.sources import contractor, minestudio, minestudio_lmdb, plain
 from pipeline.sources.index import looks_like_index, read_index
+from pipeline.sources.minestudio_lmdb import VideoChunk, video_chunks
 from pipeline.sources.pairs import duplicate, find_pairs
-from pipeline.sources.tree import SourceTree, version_key
+from pipeline.sources.tree import SourceTree, stem, version_key
 
-SOURCES = ("contractor", "plain")
+SOURCES: tuple[SourceName, ...] = ("contractor", "minestudio", "lmdb", "plain")
 """All sources, from the one with most left in it to the one with least: of two copies the earlier is taken."""
 
 
@@ -39,7 +42,12 @@ class _Source(Protocol):
     def load_log(self, recording: Recording, state: CarryState, options: ReadOptions, /) -> RecordingContent: ...
 
 
-_MODULES: Mapping[str, _Source] = {"contractor": contractor}
+_MODULES: Mapping[SourceName, _Source] = {
+    "contractor": contractor,
+    "minestudio": minestudio,
+    "lmdb": minestudio_lmdb,
+    "plain": plain,
+}
 
 
 def find_recordings(roots: Sequence[Path], source: str | None = None) -> Findings:
@@ -67,9 +75,22 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
             if version is not None and version_key(version) > version_key(versions.get(name)):
                 versions[name] = version
 
-    found = find_pairs(tree, source, versions, frozenset())
-    recordings = {recording.name: recording for recording in found.recordings}
-    rejections = list(found.rejections)
+    recordings: dict[str, Recording] = {}
+    rejections: list[Rejection] = []
+    for found in _search(tree, source, versions):
+        rejections += found.rejections
+        for recording in found.recordings:
+            taken = recordings.setdefault(recording.name, recording)
+            if taken is not recording:
+                rejections.append(duplicate(recording.name, recording.actions, taken.actions))
+    # What lacks its other half here may be whole in another source.
+    rejections = [
+        duplicate(r.recording, Path(r.path), recordings[r.recording].actions)
+        if r.reason in ("missing_video", "missing_log") and r.recording in recordings and r.path is not None
+        else r
+        for r in rejections
+    ]
+    rejections += _lone_masks(tree, {*recordings, *(rejection.recording for rejection in rejections)})
 
     known = {*recordings, *(rejection.recording for rejection in rejections)}
     for path, names in indexes.items():
@@ -83,6 +104,30 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
         tuple(sorted(recordings.values(), key=lambda r: (r.session, str(r.start_time or ""), r.name))),
         tuple(sorted(rejections, key=lambda r: (r.recording, r.reason, r.path or ""))),
     )
+
+
+def _search(tree: SourceTree, source: str | None, versions: Mapping[str, str]) -> Iterator[Findings]:
+    """What each source finds, the one to be preferred first."""
+    converted = Findings((), ())
+    claimed: frozenset[Path] = frozenset()
+    if source in (None, "minestudio"):
+        converted, claimed = minestudio.find(tree, by_folder_names=source is None)
+    if source in (None, "contractor", "plain"):
+        yield find_pairs(tree, source, versions, claimed)
+    yield converted
+    if source in (None, "lmdb"):
+        yield minestudio_lmdb.find(tree.environments)
+
+
+def _lone_masks(tree: SourceTree, known: set[str]) -> list[Rejection]:
+    lone: dict[str, Path] = {}
+    for file in tree.masks:
+        if stem(file.path) not in known:
+            lone.setdefault(stem(file.path), file.path)
+    return [
+        Rejection(name, "missing_recording", "masks without a recording of the same name", str(path))
+        for name, path in lone.items()
+    ]
 
 
 def measure(recording: Recording) -> Extent:
@@ -116,9 +161,11 @@ def load_masks(recording: Recording) -> RecordingMasks | None:
     Raises:
         SourceError: if the masks as a whole cannot be read; the recording can be used without them.
     """
+    if recording.source == "lmdb":
+        return minestudio_lmdb.load_masks(recording)
     if recording.masks is None:
         return None
     return load_masks_file(recording.masks)
 
 
-__all__ = ["SOURCES", "duplicate", "find_recordings", "load_log", "load_masks", "measure"]
+__all__ = ["SOURCES", "VideoChunk", "find_recordings", "load_log", "load_masks", "measure", "video_chunks"]

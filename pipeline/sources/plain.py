@@ -1,0 +1,111 @@
+"""Plain recordings of one's own: a video and a log of environment actions, `<name>.mp4` and `<name>.jsonl`.
+
+The log has a JSON object for each video frame, in order; line i is the action that was taken on seeing frame i:
+
+    {"buttons": ["forward", "attack"], "camera": [-1.5, 12.0], "gui": false}
+    {"forward": 1, "attack": 1, "camera": [-1.5, 12.0]}
+
+Both lines say the same. Buttons are those of `shards.vocabulary.BUTTONS` (attack, back, ..., hotbar.9, ESC,
+pickItem, swapHands); `camera` is [pitch, yaw] in degrees, down and right positive; what is not named is not pressed.
+A name that is no button ends the usable part: it is more likely misspelt than meant to be lost. The video may have
+any size and shows the cursor, if there is one; it runs at 20 frames a second, as mp4, mkv, webm, mov or avi.
+Names of the form `<session>-<YYYYMMDD>-<HHMMSS>` are joined into episodes; any other is an episode of its own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.actions import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable
+from pipeline.lines import BadLine, count_lines, read_lines
+from pipeline.recording import (
+    DEFAULT_OPTIONS,
+    EPISODE_START,
+    Breakage,
+    CarryState,
+    Extent,
+    ReadOptions,
+    Recording,
+    RecordingContent,
+)
+from shards.vocabulary import BUTTONS
+
+
+def measure(recording: Recording) -> Extent:
+    """How long the recording is: the number of lines in its log.
+
+    Raises:
+        SourceError: if the log cannot be read.
+    """
+    return Extent(count_lines(recording.actions))
+
+
+def load_log(
+    recording: Recording, state: CarryState = EPISODE_START, options: ReadOptions = DEFAULT_OPTIONS
+) -> RecordingContent:
+    """The log's usable lines, up to the first bad one.
+
+    Raises:
+        SourceError: if the log cannot be read at all.
+    """
+    table = ActionTable()
+    hotbar = state.hotbar
+
+    def take(line: dict[str, Any]) -> None:
+        nonlocal hotbar
+        buttons = _buttons(line)
+        pitch, yaw = _camera(line.get("camera", [0, 0]))
+        gui = line.get("gui", False)
+        if not isinstance(gui, bool):
+            raise BadLine("wrong_schema", f"gui is {gui!r:.40}, expected true or false")
+        table.append(buttons, pitch, yaw, gui=gui, cursor_x=math.nan, cursor_y=math.nan)
+        for slot in range(NUM_HOTBAR_SLOTS):
+            if buttons[FIRST_HOTBAR + slot]:
+                hotbar = slot
+
+    num_lines, breakage = read_lines(recording.actions, take)
+    if num_lines == 0:
+        breakage = Breakage(0, "empty_log", "no lines")
+    return table.content(
+        num_lines=num_lines,
+        state=CarryState(attack_stuck=False, hotbar=hotbar),
+        breakage=breakage,
+        options=options,
+        cursor_in_video=recording.cursor_in_video,
+    )
+
+
+def _buttons(line: dict[str, Any]) -> bytearray:
+    named = line.get("buttons")
+    pressed: Iterable[tuple[Any, Any]]
+    if named is None:
+        pressed = ((name, value) for name, value in line.items() if name not in ("camera", "gui", "buttons"))
+    elif isinstance(named, list):
+        unknown = line.keys() - {"buttons", "camera", "gui"}
+        if unknown:
+            raise BadLine("wrong_schema", f"{min(unknown)!r:.40} beside buttons, expected camera and gui only")
+        pressed = ((name, 1) for name in named)
+    else:
+        raise BadLine("wrong_schema", f"buttons is {named!r:.40}, expected a list of names")
+    buttons = bytearray(len(BUTTONS))
+    for name, value in pressed:
+        column = COLUMN.get(name) if isinstance(name, str) else None
+        if column is None:
+            raise BadLine("wrong_schema", f"{name!r:.40} is no button")
+        if not isinstance(value, int) or value not in (0, 1):
+            raise BadLine("wrong_schema", f"{name} is {value!r:.40}, expected 0 or 1")
+        buttons[column] = value
+    return buttons
+
+
+def _camera(camera: Any) -> tuple[float, float]:
+    if isinstance(camera, list) and len(camera) == 2:
+        try:
+            pitch, yaw = (float(angle) for angle in camera if isinstance(angle, int | float))
+            if math.isfinite(pitch) and math.isfinite(yaw):
+                return pitch, yaw
+        except (ValueError, OverflowError):
+            pass
+    raise BadLine("wrong_schema", f"camera is {camera!r:.60}, expected [pitch, yaw] in degrees")
