@@ -76,7 +76,14 @@ class Dataset:
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        lazy = ("_episodes_buffer", "_episodes_file", "_clips_file", "_index_of", "_clip_groups", "_episode_groups")
+        lazy = (
+            "_episodes_buffer",
+            "_episodes_file",
+            "_clips_file",
+            "_index_of",
+            "_clip_groups",
+            "_episode_groups",
+        )
         return {name: value for name, value in vars(self).items() if name not in lazy}
 
     def index_of(self, episode_id: str) -> int:

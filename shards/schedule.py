@@ -103,6 +103,7 @@ class LanePlan:
         num_steps: steps of every epoch.
         by_episode: True where there are fewer shards than groups, so that groups share shards.
         group_of: the group of each of `episodes`, shape (len(episodes),).
+        group_of_shard: the group that each shard belongs to; empty with `by_episode`.
     """
 
     def __init__(
@@ -117,6 +118,8 @@ class LanePlan:
         seed: int,
         fingerprint: str,
         split: str = "train",
+        shuffle: bool = True,
+        like: "LanePlan | None" = None,
     ) -> None:
         """Plan the lanes of a split.
 
@@ -125,6 +128,8 @@ class LanePlan:
             shard: the shard of every episode, shape (N,).
             episodes: the episodes of the split, indices into the two.
             fingerprint: the dataset's; with `split`, `seed` and the epoch it names the draws.
+            shuffle: False keeps the stored order in every epoch.
+            like: the plan of another split of the dataset, whose shards keep their groups here.
 
         Raises:
             RocketError: if the lanes do not form equal groups, or a length is not positive.
@@ -139,16 +144,21 @@ class LanePlan:
         self.num_lanes, self.num_groups, self.window_frames = num_lanes, num_groups, window_frames
         self._num_frames = np.asarray(num_frames, np.int64)
         self.episodes = np.asarray(episodes, np.int64)
-        self._draws = ("schedule", fingerprint, split, seed)
+        self._shuffle, self._draws = shuffle, ("schedule", fingerprint, split, seed)
         windows = -(-self._num_frames[self.episodes] // window_frames)
 
         shards, shard_of = np.unique(np.asarray(shard)[self.episodes], return_inverse=True)
-        self.by_episode = len(shards) < num_groups
+        taken = {} if like is None or like.by_episode else like.group_of_shard
+        self.by_episode: bool = len(shards) < num_groups and not taken
+        self.group_of_shard: dict[int, int] = {}
         if self.by_episode:
             self.group_of = _balance(windows, num_groups)
         else:
             shard_windows = np.bincount(shard_of, weights=windows, minlength=len(shards)).astype(np.int64)
-            self.group_of = _balance(shard_windows, num_groups)[shard_of]
+            group = _balance(shard_windows, num_groups)
+            group = np.array([taken.get(int(s), int(g)) for s, g in zip(shards, group, strict=True)], np.int64)
+            self.group_of_shard = dict(zip(shards.tolist(), group.tolist(), strict=True))
+            self.group_of = group[shard_of]
 
         # A packing that fits is kept for each group, so that every epoch can have the same number of steps.
         self._members = [np.flatnonzero(self.group_of == group) for group in range(num_groups)]
@@ -174,23 +184,25 @@ class LanePlan:
         order: list[NDArray[np.int64]] = []
         sizes: list[NDArray[np.int64]] = []
         for group, members in enumerate(self._members):
-            draws = (*self._draws, epoch, group)
-            shuffled = draw_order(len(members), *draws, "episodes")
+            shuffled = self._order(len(members), epoch, group, "episodes")
             windows = self._windows[members][shuffled]
             for share in _SORTED_SHARES:
                 lane = _pack(windows, lanes_per_group, share)
                 if np.bincount(lane, weights=windows).max(initial=0) <= self.num_steps:
                     break
             else:
-                lane = draw_order(lanes_per_group, *draws, "lanes")[self._fitting[group][shuffled]]
+                lane = self._order(lanes_per_group, epoch, group, "lanes")[self._fitting[group][shuffled]]
             # The longest-first ones came last: shuffle once more inside each lane.
-            mixed = draw_order(len(members), *draws, "lane order")
+            mixed = self._order(len(members), epoch, group, "lane order")
             by_lane = mixed[np.argsort(lane[mixed], kind="stable")]
             order.append(self.episodes[members[shuffled[by_lane]]])
             sizes.append(np.bincount(lane, minlength=lanes_per_group))
         return Schedule(
             self.num_steps, self.window_frames, self._num_frames, np.concatenate(order), np.concatenate(sizes)
         )
+
+    def _order(self, count: int, epoch: int, group: int, what: str) -> NDArray[np.int64]:
+        return draw_order(count, *self._draws, epoch, group, what) if self._shuffle else np.arange(count)
 
 
 def plan_epoch(

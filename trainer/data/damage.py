@@ -1,0 +1,71 @@
+"""Windows that damage cost: counted, named, and limited."""
+
+import logging
+from dataclasses import dataclass
+
+from shards.errors import DamagedClip, RocketError
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LostWindow:
+    """A window whose frames were masked, and why."""
+
+    epoch: int
+    step: int
+    lane: int
+    num_frames: int
+    damage: DamagedClip
+
+
+class TooMuchDamage(RocketError):
+    """More windows are lost than the limit allows."""
+
+
+class DamageReport:
+    """What this rank lost to damage so far; the same window in a later epoch counts once.
+
+    Attributes:
+        lost: one entry for each window, in the order in which they were met.
+    """
+
+    def __init__(self, max_windows: int) -> None:
+        self.max_windows = max_windows
+        self.lost: list[LostWindow] = []
+        self._seen: set[tuple[str, str, int]] = set()
+
+    def add(self, window: LostWindow, start_frame: int) -> None:
+        """The window is counted and logged.
+
+        Raises:
+            TooMuchDamage: if that is one more than the limit; it names every shard that is concerned.
+        """
+        damage = window.damage
+        key = (damage.shard, damage.episode_id, start_frame)
+        if key in self._seen:
+            return
+        self._seen.add(key)
+        self.lost.append(window)
+        _log.warning(
+            "%s Epoch %d, step %d, lane %d: %d frames are masked (%d of at most %d windows).",
+            damage,
+            window.epoch,
+            window.step,
+            window.lane,
+            window.num_frames,
+            len(self.lost),
+            self.max_windows,
+        )
+        if len(self.lost) > self.max_windows:
+            shards = ", ".join(sorted({one.damage.shard for one in self.lost}))
+            raise TooMuchDamage(
+                f"{shards}: {len(self.lost)} windows are damaged, expected at most {self.max_windows} "
+                f"(data.max_damaged_windows); the last: episode {damage.episode_id}, clip {damage.clip}: "
+                f"{damage.problem}. Run: rocket-prep verify DATASET --repair SOURCE"
+            )
+
+    @property
+    def num_frames(self) -> int:
+        """Frames that were masked."""
+        return sum(window.num_frames for window in self.lost)

@@ -1,0 +1,57 @@
+"""Filling one lane's row of a batch: what a loader process does for each window."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+from shards.errors import DamagedClip
+from shards.windows import WindowArrays, WindowReader, WindowSource
+from trainer.actions import CAMERA_NULL, to_policy
+from trainer.data.augment import Augmentation
+
+
+@dataclass(frozen=True)
+class WindowTask:
+    """A window to read, and how to vary it (None: not at all)."""
+
+    source: WindowSource
+    augmentation: Augmentation | None
+
+
+def fill_row(reader: WindowReader, task: WindowTask, row: Mapping[str, NDArray[Any]]) -> DamagedClip | None:
+    """The row's pixels, masks, actions and `valid` are those of the window; the damage, if that is what it met.
+
+    A damaged window leaves a row like padding.
+
+    Raises:
+        OSError: if the storage fails.
+    """
+    num_frames = task.source.stop - task.source.start
+    arrays = WindowArrays(row["yuv"], row["mask_bits"], row["env_buttons"], row["env_camera"])
+    try:
+        reader.read(task.source, arrays)
+        blank_row(row, num_frames, masks=task.source.goals is not None)
+        if task.augmentation is not None:
+            task.augmentation.apply(row["yuv"][:num_frames], row["mask_bits"][:num_frames])
+        buttons, camera = to_policy(row["env_buttons"][:num_frames], row["env_camera"][:num_frames])
+        row["buttons"][:num_frames], row["camera"][:num_frames] = buttons, camera
+    except DamagedClip as damage:
+        blank_row(row, 0, masks=False)
+        return damage
+    row["valid"][:num_frames] = True
+    return None
+
+
+def blank_row(row: Mapping[str, NDArray[Any]], start: int, *, masks: bool) -> None:
+    """Frames from `start` on are black, without mask, action or weight; all masks are empty unless `masks`."""
+    height = row["yuv"].shape[-2] // 3 * 2
+    row["yuv"][start:, :height] = 16
+    row["yuv"][start:, height:] = 128
+    row["mask_bits"][start if masks else 0 :] = 0
+    row["env_buttons"][start:] = 0
+    row["env_camera"][start:] = 0
+    row["buttons"][start:] = 0
+    row["camera"][start:] = CAMERA_NULL
+    row["valid"][:] = False

@@ -1,0 +1,97 @@
+"""How a rank's batch lies in memory: one slot of shared memory, filled by loader processes, read by the trainer.
+
+    slot:  [ yuv of lane 0 | lane 1 | ... ][ mask bits of lane 0 | ... ][ buttons ... ] ...
+
+B lanes of the rank, T frames of a window, H x W pixels.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.masks import packed_size
+from shards.vocabulary import BUTTONS
+
+_ALIGNMENT_BYTES = 4096
+
+
+@dataclass(frozen=True)
+class BatchLayout:
+    """Fields of a batch and their places in a slot."""
+
+    num_rows: int
+    window_frames: int
+    height: int
+    width: int
+
+    @property
+    def fields(self) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
+        """Name -> dtype and shape; the first axis is the lane of the rank.
+
+        yuv            planar I420 (height * 3 / 2 rows of width bytes)
+        mask_bits      the goal's mask, one bit a pixel (masks.runs_to_packed_bits)
+        obj_id         the goal's interaction type, -1 none
+        buttons        the policy's button action, 0 to 8640
+        camera         the policy's camera action, 0 to 120
+        env_buttons    the 23 recorded buttons
+        env_camera     degrees, [pitch, yaw]
+        first          an episode starts with this frame
+        valid          the frame counts: neither padding nor damage
+        watch          the goal's event is one that validation watches
+        lane           the lane in the global batch
+        episode        the episode's number in all datasets together, -1 padding
+        start_frame, stop_frame   the window's frames in its episode, 0 and 0 for padding
+        index          the window's number in its episode
+        last           the window ends its episode
+        damaged        the window lost its data; no frame of it is valid
+        """
+        frames = (self.num_rows, self.window_frames)
+        return {
+            "yuv": (np.uint8, (*frames, self.height * 3 // 2, self.width)),
+            "mask_bits": (np.uint8, (*frames, packed_size(self.height, self.width))),
+            "obj_id": (np.int64, frames),
+            "buttons": (np.int64, frames),
+            "camera": (np.int64, frames),
+            "env_buttons": (np.uint8, (*frames, len(BUTTONS))),
+            "env_camera": (np.float32, (*frames, 2)),
+            "first": (np.bool_, frames),
+            "valid": (np.bool_, frames),
+            "watch": (np.bool_, frames),
+            "lane": (np.int64, (self.num_rows,)),
+            "episode": (np.int64, (self.num_rows,)),
+            "start_frame": (np.int64, (self.num_rows,)),
+            "stop_frame": (np.int64, (self.num_rows,)),
+            "index": (np.int64, (self.num_rows,)),
+            "last": (np.bool_, (self.num_rows,)),
+            "damaged": (np.bool_, (self.num_rows,)),
+        }
+
+    @property
+    def slot_bytes(self) -> int:
+        return sum(_padded(_num_bytes(*field)) for field in self.fields.values())
+
+    def views(self, slot: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        """The fields of a slot, u8 (slot_bytes,), as arrays that share its memory."""
+        arrays: dict[str, NDArray[Any]] = {}
+        at = 0
+        for name, (dtype, shape) in self.fields.items():
+            num_bytes = _num_bytes(dtype, shape)
+            arrays[name] = slot[at : at + num_bytes].view(dtype).reshape(shape)
+            at += _padded(num_bytes)
+        return arrays
+
+
+def row_views(fields: Mapping[str, NDArray[Any]], row: int) -> dict[str, NDArray[Any]]:
+    """One lane's part of each field."""
+    return {name: array[row, ...] for name, array in fields.items()}
+
+
+def _num_bytes(dtype: type[np.generic], shape: tuple[int, ...]) -> int:
+    return int(np.dtype(dtype).itemsize * np.prod(shape))
+
+
+def _padded(num_bytes: int) -> int:
+    return -(-num_bytes // _ALIGNMENT_BYTES) * _ALIGNMENT_BYTES

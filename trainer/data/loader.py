@@ -1,0 +1,280 @@
+"""A rank's batches in the order of the schedule, read ahead by loader processes into slots of shared memory.
+
+    schedule -> tasks (a window each) -> loader processes -> slots -> batches (views of a slot)
+
+A slot is used again as soon as nothing refers to its batch any more.
+"""
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from shards.errors import DamagedClip
+from shards.schedule import LanePlan, Schedule, Window
+from trainer.data.damage import DamageReport, LostWindow
+from trainer.data.fill import blank_row
+from trainer.data.layout import BatchLayout, row_views
+from trainer.data.pool import WorkerPool
+from trainer.data.source import EpisodeSource
+
+Batch = dict[str, Any]
+_HELD_BATCHES = 2
+"""Batches that the trainer may hold (the last one and the next) before a further one is copied."""
+
+
+@dataclass
+class _Pending:
+    """A slot that is being filled for a step."""
+
+    slot: int
+    epoch: int
+    step: int
+    windows: list[Window | None]
+    numbers: set[int] = field(default_factory=set)
+    damages: dict[int, DamagedClip] = field(default_factory=dict)  # by row
+
+
+class LaneLoader:
+    """Iterates over the batches of a rank's lanes; `len` is the steps of an epoch.
+
+    Iterating begins at `position` and ends with the epoch; reading ahead does not stop there. With `only_epoch`,
+    every iteration goes through that epoch from its beginning (validation).
+
+    Attributes:
+        position: (epoch, step) of the next batch that is handed out.
+        damage: what was lost so far.
+    """
+
+    def __init__(
+        self,
+        plan: LanePlan,
+        lanes: Sequence[int],
+        source: EpisodeSource,
+        layout: BatchLayout,
+        *,
+        num_workers: int,
+        prefetch_factor: int,
+        damage: DamageReport,
+        only_epoch: int | None = None,
+        timeout_seconds: float = 600.0,
+        on_start: Callable[[torch.Tensor], None] | None = None,
+    ) -> None:
+        """Start nothing yet: loader processes start with the first iteration.
+
+        Args:
+            lanes: this rank's lanes of the global batch.
+            prefetch_factor: windows that each loader process keeps ready; two batches are, at least.
+            timeout_seconds: how long a loader process may take over a window.
+        """
+        self._plan, self._lanes, self._source, self._layout = plan, list(lanes), source, layout
+        self._num_workers, self._timeout_seconds = num_workers, timeout_seconds
+        self._num_ahead = max(2, -(-num_workers * prefetch_factor // len(self._lanes))) if num_workers else 1
+        self._only_epoch = only_epoch
+        self.damage = damage
+        self._on_start = on_start
+        self._schedule: tuple[int, Schedule] | None = None
+        self._at = 0 if only_epoch is None else only_epoch * plan.num_steps  # steps since the first epoch's start
+        self._next = self._at  # the next step to read
+        self._pool: WorkerPool | None = None
+        self._close: weakref.finalize | None = None  # type: ignore[type-arg]
+        self._free: deque[int] = deque()
+        self._pending: deque[_Pending] = deque()
+        self._row_of: dict[int, tuple[_Pending, int]] = {}
+        self._num_held = 0
+
+    def __len__(self) -> int:
+        return self._plan.num_steps
+
+    @property
+    def position(self) -> tuple[int, int]:
+        return divmod(self._at, self._plan.num_steps)
+
+    def set_position(self, epoch: int, step: int) -> None:
+        """The next batch is that of this step of this epoch."""
+        self._at = epoch * self._plan.num_steps + step
+
+    def state_dict(self) -> dict[str, int]:
+        """The position; the data module adds what it is a position in."""
+        epoch, step = self.position
+        return {"epoch": epoch, "step": step}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.set_position(state["epoch"], state["step"])
+
+    def schedule(self, epoch: int) -> Schedule:
+        """The epoch's schedule."""
+        if self._schedule is None or self._schedule[0] != epoch:
+            self._schedule = (epoch, self._plan.epoch(epoch))
+        return self._schedule[1]
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._plan.num_steps == 0:
+            return
+        if self._only_epoch is not None:
+            self._at = self._only_epoch * self._plan.num_steps
+        end = (self._at // self._plan.num_steps + 1) * self._plan.num_steps
+        try:
+            while self._at < end:
+                batch = self._take(self._at, end)
+                self._at += 1
+                yield batch
+        finally:
+            if self._only_epoch is not None:
+                self.close()
+
+    def close(self) -> None:
+        """All loader processes have ended; a later iteration starts new ones."""
+        if self._close is not None:
+            self._close()
+        self._pool = self._close = None
+        self._free, self._num_held = deque(), 0
+        self._pending.clear()
+        self._row_of.clear()
+
+    def _take(self, at: int, end: int) -> Batch:
+        """The batch of that step; reading ahead goes on behind it."""
+        if self._pool is None:
+            self._start()
+            self._next = at
+        if self._next - len(self._pending) != at:
+            self._discard()
+            self._next = at
+        self._read_ahead(end)
+        while self._pending[0].numbers:
+            self._collect()
+        pending = self._pending.popleft()
+        batch = self._hand_out(pending)
+        self._read_ahead(end)
+        return batch
+
+    def _start(self) -> None:
+        num_slots = self._num_ahead + _HELD_BATCHES
+        pool = WorkerPool(self._layout, num_slots, self._num_workers, self._timeout_seconds)
+        self._pool, self._free = pool, deque(range(num_slots))
+        self._close = weakref.finalize(self, pool.close)
+        if self._on_start is not None:
+            self._on_start(torch.from_numpy(pool.block.array(0, num_slots * self._layout.slot_bytes)))
+
+    def _read_ahead(self, end: int) -> None:
+        """Every free slot has a step to be read, up to as many as shall be ready."""
+        while self._free and len(self._pending) < self._num_ahead:
+            if self._only_epoch is not None and self._next >= end:
+                return
+            epoch, step = divmod(self._next, self._plan.num_steps)
+            schedule = self.schedule(epoch)
+            windows = [schedule.window(step, lane) for lane in self._lanes]
+            self._submit(_Pending(self._free.popleft(), epoch, step, windows))
+            self._next += 1
+
+    def _submit(self, pending: _Pending) -> None:
+        assert self._pool is not None
+        self._pending.append(pending)
+        fields = self._layout.views(self._slot(pending.slot))
+        for row, (lane, window) in enumerate(zip(self._lanes, pending.windows, strict=True)):
+            view = row_views(fields, row)
+            _describe(view, lane, window)
+            if window is None:
+                blank_row(view, 0, masks=False)
+                continue
+            facts = self._source.facts(window.episode, pending.epoch)
+            num_frames = window.stop - window.start
+            view["obj_id"][:num_frames] = facts.types[window.start : window.stop]
+            view["watch"][:num_frames] = facts.watched[window.start : window.stop]
+            number = self._pool.submit(pending.slot, row, self._source.task(window, pending.epoch))
+            pending.numbers.add(number)
+            self._row_of[number] = (pending, row)
+
+    def _collect(self) -> None:
+        assert self._pool is not None
+        for number, damage in self._pool.collect():
+            pending, row = self._row_of.pop(number)
+            pending.numbers.remove(number)
+            if damage is not None:
+                pending.damages[row] = damage
+
+    def _discard(self) -> None:
+        """What was read ahead is forgotten, once the processes have let go of it."""
+        for pending in self._pending:
+            while pending.numbers:
+                self._collect()
+            self._free.append(pending.slot)
+        self._pending.clear()
+
+    def _slot(self, slot: int) -> Any:
+        assert self._pool is not None
+        return self._pool.block.array(slot * self._layout.slot_bytes, self._layout.slot_bytes)
+
+    def _hand_out(self, pending: _Pending) -> Batch:
+        memory = self._slot(pending.slot)
+        fields = self._layout.views(memory)
+        for row, damage in sorted(pending.damages.items()):
+            fields["damaged"][row] = True
+            fields["obj_id"][row], fields["watch"][row] = -1, False
+            window = pending.windows[row]
+            assert window is not None
+            lost = LostWindow(pending.epoch, pending.step, self._lanes[row], window.stop - window.start, damage)
+            self.damage.add(lost, window.start)
+        tensors = {name: torch.from_numpy(array) for name, array in fields.items()}
+        if self._num_held >= _HELD_BATCHES:  # somebody collects batches: their memory must be their own
+            tensors = {name: tensor.clone() for name, tensor in tensors.items()}
+            self._free.append(pending.slot)
+        else:
+            self._num_held += 1
+            # The tensors' arrays refer to `memory` itself: it goes with the last of them.
+            last = weakref.finalize(memory, _give_back, weakref.ref(self), weakref.ref(self._pool), pending.slot)
+            last.atexit = False
+        return _as_batch(tensors, pending.epoch, pending.step)
+
+
+def _give_back(loader_ref: Callable[[], LaneLoader | None], pool_ref: Callable[[], Any], slot: int) -> None:
+    loader, pool = loader_ref(), pool_ref()
+    if loader is not None and pool is not None and loader._pool is pool:
+        loader._num_held -= 1
+        loader._free.append(slot)
+
+
+def _describe(row: dict[str, Any], lane: int, window: Window | None) -> None:
+    """The row says which window it is; all its frames are without goal so far."""
+    row["lane"][...] = lane
+    row["episode"][...] = -1 if window is None else window.episode
+    row["start_frame"][...] = 0 if window is None else window.start
+    row["stop_frame"][...] = 0 if window is None else window.stop
+    row["index"][...] = 0 if window is None else window.index
+    row["last"][...] = window is not None and window.last
+    row["first"][:] = False
+    row["first"][0] = window is not None and window.first
+    row["damaged"][...] = False
+    row["obj_id"][:] = -1
+    row["watch"][:] = False
+
+
+def _as_batch(tensors: dict[str, Tensor], epoch: int, step: int) -> Batch:
+    """The fields as the Lightning module wants them."""
+    return {
+        "yuv": tensors["yuv"],
+        "segment": {"obj_mask_bits": tensors["mask_bits"], "obj_id": tensors["obj_id"]},
+        "action": {"buttons": tensors["buttons"], "camera": tensors["camera"]},
+        "env_action": {"buttons": tensors["env_buttons"], "camera": tensors["env_camera"]},
+        **{
+            name: tensors[name]
+            for name in (
+                "first",
+                "valid",
+                "watch",
+                "lane",
+                "episode",
+                "start_frame",
+                "stop_frame",
+                "index",
+                "last",
+                "damaged",
+            )
+        },
+        "step": torch.tensor(step),
+        "epoch": torch.tensor(epoch),
+    }

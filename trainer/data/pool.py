@@ -1,0 +1,163 @@
+"""The loader processes of a rank: tasks in, answers out, and a clear word when one dies or hangs."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from multiprocessing.connection import Connection, wait
+
+from shards.errors import DamagedClip, RocketError
+from shards.windows import WindowReader
+from trainer.data.fill import WindowTask, fill_row
+from trainer.data.layout import BatchLayout, row_views
+from trainer.data.shared import SharedBlock
+
+_START = (
+    "import sys; sys.path[:] = sys.argv[3:]; from trainer.data.worker import main; "
+    "main(int(sys.argv[1]), int(sys.argv[2]))"
+)
+
+
+class LoaderError(RocketError):
+    """A loader process died, hung, or could not read its storage."""
+
+
+class WorkerPool:
+    """Loader processes that fill rows of shared slots; tasks go round in turn, so lanes stay with a process.
+
+    With no processes, the rows are filled in this one, when the answer is asked for.
+    """
+
+    def __init__(self, layout: BatchLayout, num_slots: int, num_workers: int, timeout_seconds: float) -> None:
+        self._layout, self._timeout_seconds = layout, timeout_seconds
+        self.block = SharedBlock(layout.slot_bytes * num_slots)
+        self._number = 0
+        self._local: deque[tuple[int, int, int, WindowTask]] = deque()
+        self._reader = WindowReader(layout.height, layout.width)
+        self._workers = [self._start(num_slots) for _ in range(num_workers)]
+        self.block.close_fd()
+
+    def submit(self, slot: int, row: int, task: WindowTask) -> int:
+        """The window is read into that row of that slot; the task's number comes back."""
+        number = self._number
+        self._number += 1
+        if not self._workers:
+            self._local.append((number, slot, row, task))
+            return number
+        worker = self._workers[number % len(self._workers)]
+        worker.tasks[number] = task
+        try:
+            worker.connection.send((number, slot, row, task))
+        except (BrokenPipeError, ConnectionError):
+            raise self._died(worker) from None
+        return number
+
+    def collect(self) -> list[tuple[int, DamagedClip | None]]:
+        """The numbers of some finished tasks, one at least, each with the damage that it met.
+
+        Raises:
+            LoaderError: if a process died, hung, or could not read its storage.
+        """
+        if not self._workers:
+            number, slot, row, task = self._local.popleft()
+            fields = self._layout.views(self.block.array(slot * self._layout.slot_bytes, self._layout.slot_bytes))
+            try:
+                return [(number, fill_row(self._reader, task, row_views(fields, row)))]
+            except OSError as error:
+                raise LoaderError(_storage_fault(task, f"{type(error).__name__}: {error}")) from error
+        busy = {worker.connection: worker for worker in self._workers if worker.tasks}
+        ready = wait(list(busy), self._timeout_seconds)
+        if not ready:
+            raise self._hung(next(iter(busy.values())))
+        finished = []
+        for connection in ready:
+            worker = busy[connection]  # type: ignore[index]
+            try:
+                number, damage, fault = worker.connection.recv()
+            except (EOFError, ConnectionError):
+                raise self._died(worker) from None
+            task = worker.tasks.pop(number)
+            if fault is not None:
+                raise LoaderError(_storage_fault(task, fault))
+            finished.append((number, damage))
+        return finished
+
+    def close(self) -> None:
+        """All processes have ended."""
+        for worker in self._workers:
+            worker.connection.close()
+        deadline = time.monotonic() + 5
+        for worker in self._workers:
+            try:
+                worker.process.wait(max(deadline - time.monotonic(), 0.1))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+        self._workers = []
+
+    @property
+    def pids(self) -> list[int]:
+        return [worker.process.pid for worker in self._workers]
+
+    def _start(self, num_slots: int) -> "_Worker":
+        ours, theirs = socket.socketpair()
+        command = [sys.executable, "-c", _START, str(theirs.fileno()), str(self.block.fd), *sys.path]
+        one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with theirs:
+            process = subprocess.Popen(
+                command,
+                pass_fds=(theirs.fileno(), self.block.fd),
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, **one_thread},
+                process_group=0,  # so that the terminal's Ctrl-C reaches the trainer alone
+            )
+        worker = _Worker(process, Connection(ours.detach()), {})
+        with contextlib.suppress(ConnectionError):  # it died at once: the first task says so
+            worker.connection.send((self._layout, num_slots))
+        return worker
+
+    def _died(self, worker: "_Worker") -> LoaderError:
+        code = worker.process.wait()
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return LoaderError(
+            f"loader process {worker.process.pid}: ended ({how}){_at_work(worker)}, expected it to run until the "
+            "training ends. SIGKILL mostly means too little memory: use fewer data.num_workers."
+        )
+
+    def _hung(self, worker: "_Worker") -> LoaderError:
+        with contextlib.suppress(ProcessLookupError):
+            worker.process.send_signal(signal.SIGUSR1)  # its stack goes to stderr
+            time.sleep(0.5)
+        return LoaderError(
+            f"loader process {worker.process.pid}: no answer for {self._timeout_seconds:g} seconds"
+            f"{_at_work(worker)}, expected a window. Its stack is on stderr; check the storage."
+        )
+
+
+class _Worker:
+    def __init__(
+        self, process: subprocess.Popen[bytes], connection: Connection, tasks: dict[int, WindowTask]
+    ) -> None:
+        self.process, self.connection, self.tasks = process, connection, tasks
+
+
+def _at_work(worker: _Worker) -> str:
+    if not worker.tasks:
+        return ""
+    source = next(iter(worker.tasks.values())).source
+    return (
+        f" while reading {source.dataset}/{source.shard:06d}.tar, episode {source.episode_id}, "
+        f"frames {source.start} to {source.stop}"
+    )
+
+
+def _storage_fault(task: WindowTask, fault: str) -> str:
+    source = task.source
+    return (
+        f"{source.dataset}/{source.shard:06d}.tar: episode {source.episode_id}, frames {source.start} to "
+        f"{source.stop} cannot be read: {fault}"
+    )

@@ -1,0 +1,107 @@
+"""From a window of the schedule to all that is needed to fill its row: clips, goals, variation."""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.goals import NO_GOAL, choose_goals
+from shards.manifest import ClipRow
+from shards.schedule import Window
+from shards.vocabulary import NO_INTERACTION
+from shards.windows import WindowSource, clips_of_window
+from trainer.data.augment import draw_augmentation
+from trainer.data.collection import Collection
+from trainer.data.fill import WindowTask
+
+
+@dataclass(frozen=True)
+class EpisodeFacts:
+    """What the manifest and the draws say of an episode in an epoch.
+
+    Attributes:
+        goals: the interaction that each frame shows, i32 (num_frames,); None without segmentation.
+        types: its type, i8 (num_frames,).
+        watched: whether validation watches its event, bool (num_frames,).
+    """
+
+    dataset: str
+    shard: int
+    episode_id: str
+    clips: list[ClipRow]
+    goals: NDArray[np.int32] | None
+    types: NDArray[np.int8]
+    watched: NDArray[np.bool_]
+
+
+class EpisodeSource:
+    """Facts of episodes, those of the last few kept: a lane asks for the same one window after window."""
+
+    def __init__(
+        self,
+        collection: Collection,
+        *,
+        seed: int,
+        enable_segment: bool,
+        augment: bool,
+        watch_events: Sequence[str],
+        num_kept: int,
+    ) -> None:
+        self._collection, self._seed = collection, seed
+        self._enable_segment, self._augment = enable_segment, augment
+        self._watch_events, self._num_kept = tuple(watch_events), num_kept
+        self._kept: OrderedDict[tuple[int, int], EpisodeFacts] = OrderedDict()
+
+    def facts(self, episode: int, epoch: int) -> EpisodeFacts:
+        """The facts of that episode of the collection."""
+        key = (episode, epoch)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key]
+        facts = self._kept[key] = self._read(episode, epoch)
+        if len(self._kept) > self._num_kept:
+            self._kept.popitem(last=False)
+        return facts
+
+    def task(self, window: Window, epoch: int) -> WindowTask:
+        """What a loader process needs to read the window."""
+        facts = self.facts(window.episode, epoch)
+        source = WindowSource(
+            dataset=facts.dataset,
+            shard=facts.shard,
+            episode_id=facts.episode_id,
+            start=window.start,
+            stop=window.stop,
+            clips=clips_of_window(facts.clips, window.start, window.stop),
+            goals=None if facts.goals is None else facts.goals[window.start : window.stop],
+        )
+        augmentation = draw_augmentation(self._seed, epoch, facts.episode_id) if self._augment else None
+        return WindowTask(source, augmentation)
+
+    def _read(self, episode: int, epoch: int) -> EpisodeFacts:
+        dataset, local = self._collection.locate(episode)
+        episode_id = dataset.episodes.ids[local]
+        num_frames = int(dataset.episodes.num_frames[local])
+        types = np.full(num_frames, NO_INTERACTION, np.int8)
+        watched = np.zeros(num_frames, np.bool_)
+        goals = None
+        if self._enable_segment:
+            goals = choose_goals(
+                dataset.candidate_runs(local), num_frames, seed=self._seed, epoch=epoch, episode_id=episode_id
+            )
+            interactions = dataset.interactions(local)
+            shown = goals != NO_GOAL
+            types[shown] = np.array([one.type for one in interactions], np.int8)[goals[shown]]
+            watch = [any(part in one.event for part in self._watch_events) for one in interactions]
+            watched[shown] = np.array(watch, np.bool_)[goals[shown]]
+        return EpisodeFacts(
+            dataset=dataset.path,
+            shard=int(dataset.episodes.shard[local]),
+            episode_id=episode_id,
+            clips=dataset.clip_rows(local),
+            goals=goals,
+            types=types,
+            watched=watched,
+        )

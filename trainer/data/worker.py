@@ -1,0 +1,52 @@
+"""A loader process: reads windows into the shared slots until its socket closes.
+
+It is started as a fresh interpreter, not forked: a fork would inherit the trainer's locks, threads and memory.
+"""
+
+import faulthandler
+import signal
+import socket
+import sys
+import traceback
+from multiprocessing.connection import Connection
+
+from shards.errors import DamagedClip
+from shards.windows import WindowReader
+from trainer.data.fill import fill_row
+from trainer.data.layout import BatchLayout, row_views
+from trainer.data.shared import SharedBlock
+
+
+def main(socket_fd: int, memory_fd: int) -> None:
+    """Serve tasks (number, slot, row, WindowTask) with (number, DamagedClip | None, fault | None)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to handle; it closes the socket
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the trainer asks for it where a read hangs
+    connection = Connection(socket.socket(fileno=socket_fd).detach())
+    try:
+        layout, num_slots = connection.recv()
+        block = SharedBlock(layout.slot_bytes * num_slots, memory_fd)
+        block.close_fd()
+        serve(connection, layout, block)
+    except (EOFError, ConnectionError):
+        sys.exit(0)  # the trainer is gone or has closed the loader
+
+
+def serve(connection: Connection, layout: BatchLayout, block: SharedBlock) -> None:
+    """Answer tasks in order, until the socket closes.
+
+    Raises:
+        EOFError, ConnectionError: the trainer closed it.
+    """
+    reader = WindowReader(layout.height, layout.width)
+    while True:
+        number, slot, row, task = connection.recv()
+        damage: DamagedClip | None = None
+        fault: str | None = None
+        try:
+            fields = layout.views(block.array(slot * layout.slot_bytes, layout.slot_bytes))
+            damage = fill_row(reader, task, row_views(fields, row))
+        except OSError as error:
+            fault = f"{type(error).__name__}: {error}"
+        except Exception:  # noqa: BLE001 (the trainer raises it again, with this process's traceback)
+            fault = traceback.format_exc()
+        connection.send((number, damage, fault))
