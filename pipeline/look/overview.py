@@ -1,0 +1,249 @@
+"""What the manifest alone says of a dataset: the facts behind `rocket-prep inspect`.
+
+Nothing here opens a shard, and only whole columns are computed with, so that the answer comes at once at any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.look.tally import tally_of
+from shards.reader import Dataset
+from shards.vocabulary import BUTTONS, FRAMES_PER_SECOND, INTERACTION_TYPES
+
+_MINUTE, _HOUR = 60, 3600
+_EDGES_SECONDS = (
+    *(1, 2, 5, 10, 20, 30),
+    *(_MINUTE * minutes for minutes in (1, 2, 5, 10, 20, 30)),
+    *(_HOUR * hours for hours in (1, 2, 4, 8, 16)),
+)
+_SMALL_SHARE = 0.02
+"""The histogram's first bin begins at 0 and takes in at most this share of the episodes, if it can."""
+_NUM_TOP_EVENTS = 5
+
+
+@dataclass(frozen=True)
+class Lengths:
+    """How long episodes are, in frames, and a histogram of it: bin i covers [edges[i], edges[i + 1]).
+
+    Bins get wider with the length, since play sessions last from seconds to hours.
+    """
+
+    min: int
+    median: float
+    mean: float
+    max: int
+    edges_frames: Sequence[int]
+    num_episodes: Sequence[int]
+
+    @classmethod
+    def of(cls, num_frames: NDArray[np.integer[Any]]) -> Lengths:
+        longest = int(num_frames.max(initial=1))
+        few = float(np.quantile(num_frames, _SMALL_SHARE)) if num_frames.size else 0.0
+        nice = [second * FRAMES_PER_SECOND for second in _EDGES_SECONDS]
+        low = max((edge for edge in nice if edge <= few), default=0)
+        last = next((edge for edge in nice if edge > longest), longest + 1)
+        inner = [edge for edge in nice if max(low, 1) <= edge <= longest]
+        edges = np.array([0, *inner, last])
+        counts = np.histogram(num_frames, edges)[0]
+        return cls(
+            min=int(num_frames.min(initial=longest)),
+            median=float(np.median(num_frames)) if num_frames.size else 0.0,
+            mean=float(num_frames.mean()) if num_frames.size else 0.0,
+            max=longest if num_frames.size else 0,
+            edges_frames=edges.tolist(),
+            num_episodes=counts.tolist(),
+        )
+
+
+@dataclass(frozen=True)
+class TypeFacts:
+    """One interaction type: how many there are, and the frames in which one of them has a mask.
+
+    Attributes:
+        top_events: the most frequent events with their number.
+    """
+
+    type: int
+    name: str
+    num_interactions: int
+    num_frames: int
+    top_events: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class ShardFacts:
+    """How the shards' sizes and episodes spread."""
+
+    num_shards: int
+    min_bytes: int
+    median_bytes: float
+    max_bytes: int
+    min_episodes: int
+    max_episodes: int
+
+
+@dataclass(frozen=True)
+class RejectedFacts:
+    """What was left out for one reason.
+
+    Attributes:
+        num_frames: of the entries that know; `num_unknown` entries do not.
+        example: the first entry's recording and detail.
+    """
+
+    reason: str
+    num_entries: int
+    num_frames: int
+    num_unknown: int
+    example: str
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The facts of a dataset; `to_json` is what scripts get.
+
+    Attributes:
+        num_masked_frames: frames with at least one interaction's mask.
+        num_overlap_frames: frames with several.
+        button_frames: for each button, the frames in which it is down.
+        sources: recordings by the source that they came from.
+    """
+
+    path: str
+    format_version: int
+    fingerprint: str
+    frame_width_px: int
+    frame_height_px: int
+    clip_frames: int
+    keyframe_interval_frames: int
+    num_episodes: int
+    num_recordings: int
+    num_clips: int
+    num_frames: int
+    num_source_frames: int
+    hours: float
+    num_bytes: int
+    bytes_per_frame: float
+    lengths: Lengths
+    num_interactions: int
+    num_masked_frames: int
+    num_overlap_frames: int
+    interactions: Sequence[TypeFacts]
+    button_frames: Mapping[str, int]
+    num_camera_frames: int
+    num_gui_frames: int
+    shards: ShardFacts
+    sources: Mapping[str, int]
+    num_rejected: int
+    num_rejected_frames: int
+    rejected: Sequence[RejectedFacts]
+    codec: Mapping[str, Any]
+    tools: Mapping[str, str]
+    settings: Mapping[str, Any]
+
+    def share(self, num_frames: float) -> float:
+        """A number of frames as a share of all frames."""
+        return num_frames / self.num_frames if self.num_frames else 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts as what JSON can hold."""
+        return asdict(self)
+
+
+def overview_of(dataset: Dataset) -> Overview:
+    """The facts of a dataset.
+
+    Raises:
+        DatasetError: if its manifest is damaged.
+        OSError: if its storage fails.
+    """
+    info, counts = dataset.info, dataset.info.counts
+    num_frames = int(dataset.episodes.num_frames.sum(dtype=np.int64))
+    num_bytes = counts["num_bytes"]
+    tally = tally_of(dataset)
+    return Overview(
+        path=dataset.path,
+        format_version=info.format_version,
+        fingerprint=info.fingerprint,
+        frame_width_px=info.frame_width,
+        frame_height_px=info.frame_height,
+        clip_frames=info.clip_frames,
+        keyframe_interval_frames=info.keyframe_interval,
+        num_episodes=len(dataset.episodes),
+        num_recordings=sum(tally.sources.values()),
+        num_clips=counts["num_clips"],
+        num_frames=num_frames,
+        num_source_frames=tally.num_source_frames,
+        hours=num_frames / FRAMES_PER_SECOND / 3600,
+        num_bytes=num_bytes,
+        bytes_per_frame=num_bytes / num_frames if num_frames else 0.0,
+        lengths=Lengths.of(dataset.episodes.num_frames),
+        num_interactions=sum(tally.interactions.values()),
+        num_masked_frames=tally.num_masked_frames,
+        num_overlap_frames=tally.num_overlap_frames,
+        interactions=[
+            TypeFacts(
+                type=type_id,
+                name=INTERACTION_TYPES.get(type_id, f"type {type_id}"),
+                num_interactions=tally.interactions[type_id],
+                num_frames=tally.type_frames[type_id],
+                top_events=_most_frequent(
+                    {event: number for (kind, event), number in tally.events.items() if kind == type_id},
+                    _NUM_TOP_EVENTS,
+                ),
+            )
+            for type_id in sorted(tally.interactions)
+        ],
+        button_frames=dict(zip(BUTTONS, tally.buttons.tolist(), strict=True)),
+        num_camera_frames=tally.num_camera_frames,
+        num_gui_frames=tally.num_gui_frames,
+        shards=_shard_facts(dataset),
+        sources=_most_frequent(tally.sources),
+        num_rejected=counts["num_rejected"],
+        num_rejected_frames=counts["num_rejected_frames"],
+        rejected=_rejected_facts(dataset),
+        codec=info.codec,
+        tools=info.tools,
+        settings=info.settings,
+    )
+
+
+def _shard_facts(dataset: Dataset) -> ShardFacts:
+    sizes = np.array(dataset.info.files["shard_bytes"], np.int64)
+    episodes = np.bincount(dataset.episodes.shard, minlength=len(sizes))
+    return ShardFacts(
+        num_shards=len(sizes),
+        min_bytes=int(sizes.min(initial=sizes.max(initial=0))),
+        median_bytes=float(np.median(sizes)) if sizes.size else 0.0,
+        max_bytes=int(sizes.max(initial=0)),
+        min_episodes=int(episodes.min(initial=episodes.max(initial=0))),
+        max_episodes=int(episodes.max(initial=0)),
+    )
+
+
+def _rejected_facts(dataset: Dataset) -> list[RejectedFacts]:
+    """Reasons in the order of how many frames they cost."""
+    by_reason: dict[str, list[dict[str, Any]]] = {}
+    for record in dataset.rejected():
+        by_reason.setdefault(str(record.get("reason", "unknown")), []).append(record)
+    facts = [
+        RejectedFacts(
+            reason=reason,
+            num_entries=len(records),
+            num_frames=sum(int(record.get("num_frames") or 0) for record in records),
+            num_unknown=sum(record.get("num_frames") is None for record in records),
+            example=f"{records[0].get('recording', '?')}: {records[0].get('detail', '')}",
+        )
+        for reason, records in by_reason.items()
+    ]
+    return sorted(facts, key=lambda fact: (-fact.num_frames, -fact.num_entries, fact.reason))
+
+
+def _most_frequent(counts: Mapping[str, int], limit: int | None = None) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit])

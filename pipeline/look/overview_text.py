@@ -1,0 +1,201 @@
+"""An overview as text for one screen, 60 columns or more."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.look.overview import Overview
+from pipeline.look.wording import bar, count, percent, play_time, size, table
+from shards.vocabulary import FRAMES_PER_SECOND
+
+_BAR_COLUMNS = 12
+_MAX_REASONS = 6
+_MAX_ACTION_BARS = 12
+
+
+def overview_lines(overview: Overview, columns: int = 80) -> list[str]:
+    """The overview's lines; those that do not begin with a blank are headings."""
+    sections = (_head, _lengths, _interactions, _actions, _shards, _rejected, _made)
+    lines: list[str] = []
+    for section in sections:
+        if lines:
+            lines.append("")
+        lines += section(overview, columns)
+    return lines
+
+
+def _head(o: Overview, columns: int) -> list[str]:
+    return [
+        o.path,
+        *_wrap(
+            [
+                f"{count(o.num_episodes)} episodes",
+                f"{count(o.num_recordings)} recordings",
+                f"{count(o.num_frames)} frames",
+                play_time(o.num_frames),
+                f"{size(o.num_bytes)} ({count(o.bytes_per_frame)} B a frame)",
+            ],
+            columns,
+        ),
+        *_wrap(
+            [
+                f"{o.frame_width_px} x {o.frame_height_px} px",
+                f"{FRAMES_PER_SECOND} frames/s",
+                f"{count(o.num_clips)} clips of up to {o.clip_frames} frames",
+                f"keyframe every {o.keyframe_interval_frames}",
+            ],
+            columns,
+        ),
+    ]
+
+
+def _lengths(o: Overview, columns: int) -> list[str]:
+    lengths = o.lengths
+    summary = (
+        f"shortest {play_time(lengths.min)}, median {play_time(lengths.median)}, longest {play_time(lengths.max)}"
+    )
+    most = max(lengths.num_episodes, default=0)
+    rows = [
+        [play_time(start), "to", play_time(stop), count(number), bar(number / most, columns - 44) if most else ""]
+        for start, stop, number in zip(
+            lengths.edges_frames, lengths.edges_frames[1:], lengths.num_episodes, strict=False
+        )
+    ]
+    return [*_titled("Episode lengths", summary, columns), *table(rows, "rlrrl")]
+
+
+def _interactions(o: Overview, columns: int) -> list[str]:
+    if not o.num_interactions:
+        return _titled("Interactions", "none: this dataset has no masks", columns)
+    summary = (
+        f"{count(o.num_interactions)}, with a mask on {percent(o.share(o.num_masked_frames))} of the frames, "
+        f"several on {percent(o.share(o.num_overlap_frames))}"
+    )
+    lines = _titled("Interactions", summary, columns)
+    rows = []
+    for facts in o.interactions:
+        share = o.share(facts.num_frames)
+        events = ", ".join(f"{name} {count(number)}" for name, number in facts.top_events.items())
+        rows.append(
+            [facts.name, count(facts.num_interactions), percent(share), _padded_bar(share), _cut(events, 200)]
+        )
+    return [*lines, *_ending_cut(table(rows, "lrrll"), columns)]
+
+
+def _actions(o: Overview, columns: int) -> list[str]:
+    shares = {"camera moves": o.share(o.num_camera_frames), "menu open": o.share(o.num_gui_frames)}
+    shares |= {
+        name: o.share(number)
+        for name, number in sorted(o.button_frames.items(), key=lambda item: -item[1])
+        if number
+    }
+    cells = [[name, percent(share), _padded_bar(share)] for name, share in shares.items()]
+    rest = [f"{name} {value}" for name, value, _ in cells[_MAX_ACTION_BARS:]]
+    never = [name for name, number in o.button_frames.items() if not number]
+    cells = cells[:_MAX_ACTION_BARS]
+    if columns >= 76:  # two columns of cells
+        half = -(-len(cells) // 2)
+        blank = ["", "", ""]
+        rows = [[*left, *right] for left, right in zip(cells[:half], [*cells[half:], blank][:half], strict=True)]
+        lines = table(rows, "lrllrl")
+    else:
+        lines = table(cells, "lrl")
+    if rest:
+        lines += _listed(rest, columns)
+    if never:
+        lines += _listed([f"never {never[0]}", *never[1:]], columns)
+    return [*_titled("Actions", "share of frames", columns), *lines]
+
+
+def _shards(o: Overview, columns: int) -> list[str]:
+    shards = o.shards
+    one_size = shards.min_bytes == shards.max_bytes
+    sizes = size(shards.max_bytes) if one_size else f"{size(shards.min_bytes)} to {size(shards.max_bytes)}"
+    low, high = shards.min_episodes, shards.max_episodes
+    episodes = count(low) if low == high else f"{count(low)} to {count(high)}"
+    return _titled("Shards", f"{count(shards.num_shards)} of {sizes}, {episodes} episodes each", columns)
+
+
+def _rejected(o: Overview, columns: int) -> list[str]:
+    if not o.num_rejected:
+        return _titled("Left out", "nothing", columns)
+    whole = o.num_frames + o.num_rejected_frames
+    lines = _titled(
+        "Left out",
+        f"{count(o.num_rejected)} entries, {count(o.num_rejected_frames)} frames "
+        f"({percent(o.num_rejected_frames / whole if whole else 0)} of what was there)",
+        columns,
+    )
+    rows = []
+    for facts in o.rejected[:_MAX_REASONS]:
+        unknown = f" + {count(facts.num_unknown)} unknown" if facts.num_unknown else ""
+        rows.append(
+            [facts.reason, count(facts.num_entries), f"{count(facts.num_frames)} frames{unknown}", facts.example]
+        )
+    lines += _ending_cut(table(rows, "lrrl"), columns)
+    if len(o.rejected) > _MAX_REASONS:
+        lines.append(f"  and {len(o.rejected) - _MAX_REASONS} more reasons, all in rejected.jsonl")
+    return lines
+
+
+def _made(o: Overview, columns: int) -> list[str]:
+    lines = [*_titled("Made", f"format {o.format_version}, fingerprint {o.fingerprint[:12]}", columns)]
+    for name, values in (("codec", o.codec), ("tools", o.tools), ("settings", o.settings), ("sources", o.sources)):
+        if values:
+            lines += _wrap([_pairs(values)], columns, first=f"{name}: ")
+    return lines
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {_value(value)}" for key, value in values.items())
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return "(" + _pairs(value) + ")"
+    return "none" if value is None else str(value)
+
+
+def _titled(title: str, summary: str, columns: int) -> list[str]:
+    """A heading with its summary beside it, or below where it does not fit."""
+    line = f"{title}: {summary}"
+    return textwrap.wrap(line, columns, subsequent_indent="  ") or [line]
+
+
+def _wrap(parts: list[str], columns: int, first: str = "") -> list[str]:
+    """Parts with dots between them, broken only between parts where that is possible."""
+    lines, current = [], "  " + first
+    fresh = True
+    for part in parts:
+        extended = current + ("" if fresh else " · ") + part
+        if len(extended) > columns and not fresh:
+            lines.append(current)
+            current = "  " + part
+        else:
+            current = extended
+        fresh = False
+    lines.append(current)
+    return [
+        piece for line in lines for piece in (textwrap.wrap(line, columns, subsequent_indent="    ") or [line])
+    ]
+
+
+def _listed(parts: list[str], columns: int) -> list[str]:
+    """The parts with commas between them, lines broken between parts only."""
+    glued = ", ".join(part.replace(" ", "\xa0") for part in parts)
+    lines = textwrap.wrap(glued, columns, initial_indent="  ", subsequent_indent="  ")
+    return [line.replace("\xa0", " ") for line in lines]
+
+
+def _ending_cut(lines: list[str], columns: int) -> list[str]:
+    return [_cut(line, columns) for line in lines]
+
+
+def _cut(text: str, columns: int) -> str:
+    return text if len(text) <= columns else text[: columns - 1].rstrip(" ,:") + "…"
+
+
+def _padded_bar(share: float) -> str:
+    return bar(share, _BAR_COLUMNS).ljust(_BAR_COLUMNS)

@@ -1,0 +1,147 @@
+"""Numbers and small charts as text that reads well in a terminal of any width, in a pipe, and without colours."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import TextIO
+
+from shards.vocabulary import FRAMES_PER_SECOND
+
+MIN_COLUMNS = 40
+MAX_COLUMNS = 100
+"""Longer lines are hard to read; wider terminals get no wider text."""
+
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def terminal_columns() -> int:
+    """How wide text may be: the terminal's columns within limits, 80 in a pipe."""
+    return min(max(shutil.get_terminal_size((80, 24)).columns, MIN_COLUMNS), MAX_COLUMNS)
+
+
+def speaks_unicode(stream: TextIO | None = None) -> bool:
+    """Whether block characters and dashes can be written to the stream (default: stdout)."""
+    encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
+    try:
+        "█▏·–".encode(encoding)
+    except (LookupError, UnicodeEncodeError):
+        return False
+    return True
+
+
+def plain(text: str) -> str:
+    """The text with nothing but ASCII in it, for terminals that know no more."""
+    for fancy, simple in (("█", "#"), ("▒", "+"), ("·", "-"), ("–", "-"), ("…", "..."), ("×", "x"), ("°", " deg")):
+        text = text.replace(fancy, simple)
+    text = "".join("#" if "▉" <= letter <= "▏" else letter for letter in text)
+    return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
+
+
+def count(number: float) -> str:
+    """A whole number with separators: 1,257,600."""
+    return f"{round(number):,}"
+
+
+def short_count(number: float) -> str:
+    """A number in at most six characters: 950, 12.5 k, 160 M."""
+    for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= factor * 0.9995:
+            return f"{_three_digits(number / factor)} {unit}"
+    return f"{round(number)}"
+
+
+def size(num_bytes: float) -> str:
+    """Bytes in decimal units: 512 B, 1.44 kB, 236 GB."""
+    for factor, unit in ((1e15, "PB"), (1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if num_bytes >= factor * 0.9995:
+            return f"{_three_digits(num_bytes / factor)} {unit}"
+    return f"{round(num_bytes)} B"
+
+
+def duration(seconds: float) -> str:
+    """A time span in its two largest units: 0.8 s, 12 s, 5 min 3 s, 2 h 40 min, 2,222 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s" if whole % 60 else f"{whole // 60} min"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    if hours >= 100:
+        return f"{round(seconds / 3600):,} h"
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+def play_time(num_frames: float) -> str:
+    """How long so many frames last in the game."""
+    return duration(num_frames / FRAMES_PER_SECOND)
+
+
+def percent(share: float) -> str:
+    """A share as per cent with two digits that mean something: 0 %, 0.031 %, 4.2 %, 37 %, 100 %."""
+    value = 100 * share
+    if value == 0:
+        return "0 %"
+    if value >= 9.95:
+        # 99.96 is not everything.
+        return "100 %" if share >= 1 else f"{min(value, 99.9):.1f} %" if value > 99 else f"{value:.0f} %"
+    return f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %" if value >= 0.001 else "<0.001 %"
+
+
+def bar(share: float, columns: int) -> str:
+    """A bar that fills this share of so many columns, to an eighth of a column; never nothing for something."""
+    eighths = round(max(0.0, min(1.0, share)) * columns * 8)
+    if share > 0:
+        eighths = max(eighths, 1)
+    full, rest = divmod(eighths, 8)
+    return "█" * full + (_EIGHTHS[rest] if rest else "")
+
+
+def table(rows: Sequence[Sequence[str]], align: str, columns: int | None = None, indent: str = "  ") -> list[str]:
+    """Rows as aligned lines.
+
+    Args:
+        align: for each column "l" or "r"; an upper-case letter marks the one column that is shortened in its
+            middle where the lines would get too long.
+        columns: how long a line may be; None: as long as it takes.
+    """
+    if not rows:
+        return []
+    widths = [max(_columns_of(row[place]) for row in rows) for place in range(len(align))]
+    if columns is not None:
+        surplus = len(indent) + sum(widths) + 2 * (len(widths) - 1) - columns
+        for place, letter in enumerate(align):
+            if letter.isupper() and surplus > 0:
+                widths[place] = max(8, widths[place] - surplus)
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, width, letter in zip(row, widths, align, strict=True):
+            text = shorten(cell, width) if letter.isupper() else cell
+            space = " " * (width - _columns_of(text))
+            cells.append(space + text if letter.lower() == "r" else text + space)
+        lines.append((indent + "  ".join(cells)).rstrip())
+    return lines
+
+
+def shorten(text: str, columns: int) -> str:
+    """The text, or its beginning and end around `…` where it has more columns."""
+    if _columns_of(text) <= columns:
+        return text
+    head = (columns - 1) // 2
+    tail = columns - 1 - head
+    return text[:head] + "…" + (text[-tail:] if tail else "")
+
+
+def _columns_of(text: str) -> int:
+    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    marks = sum(bool(unicodedata.combining(letter)) for letter in text)
+    return len(text) + wide - marks
+
+
+def _three_digits(value: float) -> str:
+    return f"{value:.2f}" if value < 9.995 else f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
