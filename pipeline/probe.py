@@ -1,0 +1,126 @@
+"""What a source video holds: its header, and its frames up to the first bad one.
+
+Frames come in the decoder's output order, one thread, so that frame i is the i-th picture of the file whatever its
+time stamps say. The first frame that the decoder had to patch up ends the video: after it, neither the picture nor
+the count of frames can be trusted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import av.error
+from av.video.frame import VideoFrame
+
+MAX_FRAME_PIXELS = 4096 * 2304
+"""Larger frames are refused before anything is allocated for them."""
+
+
+class BadVideo(Exception):
+    """A video cannot be used, or not from some frame on.
+
+    Attributes:
+        reason: a short code for rejected.jsonl.
+        detail: what was seen, for people.
+        num_good_frames: frames before the first bad one.
+    """
+
+    def __init__(self, reason: str, detail: str, num_good_frames: int = 0) -> None:
+        super().__init__(reason, detail, num_good_frames)
+        self.reason, self.detail, self.num_good_frames = reason, detail, num_good_frames
+
+    def __str__(self) -> str:
+        return f"{self.detail} ({self.num_good_frames} good frames)"
+
+
+@dataclass(frozen=True)
+class VideoHeader:
+    """What the container claims; nothing of it has been decoded.
+
+    Attributes:
+        num_frames_from_header: 0 where the container does not say.
+        frames_per_second: 0.0 where the container does not say.
+    """
+
+    width_px: int
+    height_px: int
+    num_frames_from_header: int
+    frames_per_second: float
+    codec: str
+
+
+def read_header(path: Path) -> VideoHeader:
+    """What the video's container claims.
+
+    Raises:
+        BadVideo: `video_missing`, `video_unreadable` (no container, a truncated mp4 without its index),
+            `no_video_stream` or `frame_too_large`.
+    """
+    _check_is_file(path)
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise BadVideo("no_video_stream", "the file has no video stream")
+            stream = container.streams.video[0]
+            codec = stream.codec_context
+            if codec.width * codec.height > MAX_FRAME_PIXELS:
+                raise BadVideo("frame_too_large", f"frames of {codec.width}x{codec.height} pixels")
+            return VideoHeader(
+                codec.width, codec.height, stream.frames, float(stream.average_rate or 0), str(codec.name)
+            )
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise BadVideo("video_unreadable", _words(error)) from error
+
+
+def good_frames(path: Path) -> Iterator[VideoFrame]:
+    """The video's frames in decode order, one at a time, until it ends.
+
+    A yielded frame may be one that the decoder still refers to: do not write into it.
+
+    Raises:
+        BadVideo: at the first frame that is damaged (`bad_frame`), or as `read_header` does.
+    """
+    _check_is_file(path)
+    num_good = 0
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise BadVideo("no_video_stream", "the file has no video stream")
+            stream = container.streams.video[0]
+            stream.thread_type = "NONE"
+            stream.codec_context.thread_count = 1
+            for frame in container.decode(stream):
+                if frame.is_corrupt:
+                    raise BadVideo("bad_frame", "damaged picture data", num_good)
+                if frame.width * frame.height > MAX_FRAME_PIXELS:
+                    raise BadVideo("frame_too_large", f"{frame.width}x{frame.height} pixels", num_good)
+                yield frame
+                num_good += 1
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        reason = "bad_frame" if num_good else "video_unreadable"
+        raise BadVideo(reason, _words(error), num_good) from error
+
+
+def count_good_frames(path: Path) -> tuple[int, BadVideo | None]:
+    """How many frames decode before the first bad one, and what is wrong with that one (None: nothing)."""
+    num_good = 0
+    try:
+        for _ in good_frames(path):
+            num_good += 1
+    except BadVideo as bad:
+        return num_good, bad
+    return num_good, None
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.is_file():
+        raise BadVideo("video_missing", "no such file")
+
+
+def _words(error: Exception) -> str:
+    """The error without its number and without the path, which stands elsewhere."""
+    words = getattr(error, "strerror", None) or str(error)
+    return " ".join(str(words).split())
