@@ -30,12 +30,19 @@ def video_objection(
     return None
 
 
-def line_objection(line: dict[str, Any]) -> str | None:
-    """Why MineStudio loses a recording over a line that we can read, or None."""
+def line_objection(line: dict[str, Any], *, new_buttons_read: bool) -> str | None:
+    """Why MineStudio loses a recording over a line that we can read, or None.
+
+    A line without `isGuiOpen` even ends its whole run.
+
+    Args:
+        line: the line.
+        new_buttons_read: whether `mouse.newButtons` is looked at: in the first line, and while attack is stuck.
+    """
     mouse, keyboard = line.get("mouse"), line.get("keyboard")
     if mouse is None or keyboard is None:
         return "mouse or keyboard is null"
-    if "newButtons" not in mouse:
+    if new_buttons_read and "newButtons" not in mouse:
         return "no mouse.newButtons"
     for field in _STATE_FIELDS:
         if line.get(field) is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -22,13 +23,25 @@ class BadLine(Exception):
     """A line that is no action; `args` are a reason code of `REASONS` and a detail."""
 
 
-def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> tuple[int, Breakage | None]:
+@dataclass(frozen=True, slots=True)
+class LogReading:
+    """What was met in a log.
+
+    Attributes:
+        num_lines: how many lines it has, bad ones and those after them too; blank ones at the end do not count.
+        breakage: the first bad line; None if all are good.
+        num_blank_at_end: blank lines after the last one.
+    """
+
+    num_lines: int
+    breakage: Breakage | None
+    num_blank_at_end: int
+
+
+def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> LogReading:
     """`take` has been called with every line's object, in order, up to the first bad one.
 
     A line is bad if it is not a JSON object, if it is blank and not at the end, or if `take` raises `BadLine`.
-
-    Returns:
-        How many lines the log has, bad ones and those after them too, blank ones at the end not; and what is bad.
 
     Raises:
         SourceError: if the file cannot be read.
@@ -54,7 +67,7 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> tuple[int,
                 num_lines += 1
     except OSError as error:
         raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
-    return num_lines, breakage
+    return LogReading(num_lines, breakage, num_blank)
 
 
 def parse_line(raw: bytes, max_bytes: int = MAX_LINE_BYTES) -> dict[str, Any]:

@@ -66,15 +66,20 @@ def load_log(
     recorder = RecorderState(state, recording.version, options)
 
     def take(line: dict[str, Any]) -> None:
-        if options.compat == "minestudio" and (objection := line_objection(line)) is not None:
-            raise BadLine("minestudio_rule", objection)
+        if options.compat == "minestudio":
+            objection = line_objection(line, new_buttons_read=recorder.state.attack_stuck is not False)
+            if objection is not None:
+                raise BadLine("minestudio_rule", objection)
         recorder.feed(line, table)
 
-    num_lines, breakage = read_lines(recording.actions, take)
-    if num_lines == 0:
+    read = read_lines(recording.actions, take)
+    breakage = read.breakage
+    if read.num_lines == 0:
         breakage = Breakage(0, "empty_log", "no lines")
+    elif read.num_blank_at_end and options.compat == "minestudio":
+        breakage = Breakage(0, "blank_line", "a blank line at the end")
     content = table.content(
-        num_lines=num_lines,
+        num_lines=read.num_lines,
         state=recorder.state,
         breakage=breakage,
         options=options,

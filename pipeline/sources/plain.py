@@ -6,9 +6,9 @@ The log has a JSON object for each video frame, in order; line i is the action t
     {"forward": 1, "attack": 1, "camera": [-1.5, 12.0]}
 
 Both lines say the same. Buttons are those of `shards.vocabulary.BUTTONS` (attack, back, ..., hotbar.9, ESC,
-pickItem, swapHands); `camera` is [pitch, yaw] in degrees, down and right positive; what is not named is not pressed.
-A name that is no button ends the usable part: it is more likely misspelt than meant to be lost. The video may have
-any size and shows the cursor, if there is one; it runs at 20 frames a second, as mp4, mkv, webm, mov or avi.
+pickItem, swapHands); `camera` is [pitch, yaw] in degrees, down and right positive; what is not named is not
+pressed. A name that is no button ends the usable part: it is more likely misspelt than meant to be lost. The video
+may have any size and shows the cursor, if there is one; it runs at 20 frames a second, as mp4, mkv, webm, mov or avi.
 Names of the form `<session>-<YYYYMMDD>-<HHMMSS>` are joined into episodes; any other is an episode of its own.
 """
 
@@ -65,11 +65,12 @@ def load_log(
             if buttons[FIRST_HOTBAR + slot]:
                 hotbar = slot
 
-    num_lines, breakage = read_lines(recording.actions, take)
-    if num_lines == 0:
+    read = read_lines(recording.actions, take)
+    breakage = read.breakage
+    if read.num_lines == 0:
         breakage = Breakage(0, "empty_log", "no lines")
     return table.content(
-        num_lines=num_lines,
+        num_lines=read.num_lines,
         state=CarryState(attack_stuck=False, hotbar=hotbar),
         breakage=breakage,
         options=options,
