@@ -1,0 +1,246 @@
+"""The objects of a run from its settings: policy, data module, Lightning's trainer, loggers."""
+
+from __future__ import annotations
+
+import logging
+import netrc
+import os
+import warnings
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch import nn
+
+from trainer.callbacks.speed import LoopClock
+from trainer.checkpoint import AtomicCheckpointIO
+from trainer.config import ConfigError, RunConfig
+from trainer.data.datamodule import RocketDataModule
+from trainer.policy import RocketPolicy
+from trainer.weights import OUR_PREFIX, Weights, WeightsError, load_weights, read_weights
+
+_log = logging.getLogger(__name__)
+WANDB_SECONDS = 30
+"""How long wandb may take to answer before the run goes on without the network."""
+COLLECTIVE_TIMEOUT = timedelta(minutes=30)
+"""How long a rank waits for the others, first batches and validation included."""
+
+
+def count_ranks(config: RunConfig) -> int:
+    """Training processes of the run, on all machines together.
+
+    Raises:
+        ConfigError: it contradicts what torchrun or SLURM started.
+    """
+    devices = config.trainer.devices
+    if devices == "auto":
+        on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+        devices = torch.cuda.device_count() if on_gpu else 1
+    num_ranks = devices * config.trainer.num_nodes
+    started = os.environ.get("WORLD_SIZE")
+    if started is not None and int(started) != num_ranks:
+        raise ConfigError(
+            [
+                f"trainer.devices x trainer.num_nodes: {devices} x {config.trainer.num_nodes} = {num_ranks} ranks, but "
+                f"WORLD_SIZE is {started}. Set both to what torchrun or srun starts."
+            ]
+        )
+    return num_ranks
+
+
+def check_devices(config: RunConfig) -> None:
+    """Return if the machine has the devices that the settings ask for.
+
+    Raises:
+        ConfigError: it has not.
+    """
+    trainer = config.trainer
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if trainer.accelerator == "gpu" and not available:
+        raise ConfigError(["trainer.accelerator: gpu, but torch finds none. Use trainer.accelerator=cpu."])
+    on_gpu = trainer.accelerator != "cpu" and available
+    if on_gpu and trainer.devices != "auto" and trainer.devices > available:
+        raise ConfigError(
+            [
+                f"trainer.devices: {trainer.devices}, but torch finds {available} GPUs. Use trainer.devices={available}."
+            ]
+        )
+    if config.policy.batch_norm == "synchronised" and not on_gpu:
+        raise ConfigError(
+            ["policy.batch_norm: synchronised statistics need GPUs. Use policy.batch_norm=per_rank or frozen."]
+        )
+
+
+def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
+    """The policy with the weights that a run starts from; the same for the same seed.
+
+    Args:
+        config: the run's settings.
+        fetch_weights: false leaves them random, where a checkpoint's take their place anyway.
+
+    Raises:
+        RocketError: an unknown backbone, weights that cannot be had or do not fit.
+    """
+    settings = config.policy
+    torch.manual_seed(config.seed)
+    pretrained = settings.pretrained and fetch_weights and settings.init_from is None
+    policy = RocketPolicy(
+        **config.policy_arguments(),
+        pretrained=pretrained,
+        backbone_weights=settings.backbone_weights if pretrained else None,
+    )
+    if settings.init_from is not None and fetch_weights:
+        load_weights(policy, read_policy_weights(settings.init_from))
+    if settings.batch_norm == "synchronised":
+        from timm.layers import convert_sync_batchnorm  # torch's own loses timm's activations
+
+        policy.backbone = convert_sync_batchnorm(policy.backbone)
+    return policy
+
+
+def read_policy_weights(source: str) -> Weights:
+    """Weights by the policy's names of any source, our own checkpoints included."""
+    weights = read_weights(source)
+    named = {name.removeprefix(OUR_PREFIX): tensor for name, tensor in weights.state_dict.items()}
+    return Weights(named, weights.settings, weights.source)
+
+
+def load_teacher(source: str) -> nn.Module:
+    """The policy that a source holds, in the shape that the source tells.
+
+    Raises:
+        WeightsError: it does not tell.
+    """
+    weights = read_policy_weights(source)
+    if not weights.settings:
+        raise WeightsError(
+            f"{source}: says nothing of its architecture. Use a checkpoint or a Hugging Face folder."
+        )
+    policy = RocketPolicy(**weights.settings, pretrained=False)
+    load_weights(policy, weights)
+    return policy
+
+
+def build_data(
+    config: RunConfig, rank: int | None = None, num_ranks: int | None = None, **changes: Any
+) -> RocketDataModule:
+    """The data module; rank and number of ranks are the trainer's unless given."""
+    settings = config.data.model_dump()
+    settings |= {"seed": config.seed, "watch_events": config.validation.watch_events}
+    return RocketDataModule(**(settings | changes), rank=rank, num_ranks=num_ranks)
+
+
+def build_trainer(
+    config: RunConfig, num_ranks: int, callbacks: Sequence[Callback], loggers: Sequence[Logger], clock: LoopClock
+) -> lightning.Trainer:
+    """Lightning's trainer: plain DDP over the ranks, our checkpoints, no loader or logging of its own."""
+    quiet_lightning()
+    settings = config.trainer
+    on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
+    strategy: Strategy | str = "auto"
+    if num_ranks > 1:
+        strategy = DDPStrategy(
+            process_group_backend="nccl" if on_gpu else "gloo",
+            gradient_as_bucket_view=True,
+            timeout=COLLECTIVE_TIMEOUT,
+        )
+    plugins: list[Any] = [AtomicCheckpointIO()]
+    if SLURMEnvironment.detect():
+        plugins.append(SLURMEnvironment(auto_requeue=False))  # see callbacks/signals.py
+    elif "WORLD_SIZE" not in os.environ:
+        plugins.append(LightningEnvironment())
+    return lightning.Trainer(
+        accelerator="gpu" if on_gpu else "cpu",
+        devices=num_ranks // settings.num_nodes,
+        num_nodes=settings.num_nodes,
+        strategy=strategy,
+        precision=settings.precision,
+        max_steps=settings.max_steps or -1,
+        max_epochs=settings.max_epochs or -1,
+        val_check_interval=settings.val_every,
+        check_val_every_n_epoch=None,
+        limit_val_batches=_val_limit(config),
+        num_sanity_val_steps=0,
+        use_distributed_sampler=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        logger=list(loggers) or False,
+        callbacks=list(callbacks),
+        plugins=plugins,
+        profiler=clock,
+        default_root_dir=config.run_dir,
+        benchmark=True if on_gpu else None,
+    )
+
+
+def _val_limit(config: RunConfig) -> int | float:
+    if config.trainer.val_every is None:
+        return 0
+    return config.trainer.limit_val_steps if config.trainer.limit_val_steps is not None else 1.0
+
+
+def quiet_lightning() -> None:
+    """Silence what Lightning says about choices that are made on purpose here."""
+    for message in (
+        ".*does not have many workers.*",
+        ".*dataloader is not resumable.*",
+        ".*module\\(s\\) in eval mode at the start of training.*",
+        ".*smaller than the logging interval.*",
+        ".*GPU available but not used.*",
+        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
+        ".*Experiment logs directory.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    os.environ.setdefault("POSSIBLE_USER_WARNINGS", "off")
+
+
+def build_wandb(config: RunConfig, resumed: bool) -> WandbLogger | None:
+    """wandb as far as the settings and the machine allow; never a question, never a wait without end.
+
+    Call it in the main process only.
+    """
+    mode = config.logging.wandb
+    if mode == "auto":
+        mode = "online" if _has_wandb_key() else "offline"
+    if mode == "off":
+        return None
+    import wandb
+
+    run_dir = Path(config.run_dir)
+    id_file = run_dir / "wandb_id.txt"
+    run_id = id_file.read_text().strip() if resumed and id_file.is_file() else wandb.util.generate_id()
+    for attempt in dict.fromkeys((mode, "offline")):
+        try:
+            run = wandb.init(
+                project=config.logging.project,
+                dir=str(run_dir),
+                id=run_id,
+                resume="allow" if attempt == "online" else None,
+                mode=attempt,  # type: ignore[arg-type]
+                config=config.model_dump(),
+                settings=wandb.Settings(init_timeout=WANDB_SECONDS, silent=True, console="off"),
+            )
+        except (wandb.errors.Error, OSError) as error:
+            _log.warning("wandb %s: %s; going on offline.", attempt, str(error).splitlines()[0])
+            continue
+        id_file.write_text(run_id + "\n")
+        return WandbLogger(experiment=run)
+    return None
+
+
+def _has_wandb_key() -> bool:
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    try:
+        return netrc.netrc().authenticators("api.wandb.ai") is not None
+    except (OSError, netrc.NetrcParseError):
+        return False

@@ -1,0 +1,98 @@
+"""Proof at run time that each lane's window continues its predecessor or starts an episode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from typing_extensions import override
+
+from shards.errors import RocketError
+from trainer.module import RocketModule
+
+
+class BrokenLane(RocketError):
+    """A lane got a window that does not follow from the one before: the memory would be of another past."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A window that a lane got; episode -1 is padding."""
+
+    episode: int
+    start: int
+    stop: int
+    last: bool
+
+
+class LaneAuditor(Callback):
+    """Compares every window with the lane's last one, on the host; a few integers a lane and step."""
+
+    def __init__(self) -> None:
+        self._seen: dict[int, _Seen] = {}
+
+    @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Raise if the batch is not the next one.
+
+        Raises:
+            BrokenLane: naming step, lane and episodes.
+        """
+        assert isinstance(pl_module, RocketModule)
+        host = batch["host"]
+        step, epoch = int(host["step"]), int(host["epoch"])
+        if (epoch, step) != (trainer.current_epoch, batch_idx):
+            raise BrokenLane(
+                f"loader: batch of epoch {epoch}, step {step}, expected epoch {trainer.current_epoch}, step "
+                f"{batch_idx}. This is a fault of the loader; please report it."
+            )
+        for row, lane in enumerate(host["lane"].tolist()):
+            if lane != pl_module.lanes[row]:
+                raise BrokenLane(f"step {step}: row {row} is lane {lane}, expected {pl_module.lanes[row]}.")
+            current = _Seen(
+                int(host["episode"][row]),
+                int(host["start_frame"][row]),
+                int(host["stop_frame"][row]),
+                bool(host["last"][row]),
+            )
+            problem = _problem(self._seen.get(lane), current, host["first"][row].tolist())
+            if problem is not None:
+                name = pl_module.name_of_episode(current.episode) if current.episode >= 0 else "padding"
+                raise BrokenLane(
+                    f"epoch {epoch}, step {step}, lane {lane}: {problem}, got {name} from frame {current.start}. "
+                    "This is a fault of the loader; please report it."
+                )
+            self._seen[lane] = current
+
+    @override
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Every episode ends with its epoch; a lane that is in the middle of one has lost windows."""
+        for lane, seen in self._seen.items():
+            if seen.episode >= 0 and not seen.last:
+                raise BrokenLane(
+                    f"epoch {trainer.current_epoch}: lane {lane} ends at frame {seen.stop - 1} of an episode that "
+                    "goes on. This is a fault of the loader; please report it."
+                )
+        self._seen = {}
+
+
+def _problem(previous: _Seen | None, current: _Seen, first: list[bool]) -> str | None:
+    """What is wrong with `current` after `previous` (None: not known, as after a restart)."""
+    starts = current.episode >= 0 and current.start == 0
+    if first[0] != starts:
+        return f"first is {first[0]} where {'an' if starts else 'no'} episode starts"
+    if any(first[1:]):
+        return f"an episode starts inside the window, at {first.index(True, 1)}"
+    if previous is None:
+        return None
+    if previous.episode >= 0 and not previous.last:
+        if (current.episode, current.start) != (previous.episode, previous.stop):
+            return f"the window does not continue at frame {previous.stop} of the lane's episode"
+        return None
+    if current.episode >= 0 and not starts:
+        return "the window starts in the middle of an episode"
+    return None

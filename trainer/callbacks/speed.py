@@ -1,0 +1,119 @@
+"""How fast a run is, and what share of the time it waits for data."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from lightning.fabric.utilities.throughput import get_available_flops
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.profilers import Profiler
+from typing_extensions import override
+
+from trainer.module import RocketModule
+
+FETCH = "train_dataloader_next"
+BACKWARD_SHARE = 3
+"""Training costs three times the forward pass: its backward pass computes two products for each one."""
+
+
+class LoopClock(Profiler):
+    """Adds up the seconds that Lightning's loop spends in its actions; Lightning tells only its profiler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds: dict[str, float] = {}
+        self._started: dict[str, float] = {}
+
+    @override
+    def start(self, action_name: str) -> None:
+        self._started[action_name] = time.perf_counter()
+
+    @override
+    def stop(self, action_name: str) -> None:
+        began = self._started.pop(action_name, None)
+        if began is not None:
+            self.seconds[action_name] = self.seconds.get(action_name, 0.0) + time.perf_counter() - began
+
+    def fetching(self) -> float:
+        """Seconds spent waiting for batches of training so far."""
+        return sum(seconds for name, seconds in self.seconds.items() if name.endswith(FETCH))
+
+
+class SpeedMeter(Callback):
+    """Frames and windows a second of all ranks, share of time waiting for data, model FLOPs use.
+
+    Validation is left out; saving is not. The step ends in a wait for the device, so wall time is device time.
+    """
+
+    def __init__(self, clock: LoopClock, flops_per_frame: float | None = None) -> None:
+        """Measure.
+
+        Args:
+            clock: the trainer's profiler.
+            flops_per_frame: of the policy's forward pass; without it, no FLOPs use.
+        """
+        self.clock = clock
+        self.flops_per_frame = flops_per_frame
+        self.figures: dict[str, float] = {}
+        self._frames = self._windows = 0.0
+        self._began = self._fetched_before = self._paused = 0.0
+        self._pause_began = 0.0
+        self._available: float | None = None
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._available = available_flops(pl_module.device, str(trainer.precision))
+        self._restart()
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pause_began = time.perf_counter()
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._paused += time.perf_counter() - self._pause_began
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        del outputs, batch_idx
+        assert isinstance(pl_module, RocketModule)
+        assert pl_module.report is not None
+        self._frames += pl_module.report.num_frames
+        self._windows += float((batch["host"]["num_frames"] > 0).sum()) * trainer.world_size
+        if trainer.global_step % pl_module.config.log_freq == 0:
+            self._measure(trainer.world_size)
+
+    def _measure(self, world_size: int) -> None:
+        seconds = max(time.perf_counter() - self._began - self._paused, 1e-9)
+        frames_per_second = self._frames / seconds
+        self.figures = {
+            "speed/frames_per_second": frames_per_second,
+            "speed/windows_per_second": self._windows / seconds,
+            "speed/data_wait_share": min((self.clock.fetching() - self._fetched_before) / seconds, 1.0),
+        }
+        if self.flops_per_frame is not None and self._available is not None:
+            done = self.flops_per_frame * BACKWARD_SHARE * frames_per_second
+            self.figures["speed/model_flops_use"] = done / (self._available * world_size)
+        self._restart()
+
+    def _restart(self) -> None:
+        self._frames = self._windows = self._paused = 0.0
+        self._began, self._fetched_before = time.perf_counter(), self.clock.fetching()
+
+
+def available_flops(device: torch.device, precision: str) -> float | None:
+    """FLOPs a second that the device can do densely in this precision; None where nobody knows, as for CPUs."""
+    if device.type != "cuda":
+        return None
+    dtype = torch.bfloat16 if precision.startswith("bf16") else torch.float32
+    known = get_available_flops(device, dtype)
+    if known is None:
+        return None
+    # Lightning's table has Hopper's figures with 2:4 sparsity, which training does not use.
+    is_hopper = torch.cuda.get_device_capability(device)[0] == 9
+    return known / 2 if is_hopper and dtype == torch.bfloat16 else float(known)

@@ -1,0 +1,224 @@
+"""Checkpoints as files: written aside and renamed, checked before they are trusted, read without running code.
+
+    RUN_DIR/checkpoints/step-00002000.ckpt       everything: the last two
+    RUN_DIR/weights/step-00002000.ckpt           weights alone: all
+    RUN_DIR/weights/step-00002000-EMA.ckpt       their moving average
+
+A full checkpoint is Lightning's dict with one more entry, `rocket`: format, position, lanes' memories, counts.
+Lightning's own loop counters are not trusted: `loop_state` makes them from the position, the same whenever and
+wherever the checkpoint was saved.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from typing_extensions import override
+
+from shards.errors import RocketError
+from trainer.config import RunConfig
+
+FORMAT = 1
+FULL_FOLDER, WEIGHTS_FOLDER = "checkpoints", "weights"
+EMA_SUFFIX = "-EMA"
+_NAME = re.compile(r"step-(\d{8})\.ckpt")
+
+
+class CheckpointError(RocketError):
+    """A checkpoint cannot be read, or belongs to another run than the settings describe."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where a run stands: so many steps of this epoch are done."""
+
+    epoch: int
+    step: int
+    global_step: int
+
+    @staticmethod
+    def after(global_step: int, steps_per_epoch: int) -> Position:
+        """The position after so many steps since the run's start."""
+        epoch, step = divmod(global_step, steps_per_epoch)
+        return Position(epoch, step, global_step)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints so that a file under its final name is whole, also after a power cut."""
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write aside, flush to the disk, rename."""
+        del storage_options
+        final = Path(path)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        partial = final.with_name(f".{final.name}.part")
+        with partial.open("wb") as file:
+            torch.save(checkpoint, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, final)
+        folder = os.open(final.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    @override
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any | None = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        """The checkpoint on the CPU; nothing in the file can run code."""
+        del map_location, weights_only
+        return read_checkpoint(Path(path))
+
+
+def full_path(run_dir: Path, global_step: int) -> Path:
+    return run_dir / FULL_FOLDER / f"step-{global_step:08d}.ckpt"
+
+
+def weights_path(run_dir: Path, global_step: int, averaged: bool = False) -> Path:
+    suffix = EMA_SUFFIX if averaged else ""
+    return run_dir / WEIGHTS_FOLDER / f"step-{global_step:08d}{suffix}.ckpt"
+
+
+def full_checkpoints(run_dir: Path) -> list[Path]:
+    """The run's full checkpoints, oldest first."""
+    folder = run_dir / FULL_FOLDER
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+
+
+def step_of(path: Path) -> int:
+    """The number of steps in a checkpoint's name."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None, path
+    return int(match.group(1))
+
+
+def fault_of(path: Path) -> str | None:
+    """What is wrong with the file, or None: every byte is compared with its checksum."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
+        return f"not whole ({str(error).splitlines()[0].lower()})"
+    return None if broken is None else f"damaged ({broken} fails its checksum)"
+
+
+def newest_whole(run_dir: Path) -> tuple[Path | None, list[str]]:
+    """The newest full checkpoint that is whole, and a line for each newer one that is not."""
+    faults: list[str] = []
+    for path in reversed(full_checkpoints(run_dir)):
+        fault = fault_of(path)
+        if fault is None:
+            return path, faults
+        faults.append(f"{path}: {fault}; the one before it is taken.")
+    return None, faults
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The checkpoint's dict, tensors on the CPU.
+
+    Raises:
+        CheckpointError: no such file, not a checkpoint, or one that would run code.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint. Give a .ckpt file, or --resume auto.")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path}: holds more than numbers and would run code when loaded. Use a checkpoint of rocket-train."
+        ) from error
+    except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
+        raise CheckpointError(
+            f"{path}: not readable: {str(error).splitlines()[0]}. Use an older checkpoint of the run."
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise CheckpointError(f"{path}: not a checkpoint, expected a dict with state_dict.")
+    return content
+
+
+def read_full(path: Path) -> dict[str, Any]:
+    """A checkpoint that a run can go on from.
+
+    Raises:
+        CheckpointError: it is none, or of a format that is not known here.
+    """
+    content = read_checkpoint(path)
+    rocket = content.get("rocket")
+    if not isinstance(rocket, dict):
+        raise CheckpointError(f"{path}: not made by rocket-train. Start from it with policy.init_from={path}.")
+    if rocket.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: checkpoint format {rocket.get('format')}, expected {FORMAT}. Use the version that wrote it."
+        )
+    if "optimizer_states" not in content:
+        raise CheckpointError(
+            f"{path}: holds weights alone, so a run cannot go on from it. Use one of the folder {FULL_FOLDER}, or "
+            f"start a new run with policy.init_from={path}."
+        )
+    return content
+
+
+def check_architecture(path: Path, content: Mapping[str, Any], config: RunConfig) -> None:
+    """Return if the checkpoint's policy has the shape that the settings describe.
+
+    Raises:
+        CheckpointError: naming every setting that differs, a line each.
+    """
+    saved = content.get("hyper_parameters", {}).get("model", {})
+    problems = [
+        f"{path}: policy.{name} is {saved.get(name)} in the checkpoint, got {value}. "
+        f"Use policy.{name}={saved.get(name)}, or start a new run."
+        for name, value in config.policy_arguments().items()
+        if saved.get(name) != value
+    ]
+    if problems:
+        raise CheckpointError("\n".join(problems))
+
+
+def loop_state(fresh: Mapping[str, Any], position: Position) -> dict[str, Any]:
+    """Lightning's fit-loop counters at a position, as if everything up to it were done and nothing begun.
+
+    Args:
+        fresh: the state of a fit loop, for its layout.
+        position: where to go on.
+    """
+    done = position.global_step
+    state: dict[str, Any] = {name: _filled(value, 0, 0) for name, value in fresh.items()}
+    for name in ("batch_progress", "scheduler_progress", "automatic_optimization.optim_progress"):
+        key = f"epoch_loop.{name}"
+        state[key] = _filled(fresh[key], total=done, current=position.step)
+    begun = position.epoch + (1 if position.step else 0)
+    epochs = {"ready": begun, "started": begun, "processed": position.epoch, "completed": position.epoch}
+    state["epoch_progress"] = {"total": dict(epochs), "current": dict(epochs)}
+    state["epoch_loop.state_dict"] = {"_batches_that_stepped": done}
+    return state
+
+
+def _filled(progress: Any, total: int, current: int) -> Any:
+    """The progress record with every counter under `total` and `current` set."""
+    if not isinstance(progress, Mapping):
+        return False if isinstance(progress, bool) else progress
+    counts = {"total": total, "current": current}
+    return {
+        name: dict.fromkeys(value, counts[name]) if name in counts else _filled(value, total, current)
+        for name, value in progress.items()
+    }

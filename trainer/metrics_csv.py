@@ -1,0 +1,107 @@
+"""metrics.csv: a row a step, columns that may grow, and no row of a future that a crash undid."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities import rank_zero_only
+
+FIRST_COLUMNS = ("step", "epoch", "train/loss", "val/loss")
+
+
+class MetricsCsv(Logger):
+    """Writes each row at once, so that a killed run has lost nothing; figures of one step share a row.
+
+    Lightning's CSVLogger deletes the file of the run that it goes on from.
+    """
+
+    def __init__(self, path: Path, resume_step: int = 0) -> None:
+        """Go on with the file behind the row of `resume_step`; 0 starts anew."""
+        super().__init__()
+        self.path = path
+        self._resume_step = resume_step
+        self._columns = list(FIRST_COLUMNS)
+        self._row: dict[str, Any] = {}
+        self._row_offset = 0
+        self._open = False
+
+    @property
+    def name(self) -> str:
+        return "metrics"
+
+    @property
+    def version(self) -> str:
+        return ""
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        """Settings lie in config.yaml."""
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Put the figures into the row of the step, the file's last or a new one."""
+        if not self._open:
+            self._start()
+        if self._row.get("step") != step:
+            self._row = {"step": step}
+            self._row_offset = self.path.stat().st_size
+        self._row |= metrics
+        new = [name for name in self._row if name not in self._columns]
+        if new:
+            self._columns += new
+            self._rewrite(self._rows_before())
+        with self.path.open("r+", newline="") as file:
+            file.seek(self._row_offset)
+            file.truncate()
+            file.write(self._line(self._row))
+
+    def _start(self) -> None:
+        """Keep what the checkpoint knows of, or begin an empty file."""
+        self._open = True
+        rows: list[dict[str, Any]] = []
+        if self._resume_step and self.path.is_file():
+            with self.path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                self._columns = list(reader.fieldnames or self._columns)
+                rows = [
+                    row
+                    for row in reader
+                    if (row["step"] or "").isdigit() and int(row["step"]) <= self._resume_step
+                ]
+        self._rewrite(rows)
+        if rows and int(rows[-1]["step"]) == self._resume_step:
+            self._row = {name: value for name, value in rows[-1].items() if value}
+            self._row["step"] = self._resume_step
+            self._row_offset = self.path.stat().st_size - len(self._line(self._row))
+
+    def _rows_before(self) -> list[dict[str, Any]]:
+        with self.path.open(newline="") as file:
+            return list(csv.DictReader(io.StringIO(file.read(self._row_offset))))
+
+    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+        """The file holds these rows under the current columns; readers see the old file or the new one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.part")
+        with partial.open("w", newline="") as file:
+            file.write(self._line({name: name for name in self._columns}))
+            file.writelines(self._line(row) for row in rows)
+        os.replace(partial, self.path)
+        self._row_offset = self.path.stat().st_size
+
+    def _line(self, row: Mapping[str, Any]) -> str:
+        buffer = io.StringIO()
+        values = [row.get(name, "") for name in self._columns]
+        csv.writer(buffer, lineterminator="\n").writerow("" if value is None else value for value in values)
+        return buffer.getvalue()
+
+
+def read_metrics(path: Path) -> list[dict[str, float]]:
+    """The rows of a metrics.csv, each with the figures that it has."""
+    with path.open(newline="") as file:
+        return [{name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)]

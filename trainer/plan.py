@@ -1,0 +1,188 @@
+"""The arithmetic of a run, printed before it starts: what the settings come to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from trainer.config import RunConfig
+from trainer.policy import RocketPolicy
+
+FULL_SIZE_FRAMES = 160_000_000
+"""Frames of OpenAI's contractor releases 6xx to 10xx, for a plan without data."""
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What the datasets say, as far as the arithmetic needs it."""
+
+    num_datasets: int
+    num_train_episodes: int
+    num_val_episodes: int
+    num_train_frames: int
+    num_windows: int
+    num_padding: int
+    steps_per_epoch: int
+    val_steps: int
+    num_lane_groups: int
+
+
+@dataclass(frozen=True)
+class PolicyFacts:
+    """What the policy's shape says."""
+
+    num_parameters: int
+    num_trained: int
+    num_bytes: int
+    """Of weights and buffers."""
+    flops_per_frame: float
+    """Of the forward pass."""
+
+
+def policy_facts(config: RunConfig) -> PolicyFacts:
+    """Count parameters and FLOPs without computing anything, and without fetching weights."""
+    from lightning.fabric.utilities.throughput import measure_flops
+    from torch._subclasses.fake_tensor import FakeTensorMode
+
+    with torch.device("meta"):
+        policy = RocketPolicy(**config.policy_arguments(), pretrained=False)
+    data = config.data
+    frames, height, width = data.win_len, data.frame_height, data.frame_width
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        tensors = {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype)
+            for name, tensor in (*policy.named_parameters(), *policy.named_buffers())
+        }
+        window: dict[str, Any] = {
+            "yuv": torch.empty(1, frames, height * 3 // 2, width, dtype=torch.uint8),
+            "segment": {
+                "obj_mask_bits": torch.empty(1, frames, -(-height * width // 8), dtype=torch.uint8),
+                "obj_id": torch.zeros(1, frames, dtype=torch.long),
+            },
+            "first": torch.zeros(1, frames, dtype=torch.bool),
+            "valid": torch.ones(1, frames, dtype=torch.bool),
+            "has_padding": False,
+        }
+        flops = measure_flops(policy, lambda: torch.func.functional_call(policy, tensors, (window, None)))
+    return PolicyFacts(
+        num_parameters=_count(policy),
+        num_trained=_count(policy) - _count(policy.value_head),
+        num_bytes=sum(tensor.numel() * tensor.element_size() for tensor in policy.state_dict().values()),
+        flops_per_frame=flops / frames,
+    )
+
+
+def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
+    """Optimizer steps of the whole run."""
+    limits = []
+    if config.trainer.max_steps is not None:
+        limits.append(config.trainer.max_steps)
+    if config.trainer.max_epochs is not None:
+        limits.append(config.trainer.max_epochs * steps_per_epoch)
+    return min(limits)
+
+
+def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts | None, data: DataFacts | None) -> list[str]:
+    """The plan, a topic a line; without data, for the full size of the published recordings."""
+    settings, trainer, ema = config.policy, config.trainer, config.ema
+    lanes = config.data.batch_size * num_ranks
+    frames_per_step = lanes * config.data.win_len
+    lines = [
+        f"policy       {settings.backbone}, hiddim {settings.hiddim}, {settings.num_heads} heads, "
+        f"{settings.num_layers} layers, mem_len {settings.mem_len}"
+    ]
+    if policy is not None:
+        lines.append(
+            f"             {policy.num_parameters:,} parameters, {policy.num_trained:,} trained (no value head); "
+            f"{policy.flops_per_frame / 1e9:.2f} GFLOP a frame forward"
+        )
+    lines.append(
+        f"step         {num_ranks} ranks x {config.data.batch_size} lanes x {config.data.win_len} frames = "
+        f"{frames_per_step:,} frames"
+        + (
+            f", {3 * policy.flops_per_frame * frames_per_step / 1e12:.1f} TFLOP forward and backward"
+            if policy is not None
+            else ""
+        )
+    )
+    if trainer.memory == "carry" and config.data.episode_continuous_batch:
+        lane_bytes = settings.num_layers * settings.mem_len * (2 * settings.hiddim * _FLOAT_BYTES + 1)
+        lines.append(
+            f"memory       {settings.mem_len} frames x {settings.num_layers} layers = {size(lane_bytes)} a lane, "
+            f"{size(lane_bytes * config.data.batch_size)} a rank, carried from window to window"
+        )
+    else:
+        lines.append("memory       forgotten at every window")
+    lines += _data_lines(config, lanes, data)
+    optimizer = config.optimizer
+    clip = "not clipped" if optimizer.gradient_clip is None else f"clipped at {optimizer.gradient_clip:g}"
+    lines.append(
+        f"optimizer    AdamW, learning rate {optimizer.learning_rate:g} after {optimizer.warmup_steps:,} steps of "
+        f"linear warm-up, weight decay {optimizer.weight_decay:g}, gradients {clip}"
+    )
+    terms = " + ".join(f"{term.weight:g} x {term.name} ({term.reduction})" for term in config.objectives)
+    lines.append(f"loss         {terms}; computed in {trainer.precision}")
+    if ema.enabled:
+        lines.append(f"average      of the weights, decay {ema.decay:g} every {ema.every_n_steps} steps")
+    lines.append(_saving_line(config, policy))
+    return lines
+
+
+def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None) -> list[str]:
+    frames_per_step = lanes * config.data.win_len
+    if data is None:
+        frames = round(FULL_SIZE_FRAMES * config.data.split_ratio)
+        steps = -(-frames // frames_per_step)
+        lines = [
+            f"data         none given (data.datasets); at the contractor releases' {FULL_SIZE_FRAMES:,} frames, "
+            f"of which {config.data.split_ratio:.0%} train:",
+            f"epoch        {steps:,} steps = {steps * lanes:,} windows, padding aside",
+        ]
+    else:
+        share = data.num_padding / max(data.num_padding + data.num_windows, 1)
+        steps = data.steps_per_epoch
+        lines = [
+            f"data         {data.num_train_episodes:,} episodes with {data.num_train_frames:,} frames train, "
+            f"{data.num_val_episodes:,} episodes validate",
+            f"epoch        {steps:,} steps = {data.num_windows:,} windows + {data.num_padding:,} of padding "
+            f"({share:.2%}), lanes in {data.num_lane_groups} groups",
+        ]
+    total = total_steps(config, steps)
+    lines.append(
+        f"run          {total:,} steps = {total / steps:.2f} epochs, {total * frames_per_step / 1e6:,.1f} M frames"
+    )
+    trainer = config.trainer
+    if trainer.val_every is not None:
+        limit = trainer.limit_val_steps
+        if data is not None:
+            steps_text = f"{min(limit or data.val_steps, data.val_steps):,} steps"
+        else:
+            steps_text = "the whole split" if limit is None else f"{limit:,} steps"
+        lines.append(f"validation   every {trainer.val_every:,} steps, {steps_text}, with memories of its own")
+    return lines
+
+
+def _saving_line(config: RunConfig, policy: PolicyFacts | None) -> str:
+    text = f"checkpoints  every {config.trainer.save_every:,} steps into {config.run_dir}"
+    if policy is not None:
+        copies = 2 if config.ema.enabled else 1
+        adam = 2 * policy.num_trained * _FLOAT_BYTES
+        text += (
+            f": weights {size(copies * policy.num_bytes)} each time"
+            f"{' (with their average)' if config.ema.enabled else ''}, "
+            f"{size(copies * policy.num_bytes + adam)} for each of the last two whole ones"
+        )
+    return text
+
+
+def size(num_bytes: float) -> str:
+    """Bytes for people: MB up to a thousand, then GB."""
+    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.2f} MB"
+
+
+def _count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

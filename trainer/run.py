@@ -1,0 +1,318 @@
+"""A training run from its settings to its last words: check, plan, fit, tell."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger
+from omegaconf import OmegaConf
+
+from shards.errors import RocketError
+from trainer.build import (
+    build_data,
+    build_policy,
+    build_trainer,
+    build_wandb,
+    check_devices,
+    count_ranks,
+    load_teacher,
+)
+from trainer.callbacks.checkpoints import Checkpoints
+from trainer.callbacks.ema import Ema
+from trainer.callbacks.lane_auditor import LaneAuditor
+from trainer.callbacks.reporter import ProgressLine, Reporter
+from trainer.callbacks.signals import StopSignals, requeue_under_slurm
+from trainer.callbacks.speed import LoopClock, SpeedMeter
+from trainer.checkpoint import (
+    CheckpointError,
+    Position,
+    check_architecture,
+    fault_of,
+    full_checkpoints,
+    newest_whole,
+    read_full,
+)
+from trainer.config import ConfigError, RunConfig, resolve_lanes
+from trainer.data.datamodule import RocketDataModule
+from trainer.guard import LossStop, RunInterrupted
+from trainer.metrics_csv import MetricsCsv
+from trainer.module import RocketModule
+from trainer.objectives import build_objectives
+from trainer.plan import DataFacts, PolicyFacts, plan_lines, policy_facts, total_steps
+from trainer.policy import RocketPolicy
+from trainer.policy.backbone import check_name
+
+AUTO = "auto"
+METRICS_FILE, CONFIG_FILE = "metrics.csv", "config.yaml"
+
+
+@dataclass(frozen=True)
+class Start:
+    """A run that may begin: settings that fit together, the machine, the data and the checkpoint."""
+
+    config: RunConfig
+    num_ranks: int
+    data: DataFacts | None
+    checkpoint: Path | None
+    position: Position | None
+    notes: list[str]
+
+
+def is_main_process() -> bool:
+    """Whether this process speaks for the run."""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+
+
+def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Start:
+    """Check everything that can be checked before a GPU is taken.
+
+    Args:
+        config: the run's settings.
+        resume: None, `auto`, or a checkpoint's path.
+        dry_run: the machine need not have the devices, and there may be no data.
+
+    Raises:
+        RocketError: what is wrong, and what to do.
+    """
+    num_ranks = count_ranks(config)
+    config = resolve_lanes(config, num_ranks)
+    if not dry_run:
+        check_devices(config)
+    check_name(config.policy.backbone)
+    checkpoint, notes = _choose_checkpoint(config, resume)
+    if not config.data.datasets and dry_run:
+        return Start(config, num_ranks, None, checkpoint, None, notes)
+    data = build_data(config, rank=0, num_ranks=num_ranks)
+    data.setup()
+    position = None
+    if checkpoint is not None:
+        content = read_full(checkpoint)
+        check_architecture(checkpoint, content, config)
+        try:
+            data.load_state_dict(content[RocketDataModule.__qualname__])
+        except RocketError as error:
+            raise CheckpointError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
+        position = Position(**content["rocket"]["position"])
+    return Start(config, num_ranks, data_facts(data), checkpoint, position, notes)
+
+
+def data_facts(data: RocketDataModule) -> DataFacts:
+    """The numbers of a data module that is set up."""
+    plan, val_plan = data.plan, data.val_plan
+    return DataFacts(
+        num_datasets=len(data.datasets),
+        num_train_episodes=len(plan.episodes),
+        num_val_episodes=len(val_plan.episodes),
+        num_train_frames=int(data.collection.num_frames[plan.episodes].sum()),
+        num_windows=plan.num_windows,
+        num_padding=plan.num_padding,
+        steps_per_epoch=plan.num_steps,
+        val_steps=val_plan.num_steps,
+        num_lane_groups=plan.num_groups,
+    )
+
+
+def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | None, list[str]]:
+    """The checkpoint to go on from, and what is to be said about others."""
+    run_dir = Path(config.run_dir)
+    if resume is None:
+        begun = full_checkpoints(run_dir)
+        if is_main_process() and (begun or (run_dir / METRICS_FILE).exists()):
+            last = f" up to {begun[-1].name}" if begun else ""
+            raise CheckpointError(
+                f"{run_dir}: holds a run already{last}. Go on with --resume auto, or choose another run_dir=FOLDER."
+            )
+        return None, []
+    if resume != AUTO:
+        path = Path(resume)
+        fault = fault_of(path) if path.is_file() else None
+        if fault is not None:
+            raise CheckpointError(f"{path}: {fault}. Use --resume auto, which takes the newest whole one.")
+        return path, []
+    chosen, faults = newest_whole(run_dir)
+    if chosen is None:
+        if faults:
+            raise CheckpointError(
+                f"{run_dir}: none of its {len(faults)} checkpoints is whole. Start again in another run_dir, from the "
+                f"newest weights: policy.init_from={run_dir}/weights/..."
+            )
+        return None, [f"{run_dir}: no checkpoint yet, so the run starts at the beginning."]
+    return chosen, faults
+
+
+def train(
+    config: RunConfig,
+    resume: str | None = None,
+    command: str = "rocket-train CONFIG",
+    out: TextIO = sys.stdout,
+    make_policy: Callable[[RunConfig, bool], RocketPolicy] = build_policy,
+) -> int:
+    """Train until the run's end, a stop that is asked for, or an error; the process's exit status.
+
+    Args:
+        config: the run's settings.
+        resume: None, `auto`, or a checkpoint's path.
+        command: how to start this run again, for messages.
+        out: where the plan and the last words go.
+        make_policy: gives the policy; its second argument says whether starting weights are wanted.
+
+    Raises:
+        RocketError: what is wrong, and what to do.
+    """
+    start = prepare(config, resume)
+    config = start.config
+    policy = make_policy(config, start.checkpoint is None)
+    facts = policy_facts(config) if torch.cuda.is_available() else None
+    say = _speaker(out)
+    for note in start.notes:
+        say(note)
+    for line in plan_lines(config, start.num_ranks, facts, start.data):
+        say(line)
+    if start.position is not None:
+        say(
+            f"resume       from {start.checkpoint}: {start.position.global_step:,} steps done, "
+            f"at epoch {start.position.epoch}, step {start.position.step}"
+        )
+    out.flush()
+
+    run_dir = Path(config.run_dir)
+    data = build_data(config)
+    module = RocketModule(
+        policy,
+        config,
+        build_objectives(config.objectives, load_teacher),
+        name_of_episode=lambda episode: data.collection.episode_ids[episode],
+    )
+    if config.trainer.compile:
+        policy.compile()
+    resume_command = f"{command} --resume auto"
+    callbacks, checkpoints = _callbacks(config, start, facts, clock := LoopClock(), resume_command)
+    lightning_trainer = build_trainer(config, start.num_ranks, callbacks, _loggers(config, start), clock)
+    interrupted: RunInterrupted | None = None
+    try:
+        lightning_trainer.fit(
+            module,
+            datamodule=data,
+            ckpt_path=str(start.checkpoint) if start.checkpoint else None,
+            weights_only=True,
+        )
+    except RunInterrupted as stop:
+        interrupted = stop
+    except LossStop as stop:
+        if not is_main_process():
+            return 0  # the main process tells, and fails, for all
+        saved = f" Saved before it: {checkpoints.last_saved}." if checkpoints.last_saved else ""
+        raise LossStop(f"{stop}{saved}") from stop
+    finally:
+        data.teardown()
+        _finish_wandb()
+    if not is_main_process():
+        return 0
+    if interrupted is not None:
+        say(str(interrupted))
+        requeued = requeue_under_slurm(interrupted.signal_number)
+        if requeued is not None:
+            say(requeued)
+        return 128 + interrupted.signal_number
+    for line in last_words(run_dir, module, data, checkpoints, lightning_trainer.global_step):
+        say(line)
+    return 0
+
+
+def dry_run(config: RunConfig, resume: str | None = None, out: TextIO = sys.stdout) -> int:
+    """Print the plan of a run and take nothing; the process's exit status."""
+    start = prepare(config, resume, dry_run=True)
+    say = _speaker(out)
+    for line in [*start.notes, *plan_lines(start.config, start.num_ranks, policy_facts(start.config), start.data)]:
+        say(line)
+    say("Nothing was started (--dry-run).")
+    return 0
+
+
+def last_words(
+    run_dir: Path, module: RocketModule, data: RocketDataModule, checkpoints: Checkpoints, global_step: int
+) -> list[str]:
+    """What was written, what was lost, what to type next."""
+    lines = []
+    report, validation = module.report, module.validation
+    if report is not None:
+        lines.append(f"step {global_step:,}: loss {report.losses['loss']:.4f}")
+    if validation:
+        text = f"validation loss {validation['loss']:.4f}"
+        guess = validation.get("loss_constant_guess")
+        if guess is not None:
+            text += f", best constant guess {guess:.4f}"
+        if "loss_without_memory" in validation:
+            text += (
+                f"; in windows with a past {validation['loss_with_memory']:.4f} with memory, "
+                f"{validation['loss_without_memory']:.4f} without"
+            )
+        lines.append(text)
+    lost, lost_val = data.damage, data.val_damage
+    if lost.lost or lost_val.lost:
+        names = sorted({window.damage.shard for window in (*lost.lost, *lost_val.lost)})
+        lines.append(
+            f"damage: {len(lost.lost)} windows of training ({lost.num_frames:,} frames) and {len(lost_val.lost)} of "
+            f"validation were masked, in {', '.join(names)}. Run: rocket-prep verify DATASET --repair SOURCE"
+        )
+    lines.append(f"written: {run_dir / METRICS_FILE}, {checkpoints.last_saved}, {run_dir / 'weights'}/")
+    newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
+    datasets = " ".join(shlex.quote(path) for path in data.datasets)
+    if newest:
+        lines.append(f"next: rocket-train evaluate {newest[-1]} {datasets}")
+    return lines
+
+
+def _callbacks(
+    config: RunConfig, start: Start, facts: PolicyFacts | None, clock: LoopClock, resume_command: str
+) -> tuple[list[Callback], Checkpoints]:
+    assert start.data is not None
+    speed = SpeedMeter(clock, facts.flops_per_frame if facts is not None else None)
+    checkpoints = Checkpoints(Path(config.run_dir), config.trainer.save_every, resume_command)
+    callbacks: list[Callback] = [StopSignals()]
+    if config.data.episode_continuous_batch:
+        callbacks.append(LaneAuditor())
+    if config.ema.enabled:
+        callbacks.append(Ema(config.ema))
+    callbacks += [speed, Reporter(speed), ProgressLine(speed, total_steps(config, start.data.steps_per_epoch))]
+    return [*callbacks, checkpoints], checkpoints
+
+
+def _loggers(config: RunConfig, start: Start) -> list[Logger]:
+    """Loggers of the main process; the others write nothing."""
+    if not is_main_process():
+        return []
+    run_dir = Path(config.run_dir)
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        OmegaConf.save(OmegaConf.create(_plain(config.model_dump())), run_dir / CONFIG_FILE)
+    except OSError as error:
+        raise ConfigError([f"run_dir: {run_dir} cannot be written: {error.strerror}. Choose another."]) from error
+    resume_step = start.position.global_step if start.position is not None else 0
+    loggers: list[Logger] = [MetricsCsv(run_dir / METRICS_FILE, resume_step)]
+    wandb_logger = build_wandb(config, resumed=start.checkpoint is not None)
+    return loggers if wandb_logger is None else [*loggers, wandb_logger]
+
+
+def _finish_wandb() -> None:
+    if "wandb" in sys.modules:
+        import wandb
+
+        if wandb.run is not None:
+            wandb.finish(quiet=True)
+
+
+def _speaker(out: TextIO) -> Callable[[str], Any]:
+    return (lambda line: out.write(line + "\n")) if is_main_process() else (lambda line: None)
+
+
+def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(content)
