@@ -8,7 +8,7 @@ The log has a JSON object for each video frame, in order; line i is the action t
 Both lines say the same. Buttons are those of `shards.vocabulary.BUTTONS` (attack, back, ..., hotbar.9, ESC,
 pickItem, swapHands); `camera` is [pitch, yaw] in degrees, down and right positive; what is not named is not
 pressed. A name that is no button ends the usable part: it is more likely misspelt than meant to be lost. The video
-may have any size and shows the cursor, if there is one; it runs at 20 frames a second, as mp4, mkv, webm, mov or avi.
+may have any size and shows the cursor, if there is one; it is mp4, mkv, webm, mov or avi with 20 frames a second.
 Names of the form `<session>-<YYYYMMDD>-<HHMMSS>` are joined into episodes; any other is an episode of its own.
 """
 
