@@ -5,12 +5,28 @@ Heavy imports wait until a command needs them, so that `inspect` answers at once
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from pipeline.look.lane_plan import Split
+
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or address of a dataset.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+WindowOption = Annotated[int, typer.Option(metavar="T", min=1, help="Frames of a window: data.win_len.")]
+EpochOption = Annotated[int, typer.Option(metavar="N", min=0, help="Which epoch.")]
+SeedOption = Annotated[int, typer.Option(metavar="N", help="The run's seed.")]
+SplitRatioOption = Annotated[
+    float | None,
+    typer.Option(metavar="X", min=0, max=1, help="Training's share: data.split_ratio. Default: all episodes."),
+]
+SplitOption = Annotated[str, typer.Option(metavar="train|val", help="Which part, with --split-ratio.")]
+ShuffleOption = Annotated[bool, typer.Option(help="data.shuffle_episodes.")]
+LaneGroupsOption = Annotated[
+    int | None, typer.Option(metavar="G", min=1, help="data.num_lane_groups. Default: one for each rank.")
+]
 
 
 def inspect(
@@ -47,7 +63,116 @@ def inspect(
         print_lines(overview_lines(overview, terminal_columns()))
 
 
+def plan(
+    dataset: DatasetArgument,
+    lanes: Annotated[int, typer.Option(metavar="L", min=1, help="Global batch: ranks times lanes of a rank.")],
+    ranks: Annotated[int, typer.Option(metavar="W", min=1, help="Training processes, one a GPU.")] = 1,
+    window: WindowOption = 128,
+    frames_per_second: Annotated[
+        float | None, typer.Option("--fps", metavar="N", min=0.001, help="Training speed of all ranks, frames/s.")
+    ] = None,
+    epoch: EpochOption = 0,
+    seed: SeedOption = 0,
+    split_ratio: SplitRatioOption = None,
+    split: SplitOption = "train",
+    shuffle: ShuffleOption = True,
+    lane_groups: LaneGroupsOption = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the lanes into this picture.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what a training run would do: steps, padding, each rank's shards, time, ways to resume.
+
+    Example: rocket-prep plan data/contractors --lanes 64 --ranks 8 --split-ratio 0.95 --out lanes.png
+    """
+    from pipeline.look.lane_plan import LaneSettings, plan_lanes
+    from pipeline.look.output import print_json, print_lines
+    from pipeline.look.wording import terminal_columns
+    from shards.reader import open_dataset
+
+    settings = LaneSettings(lanes, ranks, window, seed, split_ratio, _split(split), shuffle, lane_groups)
+    if out is not None:
+        from pipeline.look.lane_chart import check_out
+
+        check_out(out)
+    planned = plan_lanes(open_dataset(dataset), settings, epoch)
+    if out is not None:
+        from pipeline.look.lane_chart import draw_plan
+
+        draw_plan(planned, out)
+    if as_json:
+        print_json(planned.to_json())
+        return
+    from pipeline.look.lane_plan_text import plan_lines
+
+    lines = plan_lines(planned, terminal_columns(), frames_per_second)
+    print_lines([*lines, "", f"Wrote {out}"] if out is not None else lines)
+
+
+def preview(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A .png contact sheet or an .mp4 video to write.")],
+    episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode.")] = None,
+    frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only these frames of the episode.")] = None,
+    lane: Annotated[int | None, typer.Option(metavar="L", min=0, help="Show what this lane sees.")] = None,
+    steps: Annotated[str, typer.Option(metavar="A:B", help="These steps of the lane.")] = "0:6",
+    lanes: Annotated[int, typer.Option(metavar="N", min=1, help="Lanes of the run.")] = 1,
+    ranks: Annotated[int, typer.Option(metavar="W", min=1, help="Ranks of the run.")] = 1,
+    window: WindowOption = 128,
+    epoch: EpochOption = 0,
+    seed: SeedOption = 0,
+    split_ratio: SplitRatioOption = None,
+    split: SplitOption = "train",
+    shuffle: ShuffleOption = True,
+    lane_groups: LaneGroupsOption = None,
+    cells: Annotated[int | None, typer.Option(metavar="N", min=1, help="Frames on a sheet; a window's.")] = None,
+) -> None:
+    """Draw frames with masks, events, pressed keys and camera movement, of an episode or of a lane.
+
+    Example: rocket-prep preview data/contractors --episode ID --frames 400:600 --out sheet.png.
+    A lane shows what training gets, with the goal of each frame and where memory starts anew; give it the run's
+    own settings. Example: rocket-prep preview data/contractors --lane 3 --lanes 64 --steps 0:8 --out lane.mp4
+    """
+    from pipeline.look.preview import EPISODE_CELLS, LANE_CELLS, check_out, preview_episode, preview_lane
+    from pipeline.look.progress import progress
+    from pipeline.look.ranges import parse_range
+    from shards.reader import open_dataset
+
+    if (episode is None) == (lane is None):
+        raise typer.BadParameter("give either --episode ID or --lane L", param_hint="--episode")
+    if lane is not None and frames is not None:
+        raise typer.BadParameter("goes with --episode; a lane has --steps", param_hint="--frames")
+    check_out(out)
+    opened = open_dataset(dataset)
+    with progress("Drawing", "frames") as report:
+        if episode is not None:
+            span = parse_range("--frames", frames or ":")
+            number = preview_episode(opened, episode, span, out, num_cells=cells or EPISODE_CELLS, progress=report)
+        else:
+            assert lane is not None
+            from pipeline.look.lane_plan import LaneSettings, plan_lanes
+            from pipeline.look.lane_view import LaneView
+
+            settings = LaneSettings(lanes, ranks, window, seed, split_ratio, _split(split), shuffle, lane_groups)
+            planned = plan_lanes(opened, settings, epoch)
+            start, stop = parse_range("--steps", steps)
+            view = LaneView(opened, planned, lane)
+            chosen = view.steps(start or 0, planned.schedule.num_steps if stop is None else stop)
+            title = f"lane {lane} of {lanes}, epoch {epoch}, windows of {window} frames"
+            number = preview_lane(
+                opened, view, chosen, out, title=title, num_cells=cells or LANE_CELLS, progress=report
+            )
+    typer.echo(f"Wrote {out}: {number} frames")
+
+
+def _split(name: str) -> Split:
+    if name == "train":
+        return "train"
+    if name == "val":
+        return "val"
+    raise typer.BadParameter(f"got {name}, expected train or val", param_hint="--split")
+
+
 def add_commands(app: typer.Typer) -> None:
     """The app has the commands of this module."""
-    for command in (inspect,):
+    for command in (inspect, preview, plan):
         app.command()(command)

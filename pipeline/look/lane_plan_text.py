@@ -1,0 +1,123 @@
+"""A lane plan as text for one screen, 60 columns or more."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from pipeline.look.lane_plan import EpochPlan, RankShare
+from pipeline.look.wording import bar, count, duration, percent, size, table
+
+_MAX_RANKS = 16
+_SPEEDS = (1000.0, 5000.0)
+_BAR_COLUMNS = 12
+
+
+def plan_lines(plan: EpochPlan, columns: int = 80, frames_per_second: float | None = None) -> list[str]:
+    """The plan's lines; those that do not begin with a blank are headings."""
+    settings, schedule = plan.settings, plan.schedule
+    lanes_per_rank = settings.num_lanes // settings.num_ranks
+    which = f"all {count(len(plan.episodes))} episodes"
+    if settings.split_ratio is not None:
+        which = f"{count(len(plan.episodes))} {settings.split} episodes (split {settings.split_ratio:g})"
+    lines = [
+        f"Plan of {plan.path}",
+        *_wrapped(f"{which}, seed {settings.seed}, epoch {plan.epoch}", columns),
+        *_wrapped(
+            f"{_number(settings.num_ranks, 'rank')} x {_number(lanes_per_rank, 'lane')} x "
+            f"{_number(settings.window_frames, 'frame')} = {count(plan.frames_per_step)} frames a step",
+            columns,
+        ),
+        "",
+        f"Epoch: {count(schedule.num_steps)} steps, {count(schedule.num_windows)} windows",
+        *_wrapped(
+            f"padding: {count(schedule.num_padding)} windows ({percent(plan.padding_fraction)}), masked, "
+            "at the ends of lanes",
+            columns,
+        ),
+    ]
+    speeds = [frames_per_second] if frames_per_second else _SPEEDS
+    lines += [f"  time: {duration(plan.seconds(speed))} at {count(speed)} frames/s" for speed in speeds]
+    return [*lines, "", *_rank_lines(plan, columns), "", *_resume_lines(plan, columns)]
+
+
+def _rank_lines(plan: EpochPlan, columns: int) -> list[str]:
+    most = max(share.num_windows for share in plan.ranks)
+    head = ["rank", "lanes", "episodes", "windows", "shards", "bytes", ""]
+    rows = [head] + [
+        [
+            str(share.rank),
+            _span(share.lanes),
+            count(share.num_episodes),
+            count(share.num_windows),
+            count(len(share.shards)),
+            size(share.num_bytes),
+            bar(share.num_windows / max(plan.schedule.num_steps * len(share.lanes), 1), _BAR_COLUMNS),
+        ]
+        for share in plan.ranks[:_MAX_RANKS]
+    ]
+    if columns < 72:
+        rows = [row[:-1] for row in rows]
+    lines = table(rows, "rlrrrrl"[: len(rows[0])])
+    if len(plan.ranks) > _MAX_RANKS:
+        lines.append(f"  and {len(plan.ranks) - _MAX_RANKS} more ranks; all with --json")
+    fewest = min(share.num_windows for share in plan.ranks)
+    lanes = plan.schedule.lane_windows
+    return [
+        "Ranks",
+        *lines,
+        *_wrapped(
+            f"balance: ranks have {_range(fewest, most)} windows, "
+            f"lanes {_range(int(lanes.min()), int(lanes.max()))}",
+            columns,
+        ),
+        *_wrapped(_shard_sentence(plan), columns),
+    ]
+
+
+def _shard_sentence(plan: EpochPlan) -> str:
+    shared = _num_shared(plan.ranks)
+    if plan.by_episode:
+        return "shards: fewer than groups of lanes, so ranks share them and read byte ranges"
+    if shared:
+        return f"shards: {count(shared)} are read by several ranks, each its own byte ranges"
+    return "shards: each is read by one rank alone, the same in every epoch"
+
+
+def _resume_lines(plan: EpochPlan, columns: int) -> list[str]:
+    lines = [
+        f"Resume: the same batches on any of these numbers of ranks ({_number(plan.num_groups, 'lane group')})"
+    ]
+    if plan.whole_shard_ranks:
+        lines += _wrapped(f"with shards of their own: {_listed(plan.whole_shard_ranks)}", columns)
+    if plan.sharing_ranks:
+        lines += _wrapped(f"sharing shards: {_listed(plan.sharing_ranks)}", columns)
+    return textwrap.wrap(lines[0], columns, subsequent_indent="  ") + lines[1:]
+
+
+def _num_shared(ranks: Sequence[RankShare]) -> int:
+    seen: dict[int, int] = {}
+    for share in ranks:
+        for shard in share.shards:
+            seen[shard] = seen.get(shard, 0) + 1
+    return sum(number > 1 for number in seen.values())
+
+
+def _wrapped(text: str, columns: int) -> list[str]:
+    return textwrap.wrap(text, columns, initial_indent="  ", subsequent_indent="    ")
+
+
+def _number(number: int, unit: str) -> str:
+    return f"{count(number)} {unit}{'' if number == 1 else 's'}"
+
+
+def _span(lanes: range) -> str:
+    return str(lanes.start) if len(lanes) == 1 else f"{lanes.start}-{lanes.stop - 1}"
+
+
+def _range(low: int, high: int) -> str:
+    return count(low) if low == high else f"{count(low)} to {count(high)}"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers))

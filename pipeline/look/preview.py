@@ -1,0 +1,163 @@
+"""Pictures and films of an episode or a lane, as `rocket-prep preview` writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from pipeline.look.contact_sheet import Strip, StripKind, contact_sheet
+from pipeline.look.drawing import ALARM, BACKGROUND, FAINT, INK, cell_size, draw_frame, font
+from pipeline.look.film import FILM_WIDTH_PX, write_film
+from pipeline.look.footage import read_frames
+from pipeline.look.lane_view import LaneStep, LaneView, spaced
+from pipeline.look.wording import count, play_time
+from shards.errors import RocketError
+from shards.reader import Dataset
+
+FORMATS = (".png", ".mp4")
+EPISODE_CELLS, LANE_CELLS = 24, 6
+_COLUMNS = 6
+_NOTICE_FRAMES = 10
+"""Frames of a film for which a memory reset stays announced."""
+
+_BAND_PX = 26
+
+Progress = Callable[[int, int], None]
+"""Called with (frames drawn, frames in all)."""
+
+
+def check_out(out: Path) -> None:
+    """The file can be what is asked for.
+
+    Raises:
+        RocketError: if its ending is unknown or its folder missing.
+    """
+    if out.suffix.lower() not in FORMATS:
+        raise RocketError(f"--out: {out} ends in {out.suffix or 'nothing'}, expected {' or '.join(FORMATS)}.")
+    if not out.parent.is_dir():
+        raise RocketError(f"--out: the folder {out.parent} is missing. Make it: mkdir -p {out.parent}")
+
+
+def preview_episode(
+    dataset: Dataset,
+    episode_id: str,
+    span: tuple[int | None, int | None],
+    out: Path,
+    *,
+    num_cells: int = EPISODE_CELLS,
+    progress: Progress | None = None,
+) -> int:
+    """A contact sheet or film of an episode's frames lies at `out`; returns how many frames it shows.
+
+    Args:
+        span: frames [start, stop); None is the episode's beginning or end.
+
+    Raises:
+        RocketError: if there is no such episode or frame, or the file cannot be written.
+        DamagedClip: if a clip's bytes are missing, changed or do not decode.
+    """
+    check_out(out)
+    episode = dataset.index_of(episode_id)
+    num_frames = int(dataset.episodes.num_frames[episode])
+    start, stop = span[0] or 0, num_frames if span[1] is None else span[1]
+    if not 0 <= start < stop <= num_frames:
+        raise RocketError(
+            f"--frames: got {start}:{stop}, expected frames of 0:{num_frames} as episode {episode_id} has them. "
+            f"Use --frames 0:{min(num_frames, 200)}."
+        )
+    info = dataset.info
+    if out.suffix.lower() == ".mp4":
+        shown = read_frames(dataset, episode, range(start, stop))
+        pictures = (draw_frame(frame, FILM_WIDTH_PX) for frame in shown)
+        return write_film(out, _counted(pictures, stop - start, progress))
+    frames = list(read_frames(dataset, episode, spaced(start, stop, num_cells)))
+    sheet = contact_sheet(
+        f"episode {episode_id}",
+        f"{dataset.path} | {len(frames)} of frames {start}:{stop} of {count(num_frames)}, {play_time(num_frames)}",
+        [Strip("", frames)],
+        (info.frame_width, info.frame_height),
+        min(_COLUMNS, len(frames)),
+    )
+    save_picture(sheet, out)
+    return len(frames)
+
+
+def preview_lane(
+    dataset: Dataset,
+    view: LaneView,
+    steps: Sequence[LaneStep],
+    out: Path,
+    *,
+    title: str,
+    num_cells: int = LANE_CELLS,
+    progress: Progress | None = None,
+) -> int:
+    """A contact sheet or film of a lane's steps lies at `out`; returns how many frames it shows.
+
+    Raises:
+        RocketError: if the file cannot be written.
+        DamagedClip: if a clip's bytes are missing, changed or do not decode.
+    """
+    check_out(out)
+    size = (dataset.info.frame_width, dataset.info.frame_height)
+    if out.suffix.lower() == ".mp4":
+        total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
+        return write_film(out, _counted(_lane_pictures(view, steps, size), total, progress))
+    strips = []
+    for step in steps:
+        kind: StripKind = "padding" if step.window is None else "reset" if step.resets_memory else "plain"
+        strips.append(Strip(step.describe(), list(view.frames(step, num_cells)), kind))
+    save_picture(contact_sheet(title, _lane_subtitle(dataset, steps, num_cells), strips, size, num_cells), out)
+    return sum(len(strip.frames) for strip in strips)
+
+
+def save_picture(picture: Image.Image, out: Path) -> None:
+    """The picture lies at `out`.
+
+    Raises:
+        RocketError: if it cannot be written.
+    """
+    try:
+        picture.save(out, optimize=True)
+    except OSError as error:
+        raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
+
+
+def _lane_subtitle(dataset: Dataset, steps: Sequence[LaneStep], num_cells: int) -> str:
+    resets = sum(step.resets_memory for step in steps)
+    times = "once" if resets == 1 else f"{resets} times" if resets else "nowhere"
+    return (
+        f"{dataset.path} | up to {num_cells} frames a window, with the goal's mask; memory starts anew {times}"
+    )
+
+
+def _lane_pictures(view: LaneView, steps: Sequence[LaneStep], size: tuple[int, int]) -> Iterator[Image.Image]:
+    """A film's frames: each with a band that says step and memory; padding is one still frame a window."""
+    cell = cell_size(*size, FILM_WIDTH_PX)
+    for step in steps:
+        alarm = _NOTICE_FRAMES if step.resets_memory else 0
+        if step.window is None:
+            yield _banded(Image.new("RGB", cell, BACKGROUND), step.describe(), BACKGROUND, FAINT)
+        for place, shown in enumerate(view.frames(step)):
+            fill, ink = (ALARM, (255, 255, 255)) if place < alarm else (BACKGROUND, INK)
+            yield _banded(draw_frame(shown, FILM_WIDTH_PX), step.describe(), fill, ink)
+
+
+def _banded(picture: Image.Image, text: str, fill: tuple[int, int, int], ink: tuple[int, int, int]) -> Image.Image:
+    banded = Image.new("RGB", (picture.width, picture.height + _BAND_PX), fill)
+    banded.paste(picture, (0, _BAND_PX))
+    draw = ImageDraw.Draw(banded)
+    size = 13
+    while size > 8 and draw.textlength(text, font(size)) > picture.width - 12:
+        size -= 1
+    draw.text((6, _BAND_PX / 2), text, fill=ink, font=font(size), anchor="lm")
+    return banded
+
+
+def _counted(pictures: Iterator[Image.Image], total: int, progress: Progress | None) -> Iterator[Image.Image]:
+    for number, picture in enumerate(pictures, 1):
+        yield picture
+        if progress is not None:
+            progress(number, total)

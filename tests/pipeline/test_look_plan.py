@@ -1,0 +1,93 @@
+"""The plan of a run's lanes, as text, as JSON and as a picture."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from pipeline.look.lane_chart import check_out, draw_plan
+from pipeline.look.lane_plan import LaneSettings, plan_lanes
+from pipeline.look.lane_plan_text import plan_lines
+from shards import RocketError, open_dataset
+
+LENGTHS = [40, 16, 1, 70, 33, 15, 17]
+
+
+@pytest.fixture(scope="module")
+def dataset(small_dataset):
+    return open_dataset(small_dataset)
+
+
+def test_plan_counts_every_window_once(dataset):
+    plan = plan_lanes(dataset, LaneSettings(num_lanes=4, num_ranks=2, window_frames=16))
+    record = plan.to_json()
+    windows = sum(-(-length // 16) for length in LENGTHS)
+    assert record["windows"] == windows
+    assert record["padding_windows"] == 4 * record["steps"] - windows
+    assert record["padding_fraction"] == pytest.approx(record["padding_windows"] / (4 * record["steps"]))
+    assert sum(rank["windows"] for rank in record["ranks"]) == windows
+    assert [rank["steps"] for rank in record["ranks"]] == [record["steps"]] * 2
+
+
+def test_plan_json_has_the_promised_keys(dataset):
+    record = json.loads(json.dumps(plan_lanes(dataset, LaneSettings(4, 2, 16)).to_json()))
+    assert list(record) == [
+        "num_lanes",
+        "num_ranks",
+        "window_frames",
+        "steps",
+        "windows",
+        "padding_windows",
+        "padding_fraction",
+        "ranks",
+    ]
+    assert [list(rank) for rank in record["ranks"]] == [["rank", "steps", "windows", "shards", "bytes"]] * 2
+
+
+def test_plan_gives_each_rank_shards_of_its_own(dataset):
+    plan = plan_lanes(dataset, LaneSettings(4, 2, 16))
+    assert sorted(shard for rank in plan.ranks for shard in rank.shards) == [0, 1, 2]
+    clips = dataset.episodes
+    assert sum(rank.num_bytes for rank in plan.ranks) == int((clips.stop_byte - clips.start_byte).sum())
+    assert (plan.whole_shard_ranks, plan.sharing_ranks) == ([1, 2], [4])
+
+
+def test_plan_of_a_split_leaves_the_other_part_out(dataset):
+    parts = [
+        plan_lanes(dataset, LaneSettings(2, 1, 16, split_ratio=0.7, split=split)).episodes.tolist()
+        for split in ("train", "val")
+    ]
+    assert [len(part) for part in parts] == [5, 2]
+    assert sorted(parts[0] + parts[1]) == list(range(7))
+
+
+def test_plan_refuses_lanes_that_do_not_divide(dataset):
+    with pytest.raises(RocketError, match="10 lanes do not divide over the ranks, got 4 ranks"):
+        plan_lanes(dataset, LaneSettings(10, 4, 16))
+
+
+def test_plan_refuses_a_split_without_episodes(dataset):
+    with pytest.raises(RocketError, match="the val split has no episode, got split ratio 1"):
+        plan_lanes(dataset, LaneSettings(2, 1, 16, split_ratio=1, split="val"))
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+def test_plan_text_stays_within_the_terminal(dataset, columns):
+    lines = plan_lines(plan_lanes(dataset, LaneSettings(8, 4, 16)), columns, frames_per_second=100)
+    assert max(map(len, lines[1:])) <= columns
+    steps = plan_lanes(dataset, LaneSettings(8, 4, 16)).schedule.num_steps
+    assert f"  time: {steps * 8 * 16 / 100:.1f} s at 100 frames/s" in lines
+
+
+def test_plan_picture_shows_padding_and_lanes(dataset, tmp_path):
+    path = tmp_path / "lanes.png"
+    draw_plan(plan_lanes(dataset, LaneSettings(4, 2, 16)), path)
+    with Image.open(path) as picture:
+        assert picture.width == 1500
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
+    assert len(colours) > 4  # two ranks in two shades
+
+
+def test_plan_picture_elsewhere_than_png_is_refused(tmp_path):
+    with pytest.raises(RocketError, match="lanes.gif ends in .gif, expected .png"):
+        check_out(tmp_path / "lanes.gif")
