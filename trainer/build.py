@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import netrc
 import os
+import uuid
 import warnings
 from collections.abc import Sequence
 from datetime import timedelta
@@ -13,11 +14,11 @@ from typing import Any
 
 import lightning
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, WandbLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment, SLURMEnvironment
 from lightning.pytorch.strategies import DDPStrategy, Strategy
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.callbacks.speed import LoopClock
 from trainer.checkpoint import AtomicCheckpointIO
@@ -46,12 +47,8 @@ def count_ranks(config: RunConfig) -> int:
     num_ranks = devices * config.trainer.num_nodes
     started = os.environ.get("WORLD_SIZE")
     if started is not None and int(started) != num_ranks:
-        raise ConfigError(
-            [
-                f"trainer.devices x trainer.num_nodes: {devices} x {config.trainer.num_nodes} = {num_ranks} ranks, but "
-                f"WORLD_SIZE is {started}. Set both to what torchrun or srun starts."
-            ]
-        )
+        problem = f"trainer.devices x trainer.num_nodes = {num_ranks} ranks, but WORLD_SIZE is {started}."
+        raise ConfigError([f"{problem} Set both to what torchrun or srun starts."])
     return num_ranks
 
 
@@ -67,11 +64,8 @@ def check_devices(config: RunConfig) -> None:
         raise ConfigError(["trainer.accelerator: gpu, but torch finds none. Use trainer.accelerator=cpu."])
     on_gpu = trainer.accelerator != "cpu" and available
     if on_gpu and trainer.devices != "auto" and trainer.devices > available:
-        raise ConfigError(
-            [
-                f"trainer.devices: {trainer.devices}, but torch finds {available} GPUs. Use trainer.devices={available}."
-            ]
-        )
+        problem = f"trainer.devices: {trainer.devices}, but torch finds {available} GPUs."
+        raise ConfigError([f"{problem} Use trainer.devices={available}."])
     if config.policy.batch_norm == "synchronised" and not on_gpu:
         raise ConfigError(
             ["policy.batch_norm: synchronised statistics need GPUs. Use policy.batch_norm=per_rank or frozen."]
@@ -110,6 +104,17 @@ def read_policy_weights(source: str) -> Weights:
     weights = read_weights(source)
     named = {name.removeprefix(OUR_PREFIX): tensor for name, tensor in weights.state_dict.items()}
     return Weights(named, weights.settings, weights.source)
+
+
+def load_policy(config: RunConfig, path: Path, state: dict[str, Tensor]) -> RocketPolicy:
+    """The policy of these settings with these weights.
+
+    Raises:
+        WeightsError: they do not fit.
+    """
+    policy = build_policy(config, fetch_weights=False)
+    load_weights(policy, Weights(state, config.policy_arguments(), str(path)))
+    return policy
 
 
 def load_teacher(source: str) -> nn.Module:
@@ -154,8 +159,6 @@ def build_trainer(
     plugins: list[Any] = [AtomicCheckpointIO()]
     if SLURMEnvironment.detect():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # see callbacks/signals.py
-    elif "WORLD_SIZE" not in os.environ:
-        plugins.append(LightningEnvironment())
     return lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
         devices=num_ranks // settings.num_nodes,
@@ -194,17 +197,17 @@ def quiet_lightning() -> None:
         ".*module\\(s\\) in eval mode at the start of training.*",
         ".*smaller than the logging interval.*",
         ".*GPU available but not used.*",
+        ".*have overridden `on_before_batch_transfer` in `LightningModule`.*",
         ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
         ".*Experiment logs directory.*",
     ):
         warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("POSSIBLE_USER_WARNINGS", "off")
 
 
 def build_wandb(config: RunConfig, resumed: bool) -> WandbLogger | None:
-    """wandb as far as the settings and the machine allow; never a question, never a wait without end.
+    """Start wandb as far as the settings and the machine allow; never a question, never a wait without end.
 
     Call it in the main process only.
     """
@@ -217,7 +220,7 @@ def build_wandb(config: RunConfig, resumed: bool) -> WandbLogger | None:
 
     run_dir = Path(config.run_dir)
     id_file = run_dir / "wandb_id.txt"
-    run_id = id_file.read_text().strip() if resumed and id_file.is_file() else wandb.util.generate_id()
+    run_id = id_file.read_text().strip() if resumed and id_file.is_file() else uuid.uuid4().hex[:8]
     for attempt in dict.fromkeys((mode, "offline")):
         try:
             run = wandb.init(
@@ -225,7 +228,7 @@ def build_wandb(config: RunConfig, resumed: bool) -> WandbLogger | None:
                 dir=str(run_dir),
                 id=run_id,
                 resume="allow" if attempt == "online" else None,
-                mode=attempt,  # type: ignore[arg-type]
+                mode=attempt,
                 config=config.model_dump(),
                 settings=wandb.Settings(init_timeout=WANDB_SECONDS, silent=True, console="off"),
             )

@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import Tensor
 from typing_extensions import override
 
 from shards.errors import RocketError
@@ -30,6 +31,8 @@ from trainer.config import RunConfig
 FORMAT = 1
 FULL_FOLDER, WEIGHTS_FOLDER = "checkpoints", "weights"
 EMA_SUFFIX = "-EMA"
+AVERAGE_KEY = "ema_state_dict"
+"""Where a full checkpoint keeps the moving average; its `state_dict` holds the weights themselves."""
 _NAME = re.compile(r"step-(\d{8})\.ckpt")
 
 
@@ -192,6 +195,24 @@ def check_architecture(path: Path, content: Mapping[str, Any], config: RunConfig
     ]
     if problems:
         raise CheckpointError("\n".join(problems))
+
+
+def policy_state(path: Path, content: Mapping[str, Any], averaged: bool = False) -> dict[str, Tensor]:
+    """The policy's weights in a checkpoint, or their moving average.
+
+    Raises:
+        CheckpointError: there is no average in it.
+    """
+    if not averaged:
+        prefix = "policy."
+        state = content["state_dict"]
+        return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+    if AVERAGE_KEY not in content:
+        raise CheckpointError(
+            f"{path}: holds no moving average. Use the {EMA_SUFFIX}.ckpt file beside its weights."
+        )
+    average: dict[str, Tensor] = content[AVERAGE_KEY]["policy"]
+    return average
 
 
 def loop_state(fresh: Mapping[str, Any], position: Position) -> dict[str, Any]:

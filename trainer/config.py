@@ -197,6 +197,20 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
         raise ConfigError(
             [f"{where}: holds {type(OmegaConf.to_object(tree)).__name__}, expected key: value lines."]
         )
+    return parse_config(_overridden(tree, overrides, where), where)
+
+
+def apply_overrides(content: dict[str, Any], overrides: Sequence[str], where: str) -> dict[str, Any]:
+    """The nested dict with `key=value` overrides applied in order.
+
+    Raises:
+        ConfigError: an override that cannot be read or placed.
+        UsageError: one has no `=`.
+    """
+    return _overridden(OmegaConf.create(content), overrides, where)
+
+
+def _overridden(tree: Any, overrides: Sequence[str], where: str) -> dict[str, Any]:
     problems = []
     for override in overrides:
         key, separator, text = override.partition("=")
@@ -210,22 +224,23 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
     try:
         content = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        raise ConfigError([*problems, f"{where}: {_first_line(error)}."]) from error
-    return parse_config(content, where, problems)
+        problems.append(f"{where}: {_first_line(error)}.")
+    if problems:
+        raise ConfigError(problems)
+    return content  # type: ignore[return-value]
 
 
-def parse_config(content: Any, where: str, problems: Sequence[str] = ()) -> RunConfig:
+def parse_config(content: Any, where: str) -> RunConfig:
     """The checked settings of a plain dict, as a checkpoint holds them.
 
     Args:
         content: nested dict of the keys of `RunConfig`.
         where: what to call the source in messages.
-        problems: lines found before, reported along.
 
     Raises:
         ConfigError: with every problem, a line each.
     """
-    found = list(problems)
+    found: list[str] = []
     config = None
     try:
         config = RunConfig.model_validate(content)

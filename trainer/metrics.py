@@ -117,7 +117,7 @@ class ValidationTable:
 
         Args:
             pi_logits: log-probabilities (B, T, 1, A) a head, with carried memory.
-            batch: `action`, `valid`, `first`, and where there are some `env_action`, `segment`, `watch` (B, T) bool.
+            batch: `action`, `valid`, `first`, and where there are `env_action`, `segment`, `watch` (B, T) bool.
             pi_logits_without_memory: the same windows seen without a past.
         """
         action, valid_BT = batch["action"], batch["valid"]

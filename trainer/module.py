@@ -320,10 +320,12 @@ class RocketModule(LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that Lightning does not know of; every rank must take part."""
+        position = self.position
         checkpoint["hyper_parameters"] = self.hyper_parameters()
+        checkpoint["loops"] = {"fit_loop": loop_state(self.trainer.fit_loop.state_dict(), position)}
         checkpoint["rocket"] = {
             "format": FORMAT,
-            "position": asdict(self.position),
+            "position": asdict(position),
             "memories": {name: self.lane_memory("train", name).gather() for name in self.memory_names()},
             "guard": self.guard.state_dict(),
             "counts": self.gather_counts(),

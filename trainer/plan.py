@@ -91,17 +91,15 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts | None, da
     settings, trainer, ema = config.policy, config.trainer, config.ema
     lanes = config.data.batch_size * num_ranks
     frames_per_step = lanes * config.data.win_len
-    lines = [
-        f"policy       {settings.backbone}, hiddim {settings.hiddim}, {settings.num_heads} heads, "
-        f"{settings.num_layers} layers, mem_len {settings.mem_len}"
-    ]
+    shape = f"hiddim {settings.hiddim}, {settings.num_heads} heads, {settings.num_layers} layers"
+    lines = [f"policy       {settings.backbone}, {shape}, mem_len {settings.mem_len}"]
     if policy is not None:
         lines.append(
             f"             {policy.num_parameters:,} parameters, {policy.num_trained:,} trained (no value head); "
             f"{policy.flops_per_frame / 1e9:.2f} GFLOP a frame forward"
         )
     lines.append(
-        f"step         {num_ranks} ranks x {config.data.batch_size} lanes x {config.data.win_len} frames = "
+        f"step         {num_ranks} rank{'s' if num_ranks > 1 else ''} x {config.data.batch_size} lanes x {config.data.win_len} frames = "
         f"{frames_per_step:,} frames"
         + (
             f", {3 * policy.flops_per_frame * frames_per_step / 1e12:.1f} TFLOP forward and backward"
@@ -138,23 +136,21 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None) -> list[s
         frames = round(FULL_SIZE_FRAMES * config.data.split_ratio)
         steps = -(-frames // frames_per_step)
         lines = [
-            f"data         none given (data.datasets); at the contractor releases' {FULL_SIZE_FRAMES:,} frames, "
-            f"of which {config.data.split_ratio:.0%} train:",
+            f"data         no data.datasets given; for {FULL_SIZE_FRAMES:,} frames (releases 6xx to 10xx),",
+            f"             of which {config.data.split_ratio:.0%} train:",
             f"epoch        {steps:,} steps = {steps * lanes:,} windows, padding aside",
         ]
     else:
         share = data.num_padding / max(data.num_padding + data.num_windows, 1)
         steps = data.steps_per_epoch
+        train = f"{data.num_train_episodes:,} episodes with {data.num_train_frames:,} frames train"
+        windows = f"{data.num_windows:,} windows + {data.num_padding:,} of padding ({share:.2%})"
         lines = [
-            f"data         {data.num_train_episodes:,} episodes with {data.num_train_frames:,} frames train, "
-            f"{data.num_val_episodes:,} episodes validate",
-            f"epoch        {steps:,} steps = {data.num_windows:,} windows + {data.num_padding:,} of padding "
-            f"({share:.2%}), lanes in {data.num_lane_groups} groups",
+            f"data         {train}, {data.num_val_episodes:,} episodes validate",
+            f"epoch        {steps:,} steps = {windows}, lanes in {data.num_lane_groups} groups",
         ]
     total = total_steps(config, steps)
-    lines.append(
-        f"run          {total:,} steps = {total / steps:.2f} epochs, {total * frames_per_step / 1e6:,.1f} M frames"
-    )
+    lines.append(f"run          {total:,} steps = {total / steps:.2f} epochs, {total * frames_per_step:,} frames")
     trainer = config.trainer
     if trainer.val_every is not None:
         limit = trainer.limit_val_steps

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 import torch
 from lightning.pytorch.callbacks import Callback
@@ -68,7 +68,7 @@ class Start:
 
 def is_main_process() -> bool:
     """Whether this process speaks for the run."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Start:
@@ -128,7 +128,7 @@ def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | No
         if is_main_process() and (begun or (run_dir / METRICS_FILE).exists()):
             last = f" up to {begun[-1].name}" if begun else ""
             raise CheckpointError(
-                f"{run_dir}: holds a run already{last}. Go on with --resume auto, or choose another run_dir=FOLDER."
+                f"{run_dir}: holds a run already{last}. Go on with --resume auto, or choose another run_dir."
             )
         return None, []
     if resume != AUTO:
@@ -141,8 +141,8 @@ def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | No
     if chosen is None:
         if faults:
             raise CheckpointError(
-                f"{run_dir}: none of its {len(faults)} checkpoints is whole. Start again in another run_dir, from the "
-                f"newest weights: policy.init_from={run_dir}/weights/..."
+                f"{run_dir}: none of its {len(faults)} checkpoints is whole. Start again in another run_dir, from "
+                f"its newest weights: policy.init_from={run_dir}/weights/..."
             )
         return None, [f"{run_dir}: no checkpoint yet, so the run starts at the beginning."]
     return chosen, faults
@@ -260,8 +260,8 @@ def last_words(
     if lost.lost or lost_val.lost:
         names = sorted({window.damage.shard for window in (*lost.lost, *lost_val.lost)})
         lines.append(
-            f"damage: {len(lost.lost)} windows of training ({lost.num_frames:,} frames) and {len(lost_val.lost)} of "
-            f"validation were masked, in {', '.join(names)}. Run: rocket-prep verify DATASET --repair SOURCE"
+            f"damage: {len(lost.lost)} windows of training ({lost.num_frames:,} frames) and {len(lost_val.lost)} "
+            f"of validation were masked, in {', '.join(names)}. Run: rocket-prep verify DATASET --repair SOURCE"
         )
     lines.append(f"written: {run_dir / METRICS_FILE}, {checkpoints.last_saved}, {run_dir / 'weights'}/")
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
@@ -293,7 +293,7 @@ def _loggers(config: RunConfig, start: Start) -> list[Logger]:
     run_dir = Path(config.run_dir)
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(_plain(config.model_dump())), run_dir / CONFIG_FILE)
+        OmegaConf.save(OmegaConf.create(config.model_dump()), run_dir / CONFIG_FILE)
     except OSError as error:
         raise ConfigError([f"run_dir: {run_dir} cannot be written: {error.strerror}. Choose another."]) from error
     resume_step = start.position.global_step if start.position is not None else 0
@@ -307,12 +307,12 @@ def _finish_wandb() -> None:
         import wandb
 
         if wandb.run is not None:
-            wandb.finish(quiet=True)
+            wandb.finish()
 
 
-def _speaker(out: TextIO) -> Callable[[str], Any]:
-    return (lambda line: out.write(line + "\n")) if is_main_process() else (lambda line: None)
+def _speaker(out: TextIO) -> Callable[[str], None]:
+    def say(line: str) -> None:
+        if is_main_process():
+            out.write(line + "\n")
 
-
-def _plain(content: Mapping[str, Any]) -> dict[str, Any]:
-    return dict(content)
+    return say

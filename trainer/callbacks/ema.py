@@ -10,15 +10,12 @@ from typing import Any
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
-from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
+from trainer.checkpoint import AVERAGE_KEY
 from trainer.config import EmaConfig
 from trainer.module import RocketModule
-
-STATE_KEY = "ema_state_dict"
-"""Where a full checkpoint keeps the average; its `state_dict` holds the weights themselves."""
 
 
 class Ema(EMAWeightAveraging):
@@ -99,7 +96,7 @@ class Ema(EMAWeightAveraging):
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Add the average to a full checkpoint."""
-        checkpoint[STATE_KEY] = {
+        checkpoint[AVERAGE_KEY] = {
             "policy": self.average.module.state_dict(),
             "num_updates": self.average.n_averaged,
         }
@@ -109,7 +106,7 @@ class Ema(EMAWeightAveraging):
         """Go on with the checkpoint's average; one from a run without starts from the weights."""
         if self._average_model is None:
             return
-        state = checkpoint.get(STATE_KEY)
+        state = checkpoint.get(AVERAGE_KEY)
         if state is not None:
             self.average.module.load_state_dict(state["policy"])
             self.average.n_averaged.copy_(state["num_updates"])
@@ -124,9 +121,3 @@ class Ema(EMAWeightAveraging):
         assert isinstance(pl_module, RocketModule)
         with torch.no_grad():
             self._swap_models(pl_module.policy)  # type: ignore[arg-type]
-
-
-def average_of(checkpoint: dict[str, Any]) -> dict[str, Tensor] | None:
-    """The averaged policy of a full checkpoint; None if it has none."""
-    state = checkpoint.get(STATE_KEY)
-    return None if state is None else state["policy"]

@@ -1,0 +1,154 @@
+"""rocket-train: train, evaluate, and move weights in and out."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from shards.errors import RocketError
+from trainer.config import UsageError
+
+
+class TrainByDefault(TyperGroup):
+    """`rocket-train CONFIG` means `rocket-train train CONFIG`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put `train` in front where no other command is named."""
+        own = {"--help", "--version", "--install-completion", "--show-completion"}
+        if args and args[0] not in self.commands and args[0] not in own:
+            args = ["train", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=TrainByDefault,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Train ROCKET-1 on shards of contractor recordings: rocket-train CONFIG [KEY=VALUE...]",
+    epilog="Example: rocket-train demo data.datasets=[demo/dataset] run_dir=demo/run",
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"rocket-train {version('rocket1')}")
+        except PackageNotFoundError:
+            typer.echo("rocket-train (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(epilog="Example: rocket-train rocket1 data.datasets=[data/6xx,data/7xx] trainer.devices=4 --dry-run")
+def train(
+    config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="KEY=VALUE, such as trainer.max_steps=100.")
+    ] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(help="auto: go on from the run's newest whole checkpoint, or a checkpoint's path."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what the settings come to, start nothing.")
+    ] = False,
+) -> None:
+    """Train a policy (the default command)."""
+    from trainer import run
+    from trainer.config import load_config
+
+    settings = load_config(config, overrides or [])
+    if dry_run:
+        raise typer.Exit(run.dry_run(settings, resume))
+    command = shlex.join(["rocket-train", config, *(overrides or [])])
+    raise typer.Exit(run.train(settings, resume, command))
+
+
+@app.command(epilog="Example: rocket-train evaluate demo/run/weights/step-00000300.ckpt demo/dataset --json")
+def evaluate(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of rocket-train, full or weights only.")],
+    datasets: Annotated[list[str], typer.Argument(help="Datasets, and KEY=VALUE overrides of its settings.")],
+    split: Annotated[str, typer.Option(help="val or train, as the run divided them, or all episodes.")] = "val",
+    average: Annotated[bool, typer.Option("--average", help="Take a full checkpoint's moving average.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Validate a checkpoint on any dataset and print the table."""
+    from trainer.evaluate import SPLITS, table_lines
+    from trainer.evaluate import evaluate as run_evaluation
+
+    if split not in SPLITS:
+        raise UsageError(f"--split: got {split}, expected one of {', '.join(SPLITS)}.")
+    overrides = [text for text in datasets if "=" in text.split("://")[0]]
+    paths = [text for text in datasets if text not in overrides]
+    if not paths:
+        raise UsageError("evaluate: no dataset given, expected one or more behind the checkpoint.")
+    figures = run_evaluation(checkpoint, paths, split, average, overrides)
+    if as_json:
+        typer.echo(json.dumps(figures, indent=2))
+    else:
+        typer.echo("\n".join(table_lines(figures)))
+
+
+@app.command("import-weights", epilog="Example: rocket-train import-weights minestudio.ckpt --out start.ckpt")
+def import_weights(
+    source: Annotated[
+        str, typer.Argument(help="A MineStudio .ckpt, a safetensors file, a Hugging Face folder or owner/name.")
+    ],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write, for policy.init_from and evaluate.")],
+    config: Annotated[str, typer.Option(help="Settings that the weights are for.")] = "rocket1",
+    overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE on top of the settings.")] = None,
+) -> None:
+    """Turn MineStudio's weights into a checkpoint that runs start from."""
+    from trainer.config import load_config
+    from trainer.transfer import import_policy
+
+    for line in import_policy(source, out, load_config(config, overrides or [])):
+        typer.echo(line)
+
+
+@app.command(
+    "export-weights",
+    epilog="Example: rocket-train export-weights RUN/weights/step-00002000-EMA.ckpt --out rocket1",
+)
+def export_weights(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of rocket-train, full or weights only.")],
+    out: Annotated[Path, typer.Option(help="A folder for MineStudio's from_pretrained, or a .safetensors file.")],
+    average: Annotated[bool, typer.Option("--average", help="Take a full checkpoint's moving average.")] = False,
+) -> None:
+    """Write weights as MineStudio's class loads them."""
+    from trainer.transfer import export_policy
+
+    for line in export_policy(checkpoint, out, average):
+        typer.echo(line)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; known errors are one line each and end with status 1, misuse with 2."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        app(args=arguments)
+    except RocketError as error:
+        for line in str(error).splitlines():
+            sys.stderr.write(f"{line}\n" if line.startswith("  ") else f"error: {line}\n")
+        sys.exit(2 if isinstance(error, UsageError) else 1)
+
+
+if __name__ == "__main__":
+    main()
