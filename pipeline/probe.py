@@ -7,13 +7,25 @@ the count of frames can be trusted.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import av.error
 from av.video.frame import VideoFrame
+
+VIDEO_REASONS: Mapping[str, str] = {
+    "video_missing": "the video is not there",
+    "video_unreadable": "the video cannot be opened, such as an mp4 whose end is missing",
+    "no_video_stream": "the file holds no video",
+    "frame_too_large": "the frames are larger than any recorder's",
+    "no_frames": "the video has no frame",
+    "bad_frame": "a frame does not decode; what is before it is used",
+    "frames_per_second": "the video does not have 20 frames per second",
+}
+"""Reason codes about videos, beside those of `pipeline.recording.REASONS`."""
 
 MAX_FRAME_PIXELS = 4096 * 2304
 """Larger frames are refused before anything is allocated for them."""
@@ -61,7 +73,7 @@ def read_header(path: Path) -> VideoHeader:
     """
     _check_is_file(path)
     try:
-        with av.open(str(path)) as container:
+        with av.open(_address(path)) as container:
             if not container.streams.video:
                 raise BadVideo("no_video_stream", "the file has no video stream")
             stream = container.streams.video[0]
@@ -75,18 +87,22 @@ def read_header(path: Path) -> VideoHeader:
         raise BadVideo("video_unreadable", _words(error)) from error
 
 
-def good_frames(path: Path) -> Iterator[VideoFrame]:
+def good_frames(video: Path | BinaryIO) -> Iterator[VideoFrame]:
     """The video's frames in decode order, one at a time, until it ends.
 
     A yielded frame may be one that the decoder still refers to: do not write into it.
 
+    Args:
+        video: its path, or its bytes as an open file.
+
     Raises:
         BadVideo: at the first frame that is damaged (`bad_frame`), or as `read_header` does.
     """
-    _check_is_file(path)
+    if isinstance(video, Path):
+        _check_is_file(video)
     num_good = 0
     try:
-        with av.open(str(path)) as container:
+        with av.open(_address(video) if isinstance(video, Path) else video, mode="r") as container:
             if not container.streams.video:
                 raise BadVideo("no_video_stream", "the file has no video stream")
             stream = container.streams.video[0]
@@ -104,11 +120,11 @@ def good_frames(path: Path) -> Iterator[VideoFrame]:
         raise BadVideo(reason, _words(error), num_good) from error
 
 
-def count_good_frames(path: Path) -> tuple[int, BadVideo | None]:
+def count_good_frames(video: Path | BinaryIO) -> tuple[int, BadVideo | None]:
     """How many frames decode before the first bad one, and what is wrong with that one (None: nothing)."""
     num_good = 0
     try:
-        for _ in good_frames(path):
+        for _ in good_frames(video):
             num_good += 1
     except BadVideo as bad:
         return num_good, bad
@@ -118,6 +134,11 @@ def count_good_frames(path: Path) -> tuple[int, BadVideo | None]:
 def _check_is_file(path: Path) -> None:
     if not path.is_file():
         raise BadVideo("video_missing", "no such file")
+
+
+def _address(path: Path) -> str:
+    """The path as ffmpeg's libraries take it, whatever colons or dashes are in it."""
+    return f"file:{path.absolute()}"
 
 
 def _words(error: Exception) -> str:

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from yaml import YAMLError
+from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.recording import ReadOptions
 from shards.errors import RocketError

@@ -49,14 +49,12 @@ class EncodingFailed(RocketError):
 
     Attributes:
         killed: something else ended it, so that trying again may help.
+        disk_full: there is no room for its output.
     """
 
-    def __init__(self, message: str, *, killed: bool = False) -> None:
-        super().__init__(message, killed)
-        self.killed = killed
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+    def __init__(self, message: str, *, killed: bool = False, disk_full: bool = False) -> None:
+        super().__init__(message)
+        self.killed, self.disk_full = killed, disk_full
 
 
 class FrameScaler:
@@ -262,7 +260,8 @@ class ClipEncoder:
         if os.strerror(errno.ENOSPC) in log:
             return EncodingFailed(
                 f"{self._folder}: no space left on the disk while encoding {self._where}. "
-                "Make room and run again with --resume."
+                "Make room and run again with --resume.",
+                disk_full=True,
             )
         lines = log.strip().splitlines()
         cause = signal.Signals(-status).name if status < 0 else f"status {status}"

@@ -1,0 +1,175 @@
+"""rocket-prep: the command line. Commands parse words and call a function elsewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from pipeline.look.commands import add_commands
+from pipeline.processes import import_without_torch
+from shards.errors import RocketError
+
+app = typer.Typer(
+    name="rocket-prep",
+    help="Contractor recordings in, ordered shards for a ROCKET-1 policy out.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+_SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=")
+
+
+@app.command(name="make-sample")
+def make_sample(
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to; new or empty.")],
+    seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same recordings.")] = 0,
+    sessions: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Play sessions, of one to three recordings.")
+    ] = 10,
+    min_frames: Annotated[int, typer.Option(metavar="N", min=1, help="Shortest recording.")] = 320,
+    max_frames: Annotated[int, typer.Option(metavar="N", min=1, help="Longest recording.")] = 680,
+) -> None:
+    """Write sample recordings, as OpenAI published contractors' ones, with masks.
+
+    Example: rocket-prep make-sample data/sample
+    """
+    from pipeline.progress import progress_on_stderr
+    from pipeline.sample import make
+
+    settings = make.SampleSettings(
+        seed=seed, num_sessions=sessions, min_recording_frames=min_frames, max_recording_frames=max_frames
+    )
+    with progress_on_stderr() as progress:
+        done = 0
+
+        def report(now: int, expected: int) -> None:
+            nonlocal done
+            if done == 0:
+                progress.start("recording", expected, "frames")
+            progress.advance(now - done)
+            done = now
+
+        sample = make.make_sample(out, settings, report)
+    typer.echo(
+        f"{out}: {len(sample.recordings)} recordings of {sample.num_sessions} play sessions, "
+        f"{sample.num_frames:,} frames, {sample.num_noops:,} of them no-ops."
+    )
+    typer.echo(f"Build shards from them: rocket-prep build-shards {out} --out DATASET")
+
+
+@app.command(name="build-shards")
+def build_shards(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE... [KEY=VALUE...]",
+            help="Folders, files or index files of recordings; and settings, such as crf=18 noops=keep.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DATASET", help="Folder of the dataset; new or empty.")],
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes. Default: one for each core.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted build.")] = False,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Who works: processes on this machine, or a Ray cluster.")
+    ] = "local",
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I/N",
+            help="Build the I-th of N shares (from 0) and stop; a last call without it joins them.",
+        ),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")] = None,
+    source: Annotated[
+        Literal["contractor", "minestudio", "lmdb", "plain"] | None,
+        typer.Option(help="What the sources are. Default: recognised."),
+    ] = None,
+    ffmpeg_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="End an ffmpeg that takes no frame for so long.")
+    ] = 300.0,
+) -> None:
+    """Build a dataset of ordered shards from recordings.
+
+    Recordings of one play session are joined into episodes; what cannot be used is listed in rejected.jsonl. The
+    same sources and settings give the same bytes for any number of workers and any engine, and after any number of
+    interruptions: run the same command again with --resume.
+
+    Examples:
+      rocket-prep build-shards data/sample --out data/shards
+      rocket-prep build-shards contractors/ all_9xx_Jun_29.json --out data/9xx crf=18 --workers 16
+      rocket-prep build-shards /shared/10xx --out /shared/shards --only $SLURM_ARRAY_TASK_ID/64
+    """
+    import_without_torch("webdataset")
+    from pipeline import build
+    from pipeline.build_summary import summary_lines
+    from pipeline.engines.choice import choose_engine
+    from pipeline.progress import progress_on_stderr
+    from pipeline.settings import load_settings
+
+    overrides = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
+    sources = [Path(word) for word in words if word not in overrides]
+    if not sources:
+        raise typer.BadParameter("no SOURCE among the arguments", param_hint="SOURCE")
+    settings = load_settings(config, overrides)
+    with progress_on_stderr() as progress:
+        report = build.build_shards(
+            sources,
+            out,
+            settings,
+            choose_engine(engine, workers),
+            resume=resume,
+            only=_share(only),
+            source=source,
+            timeout_seconds=ffmpeg_timeout,
+            progress=progress,
+        )
+    for line in summary_lines(report):
+        typer.echo(line)
+
+
+add_commands(app)
+
+
+def _share(text: str | None) -> tuple[int, int] | None:
+    """`I/N` as numbers.
+
+    Raises:
+        BadParameter: it is none, or I is not from 0 to N - 1.
+    """
+    if text is None:
+        return None
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise typer.BadParameter(f"got {text!r}, expected I/N with I from 0 to N - 1", param_hint="--only")
+    return int(index), int(count)
+
+
+def main() -> None:
+    """Run the command line; a known error is one line on stderr and exit status 1."""
+    try:
+        app()
+    except RocketError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        _fail("interrupted. Go on with --resume.", 130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _fail(message: str, status: int) -> None:
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+    sys.exit(status)
+
+
+if __name__ == "__main__":
+    main()

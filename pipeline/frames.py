@@ -1,0 +1,34 @@
+"""The pictures of a recording, wherever they are stored."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+from av.video.frame import VideoFrame
+
+from pipeline.probe import BadVideo, good_frames
+from pipeline.recording import Recording
+from pipeline.sources.minestudio_lmdb import video_chunks
+
+
+def source_frames(recording: Recording) -> Iterator[VideoFrame]:
+    """The recording's frames in decode order, up to the first bad one.
+
+    Raises:
+        BadVideo: at the first frame that is damaged or missing.
+        SourceError: an LMDB environment cannot be read.
+    """
+    return _chunked_frames(recording) if recording.source == "lmdb" else good_frames(recording.video)
+
+
+def _chunked_frames(recording: Recording) -> Iterator[VideoFrame]:
+    num_good = 0
+    for chunk in video_chunks(recording):
+        if chunk.mp4 is None:
+            raise BadVideo("video_missing", f"the piece from frame {chunk.start_frame} on is missing", num_good)
+        try:
+            yield from good_frames(io.BytesIO(chunk.mp4))
+        except BadVideo as bad:
+            raise BadVideo(bad.reason, bad.detail, chunk.start_frame + bad.num_good_frames) from bad
+        num_good = chunk.start_frame + chunk.num_frames

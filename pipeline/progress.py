@@ -1,0 +1,158 @@
+"""How far a build is, on stderr: a bar with rate and time left, or plain lines where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+_SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressReport(Protocol):
+    """What a build tells while it runs."""
+
+    def start(self, title: str, total: int, unit: str) -> None:
+        """A stage with so many units of work begins; the last one has ended."""
+        ...
+
+    def advance(self, count: int) -> None:
+        """So many units more are done; may be negative."""
+        ...
+
+    def note(self, message: str) -> None:
+        """The user sees the message."""
+        ...
+
+
+class Silent:
+    """Tells nothing."""
+
+    def start(self, title: str, total: int, unit: str) -> None: ...
+
+    def advance(self, count: int) -> None: ...
+
+    def note(self, message: str) -> None: ...
+
+
+class PlainLines:
+    """A line on stderr every ten seconds, for logs."""
+
+    def __init__(self, seconds_between_lines: float = _SECONDS_BETWEEN_LINES) -> None:
+        self._seconds_between_lines = seconds_between_lines
+        self._title = self._unit = ""
+        self._total = self._done = 0
+        self._began = self._last_line = 0.0
+
+    def start(self, title: str, total: int, unit: str) -> None:
+        self._end_stage()
+        self._title, self._total, self._unit, self._done = title, total, unit, 0
+        self._began = self._last_line = time.monotonic()
+
+    def advance(self, count: int) -> None:
+        self._done += count
+        if time.monotonic() - self._last_line >= self._seconds_between_lines:
+            self._line()
+
+    def note(self, message: str) -> None:
+        sys.stderr.write(message + "\n")
+        sys.stderr.flush()
+
+    def _line(self) -> None:
+        self._last_line = time.monotonic()
+        rate = self._done / max(self._last_line - self._began, 1e-9)
+        left = (self._total - self._done) / rate if rate > 0 else 0.0
+        share = 100 * self._done / self._total if self._total else 100.0
+        self.note(
+            f"{self._title}: {self._done} of {self._total} {self._unit} ({share:.0f} %), "
+            f"{rate:.0f} {self._unit}/s, {_clock(left)} left"
+        )
+
+    def _end_stage(self) -> None:
+        if self._total:
+            seconds = time.monotonic() - self._began
+            self.note(f"{self._title}: {self._done} {self._unit} in {_clock(seconds)}")
+        self._total = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exception is None:
+            self._end_stage()
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        unit = task.fields["unit"]
+        return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else f"- {unit}/s")
+
+
+class Bar:
+    """A bar on a terminal."""
+
+    def __init__(self) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._task: TaskID | None = None
+
+    def start(self, title: str, total: int, unit: str) -> None:
+        if self._task is not None:
+            self._progress.stop_task(self._task)
+        self._task = self._progress.add_task(title, total=total, unit=unit)
+
+    def advance(self, count: int) -> None:
+        assert self._task is not None, "start comes first"
+        self._progress.advance(self._task, count)
+
+    def note(self, message: str) -> None:
+        self._progress.console.print(message, markup=False, highlight=False)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+
+def progress_on_stderr() -> Bar | PlainLines:
+    """A bar if stderr is a terminal, else plain lines. Use it as a context manager."""
+    return Bar() if sys.stderr.isatty() else PlainLines()
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
