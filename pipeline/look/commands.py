@@ -6,12 +6,9 @@ Heavy imports wait until a command needs them, so that `inspect` answers at once
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
-
-if TYPE_CHECKING:
-    from pipeline.look.lane_plan import Split
 
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or address of a dataset.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -22,7 +19,7 @@ SplitRatioOption = Annotated[
     float | None,
     typer.Option(metavar="X", min=0, max=1, help="Training's share: data.split_ratio. Default: all episodes."),
 ]
-SplitOption = Annotated[str, typer.Option(metavar="train|val", help="Which part, with --split-ratio.")]
+SplitOption = Annotated[Literal["train", "val"], typer.Option(help="Which part, with --split-ratio.")]
 ShuffleOption = Annotated[bool, typer.Option(help="data.shuffle_episodes.")]
 LaneGroupsOption = Annotated[
     int | None, typer.Option(metavar="G", min=1, help="data.num_lane_groups. Default: one for each rank.")
@@ -89,7 +86,7 @@ def plan(
     from pipeline.look.wording import terminal_columns
     from shards.reader import open_dataset
 
-    settings = LaneSettings(lanes, ranks, window, seed, split_ratio, _split(split), shuffle, lane_groups)
+    settings = LaneSettings(lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
     if out is not None:
         from pipeline.look.lane_chart import check_out
 
@@ -110,7 +107,7 @@ def plan(
 
 def preview(
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option(metavar="FILE", help="A .png contact sheet or an .mp4 video to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="A contact sheet (.png, .jpg) or a video (.mp4).")],
     episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode.")] = None,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only these frames of the episode.")] = None,
     lane: Annotated[int | None, typer.Option(metavar="L", min=0, help="Show what this lane sees.")] = None,
@@ -133,8 +130,8 @@ def preview(
     own settings. Example: rocket-prep preview data/contractors --lane 3 --lanes 64 --steps 0:8 --out lane.mp4
     """
     from pipeline.look.preview import EPISODE_CELLS, LANE_CELLS, check_out, preview_episode, preview_lane
-    from pipeline.look.progress import progress
     from pipeline.look.ranges import parse_range
+    from pipeline.progress import progress_on_stderr
     from shards.reader import open_dataset
 
     if (episode is None) == (lane is None):
@@ -143,7 +140,16 @@ def preview(
         raise typer.BadParameter("goes with --episode; a lane has --steps", param_hint="--frames")
     check_out(out)
     opened = open_dataset(dataset)
-    with progress("Drawing", "frames") as report:
+    with progress_on_stderr() as bar:
+        begun = False
+
+        def report(done: int, total: int) -> None:
+            nonlocal begun
+            if not begun:
+                bar.start("drawing", total, "frames")
+                begun = True
+            bar.advance(done)
+
         if episode is not None:
             span = parse_range("--frames", frames or ":")
             number = preview_episode(opened, episode, span, out, num_cells=cells or EPISODE_CELLS, progress=report)
@@ -152,7 +158,7 @@ def preview(
             from pipeline.look.lane_plan import LaneSettings, plan_lanes
             from pipeline.look.lane_view import LaneView
 
-            settings = LaneSettings(lanes, ranks, window, seed, split_ratio, _split(split), shuffle, lane_groups)
+            settings = LaneSettings(lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
             planned = plan_lanes(opened, settings, epoch)
             start, stop = parse_range("--steps", steps)
             view = LaneView(opened, planned, lane)
@@ -162,14 +168,6 @@ def preview(
                 opened, view, chosen, out, title=title, num_cells=cells or LANE_CELLS, progress=report
             )
     typer.echo(f"Wrote {out}: {number} frames")
-
-
-def _split(name: str) -> Split:
-    if name == "train":
-        return "train"
-    if name == "val":
-        return "val"
-    raise typer.BadParameter(f"got {name}, expected train or val", param_hint="--split")
 
 
 def add_commands(app: typer.Typer) -> None:

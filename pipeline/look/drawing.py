@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.look.footage import ShownFrame
+from pipeline.look.wording import short_event
 from shards.vocabulary import BUTTONS, FRAMES_PER_SECOND, INTERACTION_TYPES
 
 Colour = tuple[int, int, int]
@@ -142,7 +143,7 @@ def _draw_labels(draw: ImageDraw.ImageDraw, shown: ShownFrame, width: int, unit:
     y = 4 * unit
     for item in shown.masks:
         name = INTERACTION_TYPES.get(item.interaction.type, f"type {item.interaction.type}")
-        text = _fit(f"{name} | {item.interaction.event}", width - 14 * unit, unit)
+        text = _fit(f"{name} | {short_event(item.interaction.event)}", width - 14 * unit, unit)
         _chip(draw, 4 * unit, y, text, type_colour(item.interaction.type), (0, 0, 0), unit)
         y += 16 * unit
 

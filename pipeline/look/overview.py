@@ -23,7 +23,7 @@ _EDGES_SECONDS = (
     *(_HOUR * hours for hours in (1, 2, 4, 8, 16)),
 )
 _SMALL_SHARE = 0.02
-"""The histogram's first bin begins at 0 and takes in at most this share of the episodes, if it can."""
+"""The histogram's first bin takes in at most this share of the episodes, if it can."""
 _NUM_TOP_EVENTS = 5
 
 
@@ -51,6 +51,8 @@ class Lengths:
         inner = [edge for edge in nice if max(low, 1) <= edge <= longest]
         edges = np.array([0, *inner, last])
         counts = np.histogram(num_frames, edges)[0]
+        filled = int(np.flatnonzero(counts)[0]) if counts.any() else 0
+        edges, counts = edges[filled:], counts[filled:]
         return cls(
             min=int(num_frames.min(initial=longest)),
             median=float(np.median(num_frames)) if num_frames.size else 0.0,

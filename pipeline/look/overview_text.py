@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.look.overview import Overview
-from pipeline.look.wording import bar, count, percent, play_time, size, table
+from pipeline.look.wording import bar, count, percent, play_time, short_event, size, table
 from shards.vocabulary import FRAMES_PER_SECOND
 
 _BAR_COLUMNS = 12
@@ -77,7 +77,7 @@ def _interactions(o: Overview, columns: int) -> list[str]:
     rows = []
     for facts in o.interactions:
         share = o.share(facts.num_frames)
-        events = ", ".join(f"{name} {count(number)}" for name, number in facts.top_events.items())
+        events = ", ".join(f"{short_event(name)} {count(number)}" for name, number in facts.top_events.items())
         rows.append(
             [facts.name, count(facts.num_interactions), percent(share), _padded_bar(share), _cut(events, 200)]
         )

@@ -92,6 +92,11 @@ def percent(share: float) -> str:
     return f"{value:.1f} %" if value >= 0.095 else f"{value:.2g} %" if value >= 0.001 else "<0.001 %"
 
 
+def short_event(event: str) -> str:
+    """An event without the name space that nearly all of them share: mine_block:stone."""
+    return event.replace("minecraft.", "").replace("minecraft:", "")
+
+
 def bar(share: float, columns: int) -> str:
     """A bar that fills this share of so many columns, to an eighth of a column; never nothing for something."""
     eighths = round(max(0.0, min(1.0, share)) * columns * 8)

@@ -151,7 +151,7 @@ def test_unknown_lane_step_frame_and_episode_are_refused_by_name(dataset, tmp_pa
         preview_episode(dataset, "ep003", (60, 80), tmp_path / "sheet.png")
     with pytest.raises(DatasetError, match="no episode eq003. Did you mean ep003"):
         preview_episode(dataset, "eq003", (0, 1), tmp_path / "sheet.png")
-    with pytest.raises(RocketError, match="sheet.gif ends in .gif, expected .png or .mp4"):
+    with pytest.raises(RocketError, match="sheet.gif ends in .gif, expected .png or .jpg or .mp4"):
         preview_episode(dataset, "ep003", (0, 1), tmp_path / "sheet.gif")
     with pytest.raises(RocketError, match="the folder .* is missing. Make it: mkdir -p"):
         preview_episode(dataset, "ep003", (0, 1), tmp_path / "nowhere" / "sheet.png")
