@@ -17,6 +17,7 @@ from shards.errors import DamagedClip
 from shards.goals import NO_GOAL
 from shards.manifest import ClipRow, shard_name
 from shards.masks import runs_to_packed_bits
+from shards.npz import read_npz
 from shards.reader import read_members
 from shards.storage import Storage, open_storage
 from shards.video import decode_yuv
@@ -109,7 +110,7 @@ class WindowReader:
         if source.dataset not in self._storages:
             self._storages[source.dataset] = self._open_storage(source.dataset)
         members = read_members(self._storages[source.dataset], source.shard, row, ("mp4", "npz"))
-        clip = members["mp4"], ClipArrays.from_npz(members["npz"])
+        clip = members["mp4"], ClipArrays(**read_npz(members["npz"], ClipArrays.__dataclass_fields__))
         self._clips[key] = clip
         if len(self._clips) > _KEPT_CLIPS:
             self._clips.popitem(last=False)
