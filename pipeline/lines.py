@@ -6,7 +6,8 @@ A bad line ends what can be used: whoever skipped it would pair every later line
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
@@ -16,6 +17,7 @@ from pipeline.recording import Breakage, SourceError
 MAX_LINE_BYTES = 4 << 20
 """Longer than any real line by far: the longest have a few kilobytes, most of it statistics."""
 
+_TAIL_BYTES = 1 << 14
 _UTF8_MARK = b"\xef\xbb\xbf"
 
 
@@ -48,25 +50,22 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> LogReading
     """
     breakage: Breakage | None = None
     num_lines = num_blank = 0  # blank lines count once something follows them
-    try:
-        with path.open("rb") as log:
-            while (raw := _next_line(log)) is not None:
-                if not raw.strip():
-                    num_blank += 1
-                    continue
-                if num_blank and breakage is None:
-                    breakage = Breakage(num_lines, "blank_line", f"line {num_lines + 1} is blank")
-                num_lines += num_blank
-                num_blank = 0
-                if breakage is None:
-                    try:
-                        take(parse_line(raw))
-                    except BadLine as bad:
-                        reason, detail = bad.args
-                        breakage = Breakage(num_lines, reason, f"line {num_lines + 1}: {detail}")
-                num_lines += 1
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
+    with _reading(path) as log:
+        while (raw := _next_line(log)) is not None:
+            if not raw.strip():
+                num_blank += 1
+                continue
+            if num_blank and breakage is None:
+                breakage = Breakage(num_lines, "blank_line", f"line {num_lines + 1} is blank")
+            num_lines += num_blank
+            num_blank = 0
+            if breakage is None:
+                try:
+                    take(parse_line(raw))
+                except BadLine as bad:
+                    reason, detail = bad.args
+                    breakage = Breakage(num_lines, reason, f"line {num_lines + 1}: {detail}")
+            num_lines += 1
     return LogReading(num_lines, breakage, num_blank)
 
 
@@ -87,26 +86,34 @@ def parse_line(raw: bytes, max_bytes: int = MAX_LINE_BYTES) -> dict[str, Any]:
     return value
 
 
-def read_ends(path: Path, tail_bytes: int = 1 << 18) -> tuple[bytes | None, bytes | None]:
-    """The first line and the last one that is not blank, without reading what lies between; None if there is none.
-
-    The last line is None as well if it is longer than `tail_bytes`.
+def read_first_line(path: Path) -> bytes | None:
+    """The first line; None if there is none.
 
     Raises:
         SourceError: if the file cannot be read.
     """
-    try:
-        with path.open("rb") as log:
-            first = _next_line(log)
-            size = log.seek(0, 2)
+    with _reading(path) as log:
+        return _next_line(log)
+
+
+def read_last_line(path: Path) -> bytes | None:
+    """The last line that is not blank, without reading what is before it; None if there is none.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    with _reading(path) as log:
+        size = log.seek(0, 2)
+        tail_bytes = _TAIL_BYTES
+        while True:
             start = max(0, size - tail_bytes)
             log.seek(start)
-            lines = log.read().rstrip().split(b"\n")
-    except OSError as error:
-        raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
-    if start and len(lines) == 1:
-        return first or None, None
-    return first or None, lines[-1] or None
+            _, line_end, last = log.read(size - start).rstrip().rpartition(b"\n")
+            if line_end or start == 0:
+                return last or None
+            if tail_bytes > MAX_LINE_BYTES:
+                return None
+            tail_bytes *= 16
 
 
 def count_lines(path: Path) -> int:
@@ -116,16 +123,23 @@ def count_lines(path: Path) -> int:
         SourceError: if the file cannot be read.
     """
     num_lines = num_blank = 0
+    with _reading(path) as log:
+        while (raw := _next_line(log)) is not None:
+            num_blank += 1
+            if raw.strip():
+                num_lines += num_blank
+                num_blank = 0
+    return num_lines
+
+
+@contextmanager
+def _reading(path: Path) -> Iterator[IO[bytes]]:
+    """The open file; a failure to read it is named."""
     try:
         with path.open("rb") as log:
-            while (raw := _next_line(log)) is not None:
-                num_blank += 1
-                if raw.strip():
-                    num_lines += num_blank
-                    num_blank = 0
+            yield log
     except OSError as error:
         raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
-    return num_lines
 
 
 def _next_line(log: IO[bytes]) -> bytes | None:

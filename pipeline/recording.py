@@ -34,6 +34,7 @@ REASONS: Mapping[str, str] = {
     "missing_recording": "masks of a recording that is not there",
     "duplicate": "the same recording was found twice; the other copy was taken",
     "not_downloaded": "the index file names it, but it is not on the disk",
+    "bad_name": "the name cannot be written down",
     "unreadable": "the file cannot be opened or is not what its name says",
     "empty_log": "the log has no lines",
     "broken_line": "a line is not a JSON object",

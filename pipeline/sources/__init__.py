@@ -92,6 +92,17 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
     ]
     rejections += _lone_masks(tree, {*recordings, *(rejection.recording for rejection in rejections)})
 
+    for name in [name for name in recordings if not _is_text(name)]:
+        rejections.append(
+            Rejection(
+                name,
+                "bad_name",
+                "the file's name is not text in UTF-8",
+                str(recordings.pop(name).actions),
+                remedy="Rename the recording's files.",
+            )
+        )
+
     known = {*recordings, *(rejection.recording for rejection in rejections)}
     for path, names in indexes.items():
         missing = [name for name in names if name not in known]
@@ -117,6 +128,14 @@ def _search(tree: SourceTree, source: str | None, versions: Mapping[str, str]) -
     yield converted
     if source in (None, "lmdb"):
         yield minestudio_lmdb.find(tree.environments)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lone_masks(tree: SourceTree, known: set[str]) -> list[Rejection]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.actions import ActionTable, RecorderState
 from pipeline.compat import line_objection
-from pipeline.lines import BadLine, count_lines, parse_line, read_ends, read_lines
+from pipeline.lines import BadLine, count_lines, parse_line, read_first_line, read_last_line, read_lines
 from pipeline.recording import (
     DEFAULT_OPTIONS,
     EPISODE_START,
@@ -42,8 +42,7 @@ def measure(recording: Recording) -> Extent:
     Raises:
         SourceError: if the log cannot be read.
     """
-    raw_first, raw_last = read_ends(recording.actions)
-    first, last = _mark(raw_first), _mark(raw_last)
+    first, last = _mark(read_first_line(recording.actions)), _mark(read_last_line(recording.actions))
     if first is None or last is None or first.tick is None or last.tick is None or last.tick < first.tick:
         return Extent(count_lines(recording.actions), first, last)
     return Extent(last.tick - first.tick + 1, first, last)

@@ -32,7 +32,7 @@ from pipeline.recording import (
 )
 from pipeline.sources.tree import SourceFile, SourceTree, stem
 
-ACTIONS, VIDEOS, INFOS = "actions", "videos", "privileged_infos"
+ACTIONS, VIDEOS, INFOS, RAW_VIDEOS = "actions", "videos", "privileged_infos", "mp4"
 
 
 def find(tree: SourceTree, *, by_folder_names: bool) -> tuple[Findings, frozenset[Path]]:
@@ -53,7 +53,8 @@ def find(tree: SourceTree, *, by_folder_names: bool) -> tuple[Findings, frozense
     claimed: set[Path] = set()
     for file in tree.videos:
         in_a_set = file.path.parent.name == VIDEOS and file.path.parent.parent in sets
-        if in_a_set or not by_folder_names:
+        # Its input, which lies in `mp4`, lacks the cursor.
+        if in_a_set or (not by_folder_names and file.path.parent.name != RAW_VIDEOS):
             videos.setdefault(stem(file.path), []).append(file.path)
             claimed.add(file.path)
     infos = {file.path for file in tree.pickles if file.path.parent.name == INFOS}

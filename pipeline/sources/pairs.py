@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.episodes import session_and_start
-from pipeline.lines import BadLine, parse_line, read_ends
+from pipeline.lines import BadLine, parse_line, read_first_line
 from pipeline.recording import Findings, Recording, Rejection, SourceError
 from pipeline.sources.contractor import is_recorder_line
 from pipeline.sources.tree import SourceFile, SourceTree, set_folder, stem, version_key
@@ -115,7 +115,7 @@ def _same_version(log: SourceFile, video: SourceFile) -> bool:
 def _kind_of(log: Path) -> str:
     """What wrote a log, by its first line; a log that does not tell is taken for the recorder's."""
     try:
-        first, _ = read_ends(log, tail_bytes=0)
+        first = read_first_line(log)
         return "contractor" if first is None or is_recorder_line(parse_line(first)) else "plain"
     except (BadLine, SourceError):
         return "contractor"  # reading it tells what is wrong

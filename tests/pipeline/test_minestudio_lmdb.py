@@ -1,0 +1,295 @@
+"""MineStudio's LMDB sets, written as its own program writes them: both versions, joined by name, and damaged."""
+
+from __future__ import annotations
+
+import multiprocessing
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline.recording import Findings, ReadOptions, SourceError
+from pipeline.sources import VideoChunk, find_recordings, load_log, load_masks, measure, video_chunks
+from shards.vocabulary import BUTTONS, POLICY_BUTTONS
+
+lmdb = pytest.importorskip("lmdb")
+
+CHUNK = 32
+STONE = "minecraft.mine_block:minecraft.stone"
+
+
+def write(folder: Path, episodes: Mapping[str, Sequence[bytes]], **meta: Any) -> None:
+    """An environment whose episodes have these chunks."""
+    folder.mkdir(parents=True)
+    infos = [
+        {"episode": name, "episode_idx": number, "num_frames": CHUNK * len(chunks)}
+        for number, (name, chunks) in enumerate(episodes.items())
+    ]
+    values = {
+        "__chunk_size__": CHUNK,
+        "__chunk_infos__": infos,
+        "__num_episodes__": len(infos),
+        "__num_total_frames__": sum(info["num_frames"] for info in infos),
+        **meta,
+    }
+    with lmdb.open(str(folder), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
+        for key, value in values.items():
+            transaction.put(key.encode(), pickle.dumps(value))
+        for number, chunks in enumerate(episodes.values()):
+            for place, chunk in enumerate(chunks):
+                transaction.put(str((number, place * CHUNK)).encode(), chunk)
+
+
+def action_chunk(start: int, num_frames: int = CHUNK) -> bytes:
+    """Frame i of an episode turns by i degrees; `use` is down in every third."""
+    frames = np.arange(start, start + num_frames)
+    value = {name: np.zeros(num_frames, np.int64) for name in POLICY_BUTTONS}
+    value["use"] = (frames % 3 == 0).astype(np.int64)
+    value["camera"] = np.stack([np.zeros(num_frames), frames.astype(float)], axis=1)
+    return pickle.dumps(value)
+
+
+def entry(rle: str, first: int, last: int, **changes: Any) -> dict[str, Any]:
+    return {
+        "obj_id": 2,
+        "rle_mask": rle,
+        "event": STONE,
+        "point": (3.0, 4.0),
+        "ori_frame_id": 0,
+        "ori_frame_range": (0, 0),
+        "frame_id": 0,
+        "frame_range": (first, last),
+        **changes,
+    }
+
+
+def chunk_of(start: int, frames: Mapping[int, Any]) -> bytes:
+    return pickle.dumps([frames.get(frame, {}) for frame in range(start, start + CHUNK)])
+
+
+def mp4(name: str, start: int) -> bytes:
+    return f"mp4 of {name} from {start}".encode()
+
+
+@pytest.fixture
+def published(tmp_path: Path) -> Path:
+    """Two episodes; the environments number them differently, and one lacks the masks of b."""
+    root = tmp_path / "dataset_6xx"
+    a, b = "a-20220101-100000", "b-20220101-100000"
+    write(root / "image" / "part-2", {a: [mp4("a", 0), mp4("a", 32)], b: [mp4("b", 0)]})
+    write(root / "action" / "part-1", {b: [action_chunk(0)]})
+    write(root / "action" / "part-2", {a: [action_chunk(0), action_chunk(32)]})
+    infos = [{"isGuiOpen": frame == 5, "inventory": []} for frame in range(64)]
+    write(root / "meta_info" / "part-1", {a: [pickle.dumps(infos[:32]), pickle.dumps(infos[32:])]})
+    key = (0, STONE)
+    masks = {frame: {key: entry("1 3", 30, 33)} for frame in (30, 31)}
+    # Another recording of the episode counts its interactions from 0 again.
+    later = {32: {key: entry("2 3", 30, 33)}, 50: {key: entry("4 3", 45, 50, obj_id=1, point=None), "x": 3}}
+    write(root / "segmentation" / "part-1", {a: [chunk_of(0, masks), chunk_of(32, later)]})
+    (root / "event").mkdir()
+    write(root / "motion" / "motion" / "motion-1", {})
+    return root
+
+
+def names(found: Findings) -> list[str]:
+    return [recording.name for recording in found.recordings]
+
+
+def test_modalities_are_joined_by_the_name_of_the_episode(published: Path) -> None:
+    found = find_recordings([published])
+    assert not found.rejections
+    a, b = found.recordings
+    assert (a.name, a.source, a.start_time) == ("a-20220101-100000", "lmdb", None)
+    assert (a.video, a.actions) == (published / "image" / "part-2", published / "action" / "part-2")
+    assert (b.video, b.actions) == (published / "image" / "part-2", published / "action" / "part-1")
+    assert (a.masks, b.masks) == (published / "segmentation" / "part-1", None)
+    assert a.cursor_in_video
+    assert [measure(recording).num_frames for recording in (a, b)] == [64, 32]
+
+
+def test_actions_and_menus_of_an_episode_are_those_of_its_chunks(published: Path) -> None:
+    a, b = find_recordings([published]).recordings
+    content = load_log(a)
+    assert content.camera[:, 1].tolist() == [float(frame) for frame in range(64)]
+    assert content.buttons[:, BUTTONS.index("use")].tolist() == [int(frame % 3 == 0) for frame in range(64)]
+    assert content.buttons.sum() == content.buttons[:, BUTTONS.index("use")].sum()
+    assert np.flatnonzero(content.gui).tolist() == [5]
+    assert content.gui_known
+    assert content.cursor_px(224, 224) is None
+    assert (content.num_lines, content.breakage) == (64, None)
+    assert load_log(b).num_frames == 32
+    assert not load_log(b).gui_known
+
+
+def test_video_comes_as_the_pieces_that_are_stored(published: Path) -> None:
+    a, b = find_recordings([published]).recordings
+    assert list(video_chunks(a)) == [
+        VideoChunk(0, 32, b"mp4 of a from 0"),
+        VideoChunk(32, 32, b"mp4 of a from 32"),
+    ]
+    assert list(video_chunks(b)) == [VideoChunk(0, 32, b"mp4 of b from 0")]
+
+
+def test_masks_of_an_episode_keep_equal_keys_of_its_recordings_apart(published: Path) -> None:
+    a, b = find_recordings([published]).recordings
+    masks = load_masks(a)
+    assert masks is not None
+    assert (masks.height, masks.width) == (360, 640)
+    assert [(i.type, i.event, i.first, i.last) for i in masks.interactions] == [
+        (2, STONE, 30, 33),
+        (3, STONE, 45, 50),
+    ]
+    shown = {frame: [(c.interaction, c.rle, c.point) for c in cs] for frame, cs in masks.frames.items()}
+    point = (3.0, 4.0)
+    assert shown == {
+        30: [(0, "1 3", point)],
+        31: [(0, "1 3", point)],
+        32: [(0, "2 3", point)],
+        50: [(1, "4 3", None)],
+    }
+    assert [(problem.reason, problem.first_frame) for problem in masks.problems] == [("mask_entry", 50)]
+    assert load_masks(b) is None
+
+
+def test_older_set_has_other_folders_and_masks_by_type_alone(tmp_path: Path) -> None:
+    root = tmp_path / "7xx"
+    write(root / "video" / "video-1", {"a": [mp4("a", 0), mp4("a", 32)]})
+    write(root / "action" / "action-1", {"a": [action_chunk(0), action_chunk(32)]})
+    first = {frame: {2: "1 3"} for frame in (3, 4, 10, 31)}
+    first[4] = {2: "2 3", 0: "5 1"}
+    write(
+        root / "segment" / "segment-1", {"a": [chunk_of(0, first), chunk_of(32, {32: {2: "7 1"}, 33: {9: "1 1"}})]}
+    )
+    found = find_recordings([root])
+    assert not found.rejections
+    masks = load_masks(found.recordings[0])
+    assert masks is not None
+    # Each stretch with one type is an interaction; one goes on over the chunks' border.
+    spans = {(i.type, i.first, i.last): i for i in masks.interactions}
+    assert set(spans) == {(2, 3, 4), (2, 10, 10), (2, 31, 32), (0, 4, 4)}
+    assert list(masks.frames) == [3, 4, 10, 31, 32]
+    shown = [(masks.interactions[c.interaction].first, c.rle) for c in masks.candidates(32)]
+    assert shown == [(31, "7 1")]
+    assert [(problem.reason, problem.first_frame) for problem in masks.problems] == [("unknown_interaction", 33)]
+
+
+def test_episodes_that_lack_video_or_actions_are_left_out(tmp_path: Path) -> None:
+    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)], "b": [mp4("b", 0)]})
+    write(tmp_path / "action" / "part-1", {"b": [action_chunk(0)], "c": [action_chunk(0)]})
+    found = find_recordings([tmp_path])
+    assert names(found) == ["b"]
+    assert [(r.recording, r.reason) for r in found.rejections] == [("a", "missing_log"), ("c", "missing_video")]
+
+
+def test_same_episode_in_two_sets_is_taken_once(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path / name / "image" / "part-1", {"a": [mp4(name, 0)]})
+        write(tmp_path / name / "action" / "part-1", {"a": [action_chunk(0)]})
+    found = find_recordings([tmp_path])
+    [recording] = found.recordings
+    assert recording.video == tmp_path / "one" / "image" / "part-1"
+    assert [(r.recording, r.reason) for r in found.rejections] == [("a", "duplicate")]
+
+
+def damaged(tmp_path: Path, *chunks: bytes | None) -> Findings:
+    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 32 * place) for place in range(len(chunks))]})
+    write(tmp_path / "action" / "part-1", {"a": [chunk or b"" for chunk in chunks]})
+    missing = [place for place, chunk in enumerate(chunks) if chunk is None]
+    with (
+        lmdb.open(str(tmp_path / "action" / "part-1")) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for place in missing:
+            transaction.delete(str((0, place * CHUNK)).encode())
+    return find_recordings([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("second", "num_frames", "detail"),
+    [
+        (None, 32, "chunk 32 is missing"),
+        (b"rubbish", 32, "not a pickle of plain data"),
+        (b"cos\nsystem\n(S'true'\ntR.", 32, "not a pickle of plain data"),
+        (pickle.dumps({}), 32, "camera missing"),
+        (action_chunk(32, 20), 52, "chunk 32 has 20 good actions, expected 32"),
+        (action_chunk(32, 40), 64, "chunk 32 has 32 good actions, expected 32"),
+        (
+            action_chunk(32).replace(np.float64(40).tobytes(), np.float64(np.nan).tobytes()),
+            40,
+            "chunk 32 has 8 good",
+        ),
+    ],
+)
+def test_chunk_that_is_bad_ends_the_usable_part(
+    tmp_path: Path, second: bytes | None, num_frames: int, detail: str
+) -> None:
+    [recording] = damaged(tmp_path, action_chunk(0), second, action_chunk(64)).recordings
+    content = load_log(recording)
+    assert (content.num_frames, content.num_lines) == (num_frames, 96)
+    assert content.camera[:, 1].tolist() == [float(frame) for frame in range(num_frames)]
+    assert content.breakage is not None
+    assert content.breakage.first_frame == num_frames
+    assert detail in content.breakage.detail
+
+
+def test_chunk_of_the_video_that_is_missing_is_nothing(tmp_path: Path) -> None:
+    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)]})
+    write(tmp_path / "action" / "part-1", {"a": [action_chunk(0)]})
+    with (
+        lmdb.open(str(tmp_path / "image" / "part-1")) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        transaction.delete(b"(0, 0)")
+    assert list(video_chunks(find_recordings([tmp_path]).recordings[0])) == [VideoChunk(0, 32, None)]
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 3000])
+def test_environment_that_is_none_is_left_out_by_name(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "image" / "part-7" / "data.mdb"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    [rejection] = find_recordings([tmp_path]).rejections
+    assert (rejection.recording, rejection.reason) == ("part-7", "unreadable")
+    assert "part-7: LMDB cannot read it" in rejection.detail
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        {"__chunk_size__": 0},
+        {"__chunk_size__": "32"},
+        {"__chunk_infos__": {}},
+        {"__chunk_infos__": [{"episode": 3}]},
+    ],
+)
+def test_environment_of_another_layout_is_left_out_by_name(tmp_path: Path, meta: dict[str, Any]) -> None:
+    write(tmp_path / "image" / "part-1", {"a": [b"x"]}, **meta)
+    [rejection] = find_recordings([tmp_path]).rejections
+    assert "part-1: not an environment of MineStudio's, got " in rejection.detail
+
+
+def test_worker_processes_can_read_what_the_parent_found(published: Path) -> None:
+    recordings = find_recordings([published]).recordings
+    load_log(recordings[0])  # the parent holds a handle now
+    for method in ("fork", "spawn"):
+        with multiprocessing.get_context(method).Pool(1) as pool:
+            [content] = pool.map(load_log, recordings[:1])
+            assert content.num_frames == 64
+
+
+def test_compat_minestudio_changes_nothing_in_an_lmdb_episode(published: Path) -> None:
+    recording = find_recordings([published]).recordings[0]
+    ours, theirs = load_log(recording), load_log(recording, options=ReadOptions(compat="minestudio"))
+    np.testing.assert_array_equal(ours.buttons, theirs.buttons)
+    np.testing.assert_array_equal(ours.camera, theirs.camera)
+
+
+def test_episode_that_is_not_there_is_named(published: Path) -> None:
+    from dataclasses import replace
+
+    recording = replace(find_recordings([published]).recordings[0], name="other")
+    with pytest.raises(SourceError, match="part-2: no episode other"):
+        load_log(recording)
