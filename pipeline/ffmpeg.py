@@ -1,7 +1,8 @@
 """The ffmpeg program that every video of the pipeline goes through.
 
 ffmpeg-python only builds command lines: it needs a program to run. The one on PATH is taken first, so that a
-cluster's own build is used; without one, the program that the imageio-ffmpeg package ships serves (no root needed).
+cluster's own build is used; without one, the program that the imageio-ffmpeg package ships serves (no root
+needed).
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def act(*buttons: str, dx: int = 0, dy: int = 0, dwheel: int = 0) -> Action:
 
 
 def turn_px(error_degrees: float, rng: np.random.Generator) -> int:
-    """Return the mouse movement that answers an error of aim: a few sizes, by thresholds, with a human's unevenness."""
+    """Return the mouse movement that answers an error of aim: a few sizes, by thresholds, a little uneven."""
     sign = 1 if error_degrees > 0 else -1
     for at_least, px, spread in _TURNS:
         if abs(error_degrees) >= at_least:

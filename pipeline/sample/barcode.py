@@ -1,7 +1,7 @@
 """A frame's own number, drawn along its bottom edge so that programs can read it back after transcoding.
 
-Two rows of 16 blocks, black or white, most significant bit first; a block is 40 x 12 px of a 640x360 frame, which is
-about 4 x 2 px once the frame is scaled to 64x64:
+Two rows of 16 blocks, black or white, most significant bit first; a block is 40 x 12 px of a 640x360 frame,
+which is about 4 x 2 px once the frame is scaled to 64x64:
 
     row 0   recording (11 bits) | frame, upper 5 bits
     row 1   frame, lower 8 bits | CRC-8 of the 24 bits before
@@ -36,7 +36,7 @@ class FrameMark(NamedTuple):
 
 
 def _crc8(value: int) -> int:
-    """Return CRC-8 (polynomial 0x07) of 24 bits; starts from 0xFF so that an all-black strip is not a valid code."""
+    """Return CRC-8 (polynomial 0x07) of 24 bits; from 0xFF on, so that an all-black strip is no valid code."""
     crc = 0xFF
     for shift in (16, 8, 0):
         crc ^= (value >> shift) & 0xFF

@@ -6,10 +6,9 @@ import functools
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.sample.scene import EYE_HEIGHT, FOCAL_PX, VIEW_WIDTH, Scene, Thing
-from pipeline.sample.textures import THEMES, Pixels, pack, unpack
+from pipeline.sample.textures import THEMES, Pixels, pack
 
 _SKY_ROWS = 220
 _SKY_COLUMNS = 1440
@@ -18,7 +17,7 @@ _GROUND_Z = 256
 _NUM_GROUND_LEVELS = 8
 _GROUND_LEVEL_BLOCKS = 4.0
 _CELL_BLOCKS = 7
-_SCENERY_BLOCKS = 42
+_SCENERY_BLOCKS = 35
 
 _COLUMN_ANGLE = np.degrees(np.arctan((np.arange(VIEW_WIDTH) + 0.5 - VIEW_WIDTH / 2) / FOCAL_PX))
 _COLUMN_SLOPE = ((np.arange(VIEW_WIDTH) + 0.5 - VIEW_WIDTH / 2) / FOCAL_PX).astype(np.float32)
@@ -60,7 +59,7 @@ def ground_map(theme: str) -> Pixels:
     wide = rng.integers(0, 2, num_z) + 1
     middle = np.kron(np.abs(np.arange(num_x) - num_x // 2 + 0.5) < 1 + wide[:, None] / 2, np.ones((16, 16))) > 0
     ground[middle] = np.array(colours.path, np.float64)
-    pixel = rng.integers(-13, 14, (_GROUND_Z, _GROUND_X, 1))
+    pixel = rng.integers(-9, 10, (_GROUND_Z, _GROUND_X, 1))
     ground += pixel
     edges = np.ones((_GROUND_Z, _GROUND_X, 1))
     edges[::16] = edges[:, ::16] = 0.93
@@ -109,14 +108,14 @@ def draw_country(canvas: Pixels, scene: Scene) -> None:
     np.take(ground_map(scene.theme), z, out=canvas[sky_end:], mode="clip")
 
 
-@functools.cache
+@functools.lru_cache(maxsize=4096)
 def _cell_scenery(seed: int, theme: str, column: int, row: int) -> Thing | None:
     """Return what stands in a cell of the land, if anything; nothing within 8 blocks of the road."""
     rng = np.random.default_rng([seed, column + 1000, row + 1000])
     x = column * _CELL_BLOCKS + rng.uniform(1.5, _CELL_BLOCKS - 1.5)
     z = row * _CELL_BLOCKS + rng.uniform(1.5, _CELL_BLOCKS - 1.5)
     chance = rng.random()
-    if abs(x) < 8.5 or chance > 0.62:
+    if abs(x) < 8.5 or chance > 0.5:
         return None
     if chance < 0.05 and abs(x) > 12:
         return Thing("house", x, z)
@@ -126,14 +125,17 @@ def _cell_scenery(seed: int, theme: str, column: int, row: int) -> Thing | None:
 def scenery_near(scene: Scene) -> list[Thing]:
     """Return the trees and houses in sight."""
     found: list[Thing] = []
-    reach: NDArray[np.int_] = np.arange(-_SCENERY_BLOCKS // _CELL_BLOCKS, _SCENERY_BLOCKS // _CELL_BLOCKS + 1)
-    column0, row0 = int(scene.x // _CELL_BLOCKS), int(scene.z // _CELL_BLOCKS)
-    for column in (column0 + reach).tolist():
-        for row in (row0 + reach).tolist():
-            thing = _cell_scenery(scene.scenery_seed, scene.theme, column, row)
-            if thing is None:
-                continue
-            right, ahead = scene.camera_space(thing.x, thing.z)
-            if 1 < ahead < _SCENERY_BLOCKS and abs(right) < ahead + 3:
-                found.append(thing)
+    column, row = int(scene.x // _CELL_BLOCKS), int(scene.z // _CELL_BLOCKS)
+    for thing in _scenery_around(scene.scenery_seed, scene.theme, column, row):
+        right, ahead = scene.camera_space(thing.x, thing.z)
+        if 1 < ahead < _SCENERY_BLOCKS and abs(right) < ahead + 3:
+            found.append(thing)
     return found
+
+
+@functools.lru_cache(maxsize=64)
+def _scenery_around(seed: int, theme: str, column0: int, row0: int) -> list[Thing]:
+    """Return all scenery within sight of any place in a cell, whatever way one looks."""
+    reach = range(-_SCENERY_BLOCKS // _CELL_BLOCKS, _SCENERY_BLOCKS // _CELL_BLOCKS + 2)
+    cells = (_cell_scenery(seed, theme, column0 + column, row0 + row) for column in reach for row in reach)
+    return [thing for thing in cells if thing is not None]

@@ -1,6 +1,7 @@
 """What lies on the glass: hotbar, hearts, crosshair, the held item, and the screens of chests and crafting.
 
-The mouse cursor is not drawn: it belongs to the operating system, so the contractors' videos do not show it either.
+The mouse cursor is not drawn: it belongs to the operating system, so the contractors' videos do not show it
+either.
 """
 
 from __future__ import annotations

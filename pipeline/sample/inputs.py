@@ -57,8 +57,8 @@ class InputLog:
     """Writes one recording's lines; knows what was held in the line before.
 
     Args:
-        held: the keys and mouse buttons held when the recording begins.
-        stuck_attack: the recorder believes from its first line on that the left button is down, until it is pressed.
+        stuck_attack: the recorder believes from its first line on that the left button is down, until it is
+            pressed.
     """
 
     def __init__(self, dialect: Dialect, start_milli: int, first_server_tick: int, stuck_attack: bool) -> None:

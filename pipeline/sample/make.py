@@ -6,12 +6,13 @@ import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
 from pipeline.ffmpeg import ffmpeg_program
+from pipeline.sample.action import act
 from pipeline.sample.inputs import InputLog, dialect_of
 from pipeline.sample.player import Player
 from pipeline.sample.recorder import RecordingWriter
@@ -92,8 +93,8 @@ def make_sample(out: Path, settings: SampleSettings, progress: Progress | None =
     """Leave sample recordings in a folder that did not exist or was empty; nothing is left of a try that fails.
 
     The folder gets `data/<version>/<recording>.mp4` and `.jsonl`, `segmentation/<recording>.rle`,
-    `index/all_<n>xx_sample.json` as OpenAI's lists, and `sample.json`: each recording's true session and which of its
-    frames show the signal or need it.
+    `index/all_<n>xx_sample.json` as OpenAI's lists, and `sample.json`: each recording's true session and which of
+    its frames show the signal or need it.
 
     Raises:
         RocketError: the folder is not empty or the settings make no sense.
@@ -105,7 +106,7 @@ def make_sample(out: Path, settings: SampleSettings, progress: Progress | None =
     unfinished = out.parent / f".{out.name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        recordings = _record_all(unfinished, settings, progress or (lambda done, expected: None))
+        recordings = _record_all(unfinished, settings, progress or _silent)
         _write_lists(unfinished, settings, recordings)
         unfinished.rename(out)
     except BaseException:
@@ -114,17 +115,19 @@ def make_sample(out: Path, settings: SampleSettings, progress: Progress | None =
     return SampleSummary(out, recordings)
 
 
+def _silent(done: int, expected: int) -> None:
+    del done, expected
+
+
 def _check(out: Path, settings: SampleSettings) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RocketError(
-            f"{out}: not an empty folder, expected one to fill. Name another, or remove it: rm -r {out}"
-        )
+        raise RocketError(f"{out}: not empty, expected a new or empty folder. Name another, or run: rm -r {out}")
     if settings.num_sessions < 1:
         raise RocketError(f"make-sample: num_sessions = {settings.num_sessions}, expected 1 or more.")
     if not 1 <= settings.min_recording_frames <= settings.max_recording_frames <= 5500:
         raise RocketError(
-            f"make-sample: recordings of {settings.min_recording_frames} to {settings.max_recording_frames} frames, "
-            "expected 1 <= shortest <= longest <= 5500 (published ones have at most 6000)."
+            f"make-sample: recordings of {settings.min_recording_frames} to {settings.max_recording_frames} "
+            "frames, expected 1 <= shortest <= longest <= 5500 (published ones have at most 6000)."
         )
 
 
@@ -166,6 +169,7 @@ class _Session:
         self._start = plan.start
         self._server_tick = plan.first_server_tick
         self._number_in_session = -1
+        self._last_action = act()
 
     def record(self) -> None:
         """Leave all files of the session's recordings."""
@@ -200,7 +204,7 @@ class _Session:
         name = plan.stem(self._start)
         log = InputLog(
             dialect_of(plan.version),
-            start_milli=int(self._start.replace(tzinfo=UTC).timestamp() * 1000) + 6,
+            start_milli=int(self._start.timestamp() * 1000) + 6,
             first_server_tick=self._server_tick,
             stuck_attack=plan.stuck_attack == self._number_in_session,
         )

@@ -1,7 +1,7 @@
 """What the things of the world are built of: a few textured boxes each.
 
-Boxes are given around the thing's foot: x0, x1, y0, y1, z0, z1 in blocks; the player comes from -z, so that side has
-the front texture.
+Boxes are given around the thing's foot: x0, x1, y0, y1, z0, z1 in blocks; the player comes from -z, so that side
+has the front texture.
 """
 
 from __future__ import annotations
@@ -126,6 +126,8 @@ def boxes_of(thing: Thing) -> list[Box]:
     assert kind == "house", kind
     return _HOUSE
 
+
+SCENERY = ("tree", "pine", "house")
 
 AIM_HEIGHT = {
     "lamp": 1.0,

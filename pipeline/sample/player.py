@@ -1,8 +1,9 @@
 """The scripted player: looks at its goal, walks up to it and does what the goal's kind asks for.
 
-What it does follows from the picture, the goal's mask and the goal's type, but for one thing: how a bell is rung, by
-hitting or by using it, follows from the colour that the last lamp had while it was lit. Nothing in the picture tells
-it afterwards: two sessions that differ only in the lamps' colours have the same frames wherever no lamp is lit.
+What it does follows from the picture, the goal's mask and the goal's type, but for one thing: how a bell is rung,
+by hitting or by using it, follows from the colour that the last lamp had while it was lit. Nothing in the picture
+tells it afterwards: two sessions that differ only in the lamps' colours have the same frames wherever no lamp is
+lit.
 """
 
 from __future__ import annotations
@@ -41,8 +42,8 @@ class Tick:
     """One frame and the action taken on it; the scene shows the frame while the tick is current."""
 
     action: Action
-    candidates: list[tuple[Interaction, bool]] = field(default_factory=list)
-    """Interactions annotated in this frame, and whether the tracker saw the target."""
+    candidates: list[tuple[Interaction, str]] = field(default_factory=list)
+    """Interactions under way and how the tracker fares: "seen", "empty" (no mask) or "lost" (no entry)."""
     starts_recording: bool = False
     role: str = ""
     """"signal" while a lamp is lit, "recall" where only memory tells the button, else empty."""
@@ -67,8 +68,6 @@ class Player:
         self._frames_in_recording = 0
         self._at_session_start = True
 
-    # ---- one tick -------------------------------------------------------------------------------------------------
-
     def tick(
         self, action: Action, interactions: Sequence[Interaction] = (), role: str = "", may_cut: bool = False
     ) -> Iterator[Tick]:
@@ -83,8 +82,10 @@ class Player:
         candidates = []
         for interaction in interactions:
             luck = 1.0 if interaction.certain else float(self.rng.random())
-            if luck >= _LOST_CHANCE:
-                candidates.append((interaction, luck >= _LOST_CHANCE + _EMPTY_CHANCE))
+            tracking = (
+                "lost" if luck < _LOST_CHANCE else "empty" if luck < _LOST_CHANCE + _EMPTY_CHANCE else "seen"
+            )
+            candidates.append((interaction, tracking))
         yield Tick(action, candidates, starts, role)
         self._frames_in_recording += 1
         self.num_kept += not action.is_noop
@@ -118,10 +119,8 @@ class Player:
         for thing in scene.things:
             thing.grown = min(1.0, thing.grown + 0.25)
             thing.x += thing.drift * math.sin(self.num_kept / 9)
-        scene.things = [thing for thing in scene.things if thing.z > scene.z - 10]
+        scene.things = [thing for thing in scene.things if thing.z > scene.z - 2]
         self.ledger.tick(action, moved)
-
-    # ---- habits ---------------------------------------------------------------------------------------------------
 
     def look(self, thing: Thing) -> tuple[int, int]:
         """Return the mouse movement towards a thing."""
@@ -175,11 +174,11 @@ class Player:
             dx, dy = self.look(thing)
             yield from self.tick(act(button, dx=dx, dy=dy), interactions, role)
 
-    def place(self, kind: str, degrees: float, blocks: float, **state: str) -> Thing:
+    def place(self, kind: str, degrees: float, blocks: float, state: str = "") -> Thing:
         """Return a new thing that grows out of the ground, seen at an angle from the road's direction."""
         turn = math.radians(degrees)
         scene = self.scene
-        thing = Thing(kind, scene.x - math.sin(turn) * blocks, scene.z + math.cos(turn) * blocks, 0.25, **state)
+        thing = Thing(kind, scene.x - math.sin(turn) * blocks, scene.z + math.cos(turn) * blocks, 0.25, state)
         scene.things.append(thing)
         return thing
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import pickle
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import ffmpeg
 import numpy as np
@@ -37,7 +37,7 @@ class VideoWriter:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._errors: IO[bytes] = tempfile.TemporaryFile()
+        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close() and kill()
         size = f"{VIEW_WIDTH}x{VIEW_HEIGHT}"
         command = (
             ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb0", s=size, r=FRAMES_PER_SECOND)
@@ -46,8 +46,8 @@ class VideoWriter:
                 str(path),
                 vcodec="libx264",
                 pix_fmt="yuv420p",
-                preset="veryfast",
-                crf=21,
+                preset="superfast",
+                crf=23,
                 bf=2,
                 threads=1,
                 fflags="+bitexact",
@@ -75,10 +75,8 @@ class VideoWriter:
             RocketError: ffmpeg failed.
         """
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
-        except BrokenPipeError:
-            pass
         status = self._process.wait()
         self._errors.seek(0)
         said = self._errors.read().decode(errors="replace").strip()
@@ -113,10 +111,21 @@ def encode_rle(mask: Mask) -> str:
 
 def centroid_px(mask: Mask) -> tuple[float, float] | None:
     """Return the middle of what a mask covers as (row, column) at 640x360, None if it covers nothing."""
-    rows, columns = np.nonzero(mask)
-    if rows.size == 0:
+    by_row, by_column = mask.sum(axis=1), mask.sum(axis=0)
+    total = int(by_row.sum())
+    if total == 0:
         return None
-    return tuple(round(float((axis.mean() + 0.5) * _ZOOM - 0.5), 2) for axis in (rows, columns))  # type: ignore[return-value]
+    row = float(by_row @ np.arange(by_row.size)) / total
+    column = float(by_column @ np.arange(by_column.size)) / total
+    return round((row + 0.5) * _ZOOM - 0.5, 2), round((column + 0.5) * _ZOOM - 0.5, 2)
+
+
+class _Sight(NamedTuple):
+    """What the tracker makes of a target in one frame."""
+
+    rle: str
+    point: tuple[float, float] | None
+    tracking: str
 
 
 class RecordingWriter:
@@ -127,7 +136,7 @@ class RecordingWriter:
         self._masks_path = masks_path
         self._video = VideoWriter(stem.with_name(stem.name + ".mp4"))
         self._lines: IO[str] = open(stem.with_name(stem.name + ".jsonl"), "w", encoding="utf-8", newline="\n")  # noqa: SIM115
-        self._seen: dict[Interaction, dict[int, tuple[str, tuple[float, float] | None]]] = {}
+        self._seen: dict[Interaction, dict[int, _Sight]] = {}
         self.num_video_frames = 0
         self.num_noops = 0
         self.roles: dict[str, list[list[int]]] = {"signal": [], "recall": []}
@@ -145,10 +154,9 @@ class RecordingWriter:
         )
         self._video.add(pixels)
         self.num_video_frames += 1
-        for (interaction, tracked), mask in zip(tick.candidates, masks, strict=True):
-            text = encode_rle(mask) if tracked else ""
-            point = centroid_px(mask) if text else None
-            self._seen.setdefault(interaction, {})[frame] = (text, point)
+        for (interaction, tracking), mask in zip(tick.candidates, masks, strict=True):
+            sight = _Sight(encode_rle(mask), centroid_px(mask), tracking)
+            self._seen.setdefault(interaction, {})[frame] = sight
         self._lines.write(json.dumps(self.log.line(player, tick.action), separators=(",", ":")) + "\n")
         self.num_noops += tick.action.is_noop
         if tick.role:
@@ -177,21 +185,24 @@ class RecordingWriter:
         self._video.kill()
 
     def _annotations(self) -> dict[str, Any]:
-        """Return ROCKET-1's structure; the recorder names an interaction by the frame of its event."""
+        """Return ROCKET-1's structure; an interaction is named by the frame of its event.
+
+        Tracking runs backwards from the event, so the target is always known in that frame.
+        """
         frames: dict[int, list[tuple[int, str, int]]] = {}
         masks: dict[tuple[int, str, int], dict[str, Any]] = {}
         for interaction, seen in self._seen.items():
-            first, last = min(seen), max(seen)
-            for frame, (text, point) in seen.items():
+            last = max(seen)
+            known = {frame: sight for frame, sight in seen.items() if sight.tracking != "lost" or frame == last}
+            for frame, sight in known.items():
                 key = (last, interaction.event, frame)
                 frames.setdefault(frame, []).append(key)
+                empty = sight.tracking == "empty" and frame != last
                 masks[key] = {
                     "obj_id": interaction.obj_id,
-                    "rle_mask": text,
+                    "rle_mask": "" if empty else sight.rle,
                     "event": interaction.event,
-                    "point": point,
-                    "frame_range": (first, last),
+                    "point": None if empty else sight.point,
+                    "frame_range": (min(known), last),
                 }
         return {"video_annos": dict(sorted(frames.items())), "rle_mask_mapping": masks}
-
-

@@ -1,7 +1,7 @@
 """What one moment of the little game consists of; the player moves it on, the renderer draws it.
 
-World axes as in Minecraft: x to the east, z to the south, y up, one unit a block; yaw 0 looks along +z and grows to
-the right, pitch grows downwards, both in degrees. The village road runs along +z at x = 0.
+World axes as in Minecraft: x to the east, z to the south, y up, one unit a block; yaw 0 looks along +z and grows
+to the right, pitch grows downwards, both in degrees. The village road runs along +z at x = 0.
 """
 
 from __future__ import annotations

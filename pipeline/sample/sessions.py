@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
@@ -19,7 +19,7 @@ class _Kind:
     alias: str
     has_default_id: bool
     starts: str
-    """day, hour (the second recording begins past a full hour), midnight, again (minutes after the first session)."""
+    """day; hour or midnight: the second recording begins just past it; again: minutes after the first session."""
     num_recordings: int
 
 
@@ -70,14 +70,14 @@ def plan_sessions(
 ) -> list[SessionPlan]:
     """Return the sessions; the first crosses a full hour, the fifth follows it within minutes in a new world."""
     plans: list[SessionPlan] = []
-    again_after = datetime(2022, 4, 11, 10, 0)
+    again_after = datetime(2022, 4, 11, 10, 0, tzinfo=UTC)
     for index in range(num_sessions):
         kind = _KINDS[index % len(_KINDS)]
         lengths = [int(n) for n in rng.integers(min_frames, max_frames + 1, kind.num_recordings)]
         if kind.starts == "midnight":
             lengths[-1] = 1  # some published recordings have a single line
         year = {"6": 2021}.get(kind.version[0], 2022)
-        day = datetime(year, 4, 11) + timedelta(days=7 * index)
+        day = datetime(year, 4, 11, tzinfo=UTC) + timedelta(days=7 * index)
         # The name is fixed before the frames are played, so the first recording gets some seconds to spare.
         before = duration(lengths[0] + 20)
         if kind.starts == "hour":

@@ -1,13 +1,13 @@
 """What the player gets to do, round after round.
 
-A round, in frames that are kept once no-ops are dropped (the lag counts from the lamp's last lit frame):
+A round, in frames that are kept once no-ops are dropped (the lag counts from the last lit frame):
 
-    lamp lit   bell        goal          road            bell        switch   bell
-    |..10..|...8...|......16-24......|...filler...|......14......|.....5.....|...10...| other goals, screens, pauses
-                    lag 8                          lag >= 34                           lag <= 64
+    lamp lit   bell        goal          road            bell       switch     bell
+    |..10..|...8...|......16-24......|...filler...|......14......|...1-4...|...10...| other goals, screens, ...
+                    lag 8                          lag >= 34                         lag <= 64
 
-The first bell is rung in sight of the lamp's light, so the rule can be learnt there. From `recall_after_frames` on,
-no window of that many frames or fewer shows both the lamp and the bell: these frames need memory.
+The first bell is rung soon after the lamp, so the rule can be learnt there. From `recall_after_frames` on, no
+window of that many frames or fewer shows both the lit lamp and the bell: these frames need memory.
 """
 
 from __future__ import annotations
@@ -103,8 +103,6 @@ class Story:
             yield from self._fidget()
         yield from self.player.roam(int(self.rng.integers(7, 12)))
 
-    # ---- the signal and what hangs on it --------------------------------------------------------------------------
-
     def _lamp_and_bells(self) -> Iterator[Tick]:
         player, scene = self.player, self.scene
         button = BUTTON_OF_COLOUR[colour := self._next_colour()]
@@ -139,8 +137,6 @@ class Story:
         slot = int(self.rng.choice([index for index in range(5) if index != self.scene.slot]))
         goal = Interaction(5, f"minecraft.switch:minecraft.{HOTBAR[slot]}", HotbarSlot(slot), certain=True)
         yield from self.player.select(slot, [goal])
-
-    # ---- goals that picture, mask and type tell --------------------------------------------------------------------
 
     def _mine(self, straight: bool = False) -> Iterator[Tick]:
         player, kind = self.player, self._pick(_BLOCKS)
@@ -187,8 +183,6 @@ class Story:
     def _visit(self) -> Iterator[Tick]:
         banner = self._goal("banner")
         yield from self.player.walk_to(banner, [Interaction(6, "landmark", banner)])
-
-    # ---- screens ---------------------------------------------------------------------------------------------------
 
     def _open_chest(self) -> Iterator[Tick]:
         player, chest = self.player, self._goal("chest")
@@ -247,8 +241,6 @@ class Story:
         """Return what the screen's lower part shows of the inventory."""
         drawable = [item for item in self.player.ledger.inventory if item in ITEMS]
         return {ScreenSlot(index % 9, 3 + index // 9): item for index, item in enumerate(drawable[:27])}
-
-    # ---- odds and ends ---------------------------------------------------------------------------------------------
 
     def _fidget(self) -> Iterator[Tick]:
         """Press what the goals never ask for, so that every input is recorded somewhere."""

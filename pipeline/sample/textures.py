@@ -34,11 +34,43 @@ class Theme:
 
 
 THEMES = {
-    "plains": Theme((106, 158, 64), (151, 124, 80), (58, 112, 38), (112, 162, 242), (186, 212, 246), (94, 136, 104), (250, 252, 255)),
-    "autumn": Theme((140, 148, 62), (146, 112, 70), (178, 104, 36), (134, 168, 226), (218, 220, 226), (142, 124, 88), (246, 244, 240)),
-    "taiga": Theme((222, 232, 238), (158, 150, 146), (56, 92, 74), (140, 170, 208), (214, 226, 236), (156, 178, 190), (240, 244, 248)),
-    "savanna": Theme((168, 160, 82), (176, 142, 88), (118, 128, 48), (122, 180, 232), (222, 226, 214), (150, 138, 90), (252, 250, 244)),
-}  # fmt: skip
+    "plains": Theme(
+        grass=(106, 158, 64),
+        path=(151, 124, 80),
+        leaves=(58, 112, 38),
+        sky_top=(112, 162, 242),
+        sky_low=(186, 212, 246),
+        hills=(94, 136, 104),
+        cloud=(250, 252, 255),
+    ),
+    "autumn": Theme(
+        grass=(140, 148, 62),
+        path=(146, 112, 70),
+        leaves=(178, 104, 36),
+        sky_top=(134, 168, 226),
+        sky_low=(218, 220, 226),
+        hills=(142, 124, 88),
+        cloud=(246, 244, 240),
+    ),
+    "taiga": Theme(
+        grass=(222, 232, 238),
+        path=(158, 150, 146),
+        leaves=(56, 92, 74),
+        sky_top=(140, 170, 208),
+        sky_low=(214, 226, 236),
+        hills=(156, 178, 190),
+        cloud=(240, 244, 248),
+    ),
+    "savanna": Theme(
+        grass=(168, 160, 82),
+        path=(176, 142, 88),
+        leaves=(118, 128, 48),
+        sky_top=(122, 180, 232),
+        sky_low=(222, 226, 214),
+        hills=(150, 138, 90),
+        cloud=(252, 250, 244),
+    ),
+}
 
 # base colour, spread of the noise, (colour of the speckles, how many)
 _PLAIN: dict[str, tuple[Rgb, int, tuple[Rgb, int] | None]] = {
@@ -69,7 +101,8 @@ _PLAIN: dict[str, tuple[Rgb, int, tuple[Rgb, int] | None]] = {
 def pack(rgb: NDArray[np.integer] | NDArray[np.floating]) -> Pixels:
     """Return (..., 3) channel values as packed pixels (...)."""
     channels = np.clip(rgb, 0, 255).astype(np.uint32)
-    return channels[..., 0] | channels[..., 1] << 8 | channels[..., 2] << 16
+    packed: Pixels = channels[..., 0] | channels[..., 1] << 8 | channels[..., 2] << 16
+    return packed
 
 
 def unpack(pixels: Pixels) -> NDArray[np.float32]:
@@ -169,7 +202,7 @@ def cracked_texture(name: str, theme: str, shade: int, stage: int) -> Pixels:
     rng = _noise("cracks")
     for arm in range(2 + 2 * stage):
         row, column = 8.0, 8.0
-        step = rng.uniform(-1, 1, 2) + (np.cos(arm * 2.4), np.sin(arm * 2.4))
+        step = rng.uniform(-1, 1, 2) + np.array((np.cos(arm * 2.4), np.sin(arm * 2.4)))
         for _ in range(2 + 2 * stage):
             if 0 <= row < TILE and 0 <= column < TILE:
                 tile[int(row), int(column)] *= 0.3
