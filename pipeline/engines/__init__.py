@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from pipeline.episode_builder import GroupTask
+if TYPE_CHECKING:  # a worker must be able to import this package before it imports webdataset without torch
+    from pipeline.episode_builder import GroupTask
 
 MAX_TRIES = 3
 """How often a group is tried whose worker or ffmpeg was killed."""
