@@ -1,0 +1,1 @@
+"""Side by side with the peers: scripts that measure, and their dated results."""

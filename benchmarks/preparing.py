@@ -1,0 +1,159 @@
+"""Preparing: source frames per core-second, bytes a frame, quality and memory of ours, MineStudio's and ffmpeg."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ffmpeg
+import numpy as np
+
+from benchmarks.measure import Finished, Spread, alternate, run_program
+from benchmarks.recordings import Source
+from pipeline.ffmpeg import ffmpeg_program
+from pipeline.settings import BuildSettings
+from shards.reader import Dataset, open_dataset
+from shards.vocabulary import FRAMES_PER_SECOND
+
+NUM_WORKERS = min(2, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One trial: what it used, and what it left.
+
+    Attributes:
+        core_seconds: of all processes, by part; "all" is the sum.
+        num_bytes: of the output, by part.
+        num_frames: frames in the output.
+    """
+
+    core_seconds: dict[str, float]
+    wall_seconds: float
+    peak_process_mb: float
+    num_bytes: dict[str, int]
+    num_frames: int
+
+
+def prepare_ours(source: Source, out: Path) -> Prepared:
+    """Our build, with its default settings."""
+    shutil.rmtree(out, ignore_errors=True)
+    program = [str(Path(sys.executable).parent / "rocket-prep"), "build-shards", str(source.contractor)]
+    done = run_program([*program, "--out", str(out), "--workers", str(NUM_WORKERS)])
+    dataset = open_dataset(out)
+    sizes = {"video": 0, "actions and masks": 0, "in all": sum(dataset.info.files["shard_bytes"])}
+    for episode in range(len(dataset.episodes)):
+        for row in dataset.clip_rows(episode):
+            sizes["video"] += row.mp4_size
+            sizes["actions and masks"] += row.npz_size + row.json_size
+    return _prepared(done, {"all": done.core_seconds}, sizes, int(dataset.episodes.num_frames.sum()))
+
+
+def prepare_minestudio(source: Source, out: Path, python: Path) -> Prepared:
+    """MineStudio's whole route: its script for raw recordings, then its converters."""
+    shutil.rmtree(out, ignore_errors=True)
+    root = out / "intermediate"
+    shutil.copytree(source.minestudio, root, copy_function=os.link)
+    script = [str(python), "-m", "minestudio.data.minecraft.tools.process_all_openai"]
+    first = run_program([*script, "--nb-worker", str(NUM_WORKERS), "--input-dir", str(root)])
+    converter = [str(python), "-m", "benchmarks.programs.minestudio_convert", str(root), str(out / "lmdb")]
+    masks = ["--segmentation"] if source.has_masks else []
+    second = run_program([*converter, "--workers", str(NUM_WORKERS), *masks])
+    core_seconds: dict[str, float] = second.answer["core_seconds"]
+    converted = sum(core_seconds.values())
+    facts = run_program([str(python), "-m", "benchmarks.programs.minestudio_facts", str(out / "lmdb")]).answer
+    return Prepared(
+        {"all": first.core_seconds + converted, "raw to intermediate": first.core_seconds, **core_seconds},
+        first.wall_seconds + sum(second.answer["wall_seconds"].values()),
+        max(first.peak_process_mb, second.peak_process_mb),
+        facts["num_bytes"],
+        facts["num_frames"],
+    )
+
+
+def prepare_with_ffmpeg(source: Source, out: Path, dataset: Dataset) -> Prepared:
+    """The limit: ffmpeg decodes the recordings, scales and encodes the very frames that our dataset holds.
+
+    One ffmpeg a recording with one thread for each step, `NUM_WORKERS` recordings at a time; no actions, no masks,
+    no cursor, no episodes.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    lines = []
+    for name, frames in kept_frames(dataset).items():
+        command = ffmpeg_command(source.contractor / f"{name}.mp4", out / name, frames)
+        lines.append("\x1f".join(command))
+    done = run_program([sys.executable, "-m", "benchmarks.programs.run_all", str(NUM_WORKERS), *lines])
+    files = list(out.rglob("*.mp4"))
+    num_frames = int(dataset.episodes.num_frames.sum())
+    return _prepared(done, {"all": done.core_seconds}, {"video": sum(f.stat().st_size for f in files)}, num_frames)
+
+
+def kept_frames(dataset: Dataset) -> dict[str, np.ndarray]:
+    """Recording -> the source frames that a dataset holds of it, ascending."""
+    kept: dict[str, list[np.ndarray]] = {}
+    for episode in range(len(dataset.episodes)):
+        for row in dataset.clip_rows(episode):
+            clip = dataset.read_clip(episode, row)
+            for index in np.unique(clip.arrays.recording):
+                frames = clip.arrays.source_frame[clip.arrays.recording == index]
+                kept.setdefault(clip.info.recordings[index], []).append(frames)
+    return {name: np.concatenate(frames) for name, frames in kept.items()}
+
+
+def ffmpeg_command(video: Path, out: Path, frames: np.ndarray) -> list[str]:
+    """Decode a recording, keep these frames, scale them and encode them as our clips are, one thread each."""
+    settings = BuildSettings()
+    breaks = np.flatnonzero(np.diff(frames) > 1)
+    first, last = frames[np.concatenate(([0], breaks + 1))], frames[np.concatenate((breaks, [len(frames) - 1]))]
+    chosen = "+".join(f"between(n,{a},{b})" for a, b in zip(first, last, strict=True))
+    out.mkdir()
+    stream = ffmpeg.input(str(video), threads=1).video
+    stream = stream.filter("select", chosen).filter("setpts", f"N/{FRAMES_PER_SECOND}/TB")
+    stream = stream.filter("scale", settings.frame_width, settings.frame_height, flags="area")
+    output = stream.output(
+        f"{out}/%06d.mp4",
+        **settings.codec_options(),
+        r=FRAMES_PER_SECOND,
+        filter_threads=1,
+        format="segment",
+        segment_format="mp4",
+        segment_time=settings.clip_frames / FRAMES_PER_SECOND,
+        reset_timestamps=1,
+    )
+    program = [ffmpeg_program(), "-nostdin", "-loglevel", "error"]
+    command: list[str] = ffmpeg.compile(output, cmd=program)
+    return command
+
+
+def measure(sources: list[Source], work: Path, peers: Path, repeats: int) -> dict[str, dict[str, list[Prepared]]]:
+    """Source -> program -> its trials."""
+    results = {}
+    for source in sources:
+        print(f"preparing: {source.name}, {source.num_frames} frames in {source.num_recordings} recordings")
+        ours, theirs = work / f"ours-{source.name}", work / f"minestudio-{source.name}"
+        prepare_ours(source, ours)
+        dataset = open_dataset(ours)
+        trials: dict[str, Callable[[], Any]] = {
+            "rocket1": lambda: prepare_ours(source, ours),
+            "ffmpeg alone": lambda: prepare_with_ffmpeg(source, work / f"ffmpeg-{source.name}", dataset),
+            "MineStudio": lambda: prepare_minestudio(source, theirs, peers),
+        }
+        results[source.name] = alternate(trials, repeats)
+    return results
+
+
+def rate(trials: list[Prepared], num_source_frames: int, part: str = "all") -> Spread:
+    """Source frames per core-second."""
+    return Spread.of([num_source_frames / trial.core_seconds[part] for trial in trials])
+
+
+def _prepared(
+    done: Finished, core_seconds: dict[str, float], num_bytes: dict[str, int], num_frames: int
+) -> Prepared:
+    return Prepared(core_seconds, done.wall_seconds, done.peak_process_mb, num_bytes, num_frames)
