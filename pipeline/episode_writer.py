@@ -19,13 +19,12 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from pipeline.masks import Candidate, MaskError, RecordingMasks, decode_rle, resize_nearest
+from pipeline.masks import Candidate, MaskError, RecordingMasks, resized_runs
 from pipeline.recording import Recording, RecordingContent, Rejection
 from pipeline.settings import BuildSettings
 from pipeline.transcode import ClipEncoder, FrameScaler
 from shards.clip import Clip, ClipArrays, ClipInfo, Interaction
 from shards.manifest import RecordingRow
-from shards.masks import encode_runs
 from shards.writer import PartWriter
 
 _MASKS_HELD = 64  # a mask often stays the same for some frames
@@ -233,8 +232,8 @@ class EpisodeWriter:
     def _runs_of(self, candidate: Candidate, masks: RecordingMasks) -> NDArray[np.uint32]:
         runs = self._runs.get(candidate.rle)
         if runs is None:
-            mask = decode_rle(candidate.rle, masks.height, masks.width)
-            runs = encode_runs(resize_nearest(mask, self._settings.frame_height, self._settings.frame_width))
+            height, width = self._settings.frame_height, self._settings.frame_width
+            runs = resized_runs(candidate.rle, masks.height, masks.width, height, width)
             if len(self._runs) >= _MASKS_HELD:
                 self._runs.pop(next(iter(self._runs)))
             self._runs[candidate.rle] = runs

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from pipeline.pickles import load_pickle
@@ -20,6 +21,7 @@ _MAX_CHUNK_FRAMES = 4096
 _MAX_FRAMES = 1 << 31
 
 _handles: dict[Path, Any] = {}
+_opening = Lock()
 
 
 def close_environments() -> None:
@@ -101,9 +103,10 @@ def _get(folder: Path, key: str) -> bytes | None:
 def _open(folder: Path) -> Any:
     import lmdb
 
-    if folder not in _handles:
-        _handles[folder] = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
-    return _handles[folder]
+    with _opening:
+        if folder not in _handles:
+            _handles[folder] = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
+        return _handles[folder]
 
 
 def _wrong(folder: Path, got: str) -> SourceError:

@@ -180,11 +180,14 @@ def load_masks(recording: Recording) -> RecordingMasks | None:
     Raises:
         SourceError: if the masks as a whole cannot be read; the recording can be used without them.
     """
-    if recording.source == "lmdb":
-        return minestudio_lmdb.load_masks(recording)
     if recording.masks is None:
         return None
-    return load_masks_file(recording.masks)
+    try:
+        if recording.source == "lmdb":
+            return minestudio_lmdb.load_masks(recording)
+        return load_masks_file(recording.masks)
+    except SourceError as error:
+        raise SourceError(str(error), "masks_unreadable") from error
 
 
 __all__ = ["SOURCES", "VideoChunk", "find_recordings", "load_log", "load_masks", "measure", "video_chunks"]

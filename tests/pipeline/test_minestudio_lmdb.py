@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import pickle
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -278,6 +279,13 @@ def test_worker_processes_can_read_what_the_parent_found(published: Path) -> Non
         with multiprocessing.get_context(method).Pool(1) as pool:
             [content] = pool.map(load_log, recordings[:1])
             assert content.num_frames == 64
+
+
+def test_threads_share_one_handle(published: Path) -> None:
+    recordings = find_recordings([published]).recordings
+    with ThreadPoolExecutor(8) as threads:
+        lengths = list(threads.map(lambda number: measure(recordings[number % 2]).num_frames, range(40)))
+    assert lengths == [64, 32] * 20
 
 
 def test_compat_minestudio_changes_nothing_in_an_lmdb_episode(published: Path) -> None:
