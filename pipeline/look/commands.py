@@ -170,7 +170,29 @@ def preview(
     typer.echo(f"Wrote {out}: {number} frames")
 
 
+def verify(
+    dataset: DatasetArgument,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes. Default: one for each core.")
+    ] = None,
+    decode: Annotated[bool, typer.Option(help="Decode every video; without, only bytes are checked.")] = True,
+    repair: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="SOURCE", help="Build damaged episodes again from these recordings. Repeatable."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every byte of a dataset: checksums, frames, actions, masks, manifest against tars.
+
+    Faults are listed by shard, episode and clip; exit status 1 if there are any.
+    Example: rocket-prep verify data/contractors --repair recordings/
+    """
+    from pipeline.look.verify_command import run_verify
+
+    raise typer.Exit(run_verify(dataset, workers, decode=decode, sources=repair or [], as_json=as_json))
+
+
 def add_commands(app: typer.Typer) -> None:
     """The app has the commands of this module."""
-    for command in (inspect, preview, plan):
+    for command in (inspect, preview, plan, verify):
         app.command()(command)

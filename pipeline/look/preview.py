@@ -120,7 +120,7 @@ def save_picture(picture: Image.Image, out: Path) -> None:
         RocketError: if it cannot be written.
     """
     try:
-        picture.save(out, optimize=True, **({"quality": 80} if out.suffix.lower() == ".jpg" else {}))
+        picture.save(out, optimize=True, quality=80)  # PNG takes no notice of quality
     except OSError as error:
         raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
 

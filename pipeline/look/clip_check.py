@@ -1,0 +1,199 @@
+"""One clip held against the manifest and the format: its place in the tar, its bytes, every frame and mask."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from numpy.typing import NDArray
+
+from shards.clip import MEMBERS, Clip, ClipArrays, checksum, clip_key
+from shards.manifest import ClipRow, DatasetInfo, EpisodeRow
+
+MAX_CAMERA_DEGREES = 32768 * 0.15
+"""What the largest movement that a mouse reports turns the view by in one frame."""
+
+
+@dataclass
+class ActionSums:
+    """What an episode's clips add up to, to be held against its row."""
+
+    buttons: NDArray[np.int64]
+    num_camera_frames: int = 0
+    num_gui_frames: int = 0
+
+    def add(self, arrays: ClipArrays) -> None:
+        """The sums include these frames."""
+        self.buttons = self.buttons + arrays.buttons.sum(axis=0, dtype=np.int64)
+        self.num_camera_frames += int((arrays.camera != 0).any(axis=1).sum())
+        self.num_gui_frames += int(arrays.gui.sum(dtype=np.int64))
+
+
+def tar_problems(data: bytes, start: int, episode_id: str, row: ClipRow) -> Iterator[str]:
+    """What is wrong with the tar's members of a clip.
+
+    Args:
+        data: the shard's bytes from the end of the clip before to the end of this one.
+        start: where in the shard they begin.
+    """
+    expected = [
+        (f"{clip_key(episode_id, row.clip)}.{ext}", getattr(row, f"{ext}_offset"), getattr(row, f"{ext}_size"))
+        for ext in MEMBERS
+    ]
+    try:
+        with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
+            found = [(member.name, start + member.offset_data, member.size) for member in tar]
+    except (tarfile.TarError, ValueError, EOFError) as error:
+        yield f"tar: {error}, expected members {', '.join(name for name, _, _ in expected)}"
+        return
+    for place, wanted in enumerate(expected):
+        got = found[place] if place < len(found) else None
+        if got != wanted:
+            yield f"tar: got {_member(got)}, expected {_member(wanted)}"
+            return
+    if len(found) > len(expected):
+        yield f"tar: got {_member(found[len(expected)])}, which the manifest does not know"
+        return
+    for _, offset, size in expected:
+        end = offset - start + size
+        padding = data[end : end + -size % tarfile.BLOCKSIZE]
+        if padding.strip(b"\0"):
+            yield f"tar: bytes other than zero behind the member at {offset}"
+
+
+def clip_problems(
+    members: dict[str, bytes],
+    row: ClipRow,
+    episode: EpisodeRow,
+    info: DatasetInfo,
+    sums: ActionSums,
+    *,
+    decode: bool,
+) -> Iterator[str]:
+    """What is wrong with a clip's content; `sums` get its actions where they can be read.
+
+    Args:
+        members: extension -> bytes, as they lie in the shard.
+        decode: whether to decode the video.
+    """
+    found = checksum([members[ext] for ext in MEMBERS])
+    if found != row.crc32:
+        yield f"checksum {found:08x}, expected {row.crc32:08x}"
+        return
+    try:
+        clip = Clip.from_members(members)
+    except ValueError as error:
+        yield str(error)
+        return
+    sums.add(clip.arrays)
+    yield from _info_problems(clip, row, episode)
+    yield from _action_problems(clip.arrays, episode)
+    yield from _candidate_problems(clip, episode, info)
+    if decode:
+        yield from _video_problems(clip.video, row.num_frames, info)
+
+
+def _member(member: tuple[str, int, int] | None) -> str:
+    if member is None:
+        return "nothing"
+    name, offset, size = member
+    return f"{name} ({size} bytes at {offset})"
+
+
+def _info_problems(clip: Clip, row: ClipRow, episode: EpisodeRow) -> Iterator[str]:
+    expected = (episode.episode_id, row.clip, row.start_frame, row.num_frames)
+    got = (clip.info.episode_id, clip.info.clip, clip.info.start_frame, clip.info.num_frames)
+    if got != expected:
+        yield f"json: episode, clip, start, frames {got}, expected {expected}"
+    if clip.arrays.num_frames != row.num_frames:
+        yield f"npz: {clip.arrays.num_frames} frames, expected {row.num_frames}"
+    # A clip is written before the episode's later recordings are known: it names those up to its own.
+    names = [recording.name for recording in episode.recordings]
+    num_used = int(clip.arrays.recording.max(initial=0)) + 1
+    if list(clip.info.recordings) != names[: len(clip.info.recordings)] or len(clip.info.recordings) < num_used:
+        yield f"json: recordings {list(clip.info.recordings)}, expected the first {num_used} or more of {names}"
+    for index, interaction in clip.info.interactions.items():
+        if not 0 <= index < len(episode.interactions) or episode.interactions[index] != interaction:
+            yield f"json: interaction {index} is not the episode's"
+            return
+
+
+def _action_problems(arrays: ClipArrays, episode: EpisodeRow) -> Iterator[str]:
+    if (arrays.buttons > 1).any():
+        yield f"npz: a button of {int(arrays.buttons.max())}, expected 0 or 1"
+    if (arrays.gui > 1).any():
+        yield f"npz: a gui flag of {int(arrays.gui.max())}, expected 0 or 1"
+    if not np.isfinite(arrays.camera).all():
+        yield "npz: the camera is not a number somewhere"
+    elif np.abs(arrays.camera).max(initial=0) > MAX_CAMERA_DEGREES:
+        turn = np.abs(arrays.camera).max()
+        yield f"npz: the camera turns by {turn:.0f} degrees in a frame, expected at most {MAX_CAMERA_DEGREES:.0f}"
+    if arrays.recording.max(initial=0) >= max(len(episode.recordings), 1):
+        yield f"npz: recording {int(arrays.recording.max())}, expected less than {len(episode.recordings)}"
+        return
+    sizes = np.array([recording.num_source_frames for recording in episode.recordings])
+    if (arrays.source_frame < 0).any() or (arrays.source_frame >= sizes[arrays.recording]).any():
+        yield "npz: a source frame that its recording does not have"
+    order = arrays.recording.astype(np.int64) << 32 | arrays.source_frame.clip(0)
+    if (np.diff(order) <= 0).any():
+        yield "npz: source frames are not in order"
+
+
+def _candidate_problems(clip: Clip, episode: EpisodeRow, info: DatasetInfo) -> Iterator[str]:
+    arrays, start = clip.arrays, clip.info.start_frame
+    named = arrays.candidate_interaction
+    if named.size and (named.min() < 0 or named.max() >= len(episode.interactions)):
+        yield f"npz: interaction {int(named.max())}, expected 0 to {len(episode.interactions) - 1}"
+        return
+    stop = start + arrays.num_frames
+    listed = {
+        frame - start: list(run.interactions)
+        for run in episode.candidate_runs
+        if run.start < stop and start < run.stop
+        for frame in range(max(run.start, start), min(run.stop, stop))
+    }
+    for frame in range(arrays.num_frames):
+        if arrays.candidates(frame).tolist() != listed.get(frame, []):
+            yield (
+                f"npz: frame {start + frame} has interactions {arrays.candidates(frame).tolist()}, "
+                f"expected {listed.get(frame, [])}"
+            )
+            return
+    points = arrays.candidate_point
+    if ((points < 0) | (points > 1)).any():
+        yield "npz: a point outside its frame"
+    lengths = np.diff(arrays.mask_offsets)
+    num_pixels = info.frame_width * info.frame_height
+    ends = np.concatenate(([0], np.cumsum(arrays.mask_runs, dtype=np.int64)))[arrays.mask_offsets]
+    if (lengths % 2).any() or (np.diff(ends) != num_pixels).any():
+        wrong = int(np.flatnonzero((lengths % 2 != 0) | (np.diff(ends) != num_pixels))[0])
+        yield f"npz: mask {wrong} has {int(np.diff(ends)[wrong])} pixels, expected {num_pixels}"
+
+
+def _video_problems(video: bytes, num_frames: int, info: DatasetInfo) -> Iterator[str]:
+    sizes, keyframes, number = set(), [], 0
+    try:
+        with av.open(io.BytesIO(video), mode="r", format="mp4") as container:
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            for frame in container.decode(stream):
+                sizes.add((frame.width, frame.height, frame.format.name))
+                if frame.key_frame:
+                    keyframes.append(number)
+                number += 1
+    except (FFmpegError, IndexError) as error:
+        yield f"video: {error}, after {number} of {num_frames} frames"
+        return
+    if number != num_frames:
+        yield f"video: {number} frames, expected {num_frames}"
+    expected = (info.frame_width, info.frame_height, "yuv420p")
+    if sizes != {expected}:
+        yield f"video: frames of {sorted(sizes)}, expected {expected}"
+    gaps = np.diff([*keyframes, number])
+    if not keyframes or keyframes[0] != 0 or gaps.max() > info.keyframe_interval:
+        yield f"video: keyframes at {keyframes}, expected one every {info.keyframe_interval} frames or less"

@@ -1,0 +1,67 @@
+"""What is wrong with a dataset, named by shard, episode and clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pipeline.look.wording import count, shorten
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is not as the manifest or the format says.
+
+    Attributes:
+        shard: file name; None where it concerns the manifest as a whole.
+        episode_id: None where it concerns a whole shard.
+        clip: None where it concerns a whole episode.
+        problem: what was found and what was expected.
+    """
+
+    problem: str
+    shard: str | None = None
+    episode_id: str | None = None
+    clip: int | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The fault for scripts."""
+        return asdict(self)
+
+    def where(self) -> str:
+        """Its place in words."""
+        parts = [self.shard or "manifest"]
+        if self.episode_id is not None:
+            parts.append(f"episode {self.episode_id}")
+        if self.clip is not None:
+            parts.append(f"clip {self.clip}")
+        return ", ".join(parts)
+
+
+def fault_lines(faults: Sequence[Fault], columns: int) -> list[str]:
+    """A line for each fault, its place first; places are never cut, problems are where the line gets too long."""
+    lines = []
+    for fault in faults:
+        line = f"  {fault.where()}: {fault.problem}"
+        room = columns - len(fault.where()) - 4
+        if len(line) <= columns:
+            lines.append(line)
+        elif room >= 30:
+            lines.append(f"  {fault.where()}: {shorten(fault.problem, room)}")
+        else:
+            lines += [f"  {fault.where()}:", f"    {fault.problem}"]
+    return lines
+
+
+def summary(faults: Sequence[Fault]) -> str:
+    """How many faults there are and where, in one line."""
+    if not faults:
+        return "no fault"
+    episodes = {(fault.shard, fault.episode_id) for fault in faults if fault.episode_id is not None}
+    shards = {fault.shard for fault in faults if fault.shard is not None}
+    plural = "" if len(faults) == 1 else "s"
+    return (
+        f"{count(len(faults))} fault{plural} in {count(len(episodes))} episode{'' if len(episodes) == 1 else 's'} "
+        f"and {count(len(shards))} shard{'' if len(shards) == 1 else 's'}"
+    )

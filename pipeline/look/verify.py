@@ -1,0 +1,186 @@
+"""Every byte of a dataset held against its manifest, by as many processes as there are cores."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tarfile
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+
+from pipeline.look.clip_check import ActionSums, clip_problems, tar_problems
+from pipeline.look.faults import Fault
+from pipeline.look.manifest_check import manifest_faults
+from shards.clip import MEMBERS
+from shards.errors import RocketError
+from shards.manifest import ClipRow, EpisodeRow, shard_name
+from shards.reader import Dataset, open_dataset
+from shards.vocabulary import BUTTONS
+
+Progress = Callable[[int], None]
+"""Called with a number of frames that were checked since the last call."""
+
+_JOBS_PER_WORKER = 4
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at and what was found.
+
+    Attributes:
+        faults: those of the manifest first, then in the order of shards, episodes and clips.
+    """
+
+    num_episodes: int
+    num_clips: int
+    num_frames: int
+    num_bytes: int
+    faults: Sequence[Fault]
+
+
+def verify(
+    dataset: Dataset,
+    *,
+    episodes: Sequence[int] | None = None,
+    num_workers: int = 1,
+    decode: bool = True,
+    progress: Progress = lambda _: None,
+) -> Verification:
+    """Each clip of the dataset is read, checked and decoded.
+
+    Args:
+        episodes: only these, and not the manifest; None: all.
+        decode: False leaves the videos undecoded, which is several times as fast.
+
+    Raises:
+        RocketError: if a process of the check dies.
+        OSError: if the storage fails.
+    """
+    faults = list(manifest_faults(dataset)) if episodes is None else []
+    chosen = range(len(dataset.episodes)) if episodes is None else episodes
+    table = dataset.episodes
+    for number, found in zip(chosen, _check_all(dataset, chosen, num_workers, decode), strict=True):
+        faults += found
+        progress(int(table.num_frames[number]))
+    if episodes is None:
+        for shard in range(dataset.info.counts["num_shards"]):
+            faults += _ending_faults(dataset, shard)
+    index = np.fromiter(chosen, np.int64)
+    return Verification(
+        num_episodes=len(index),
+        num_clips=int(table.num_clips[index].sum()),
+        num_frames=int(table.num_frames[index].sum(dtype=np.int64)),
+        num_bytes=int((table.stop_byte[index] - table.start_byte[index]).sum()),
+        faults=faults,
+    )
+
+
+def episode_faults(dataset: Dataset, number: int, *, decode: bool = True) -> list[Fault]:
+    """What is wrong with an episode."""
+    try:
+        episode = dataset.episode_row(number)
+    except (ValueError, OSError) as error:
+        return [Fault(f"its rows in the manifest cannot be read: {error}", None, dataset.episodes.ids[number])]
+    shard = shard_name(int(dataset.episodes.shard[number]))
+    sums = ActionSums(np.zeros(len(BUTTONS), np.int64))
+    faults: list[Fault] = []
+    before = episode.start_byte
+    for row in episode.clips:
+        faults += [
+            Fault(problem, shard, episode.episode_id, row.clip)
+            for problem in _clip_problems(dataset, shard, before, row, episode, sums, decode)
+        ]
+        before = _padded(row.npz_offset + row.npz_size)
+    if before != episode.stop_byte:
+        faults.append(Fault(f"ends at byte {before}, expected {episode.stop_byte}", shard, episode.episode_id))
+    if not faults:
+        counts = ("buttons", "num_camera_frames", "num_gui_frames")
+        got = (sums.buttons.tolist(), sums.num_camera_frames, sums.num_gui_frames)
+        expected = (list(episode.button_counts), episode.num_camera_frames, episode.num_gui_frames)
+        faults += [
+            Fault(f"{name} add up to {mine}, expected {theirs}", shard, episode.episode_id)
+            for name, mine, theirs in zip(counts, got, expected, strict=True)
+            if mine != theirs
+        ]
+    return faults
+
+
+def _clip_problems(
+    dataset: Dataset,
+    shard: str,
+    start: int,
+    row: ClipRow,
+    episode: EpisodeRow,
+    sums: ActionSums,
+    decode: bool,
+) -> Iterator[str]:
+    stop = _padded(row.npz_offset + row.npz_size)
+    try:
+        data = dataset.storage.read_range(shard, start, stop)
+    except FileNotFoundError:
+        yield "the shard is missing"
+        return
+    if len(data) != stop - start:
+        yield f"{len(data)} bytes, expected {stop - start}"
+        return
+    members = {
+        ext: data[getattr(row, f"{ext}_offset") - start :][: getattr(row, f"{ext}_size")] for ext in MEMBERS
+    }
+    yield from tar_problems(data, start, episode.episode_id, row)
+    yield from clip_problems(members, row, episode, dataset.info, sums, decode=decode)
+
+
+def _ending_faults(dataset: Dataset, shard: int) -> Iterator[Fault]:
+    """Behind the last episode come zeros, and nothing else."""
+    mine = np.flatnonzero(dataset.episodes.shard == shard)
+    stop = int(dataset.episodes.stop_byte[mine].max(initial=0))
+    size = dataset.info.files["shard_bytes"][shard]
+    if size < stop + 2 * tarfile.BLOCKSIZE:
+        yield Fault(f"{size} bytes, expected more than {stop}", shard_name(shard))
+        return
+    try:
+        data = dataset.storage.read_range(shard_name(shard), stop, size)
+    except FileNotFoundError:
+        return  # said before
+    if data.strip(b"\0"):
+        yield Fault("bytes other than zero behind the last episode", shard_name(shard))
+
+
+def _padded(offset: int) -> int:
+    return -(-offset // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+
+
+def _check_all(dataset: Dataset, episodes: Sequence[int], num_workers: int, decode: bool) -> Iterator[list[Fault]]:
+    """The faults of each of the episodes, in order."""
+    num_workers = min(num_workers, len(episodes))
+    if num_workers <= 1:
+        for number in episodes:
+            yield episode_faults(dataset, number, decode=decode)
+        return
+    # Forking a process that has threads (pyarrow's, for one) may hang.
+    context = multiprocessing.get_context("spawn")
+    chunk = max(1, min(16, len(episodes) // (num_workers * _JOBS_PER_WORKER)))
+    with ProcessPoolExecutor(num_workers, context, _open_in_worker, (dataset.path, decode)) as pool:
+        try:
+            yield from pool.map(_check_in_worker, episodes, chunksize=chunk)
+        except BrokenProcessPool as error:
+            raise RocketError(
+                f"{dataset.path}: a process of the check died, perhaps for want of memory. Use fewer --workers."
+            ) from error
+
+
+_worker: tuple[Dataset, bool] | None = None
+
+
+def _open_in_worker(path: str, decode: bool) -> None:
+    global _worker  # noqa: PLW0603 (a process has one dataset)
+    _worker = (open_dataset(path), decode)
+
+
+def _check_in_worker(number: int) -> list[Fault]:
+    assert _worker is not None, "the initializer ran"
+    dataset, decode = _worker
+    return episode_faults(dataset, number, decode=decode)
