@@ -8,6 +8,7 @@ All state lies in the output folder (see build_folder.py), so that a second star
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def build_shards(
             rejected = [rejection.to_json() for rejection in plan.rejections]
             return BuildReport(out, None, num_built, len(plan.groups), rejected)
         try:
-            info, rejected = _join(plan, folder, settings, tools, progress)
+            info, rejected = _join(plan, folder, sources, settings, tools, progress)
         except OSError as error:
             raise BuildFailed(
                 f"{error.filename or out}: cannot be written, got {error.strerror}. "
@@ -118,6 +119,18 @@ def build_shards(
         raise _nothing(sources, rejected)
     folder.remove()
     return BuildReport(out, info, num_built, len(plan.groups), rejected)
+
+
+def _without_place(row: Mapping[str, Any], sources: Sequence[Path]) -> dict[str, Any]:
+    """The row with paths counted from the sources: where they lie must not change the dataset's bytes."""
+    places = {str(source.parent if source.is_file() else source) for source in sources}
+    places |= {os.path.abspath(place) for place in places}
+    shortened = dict(row)
+    for key in ("path", "detail", "remedy"):
+        for place in sorted(places, key=len, reverse=True):
+            if shortened[key] is not None:
+                shortened[key] = shortened[key].replace(place.rstrip("/") + "/", "")
+    return shortened
 
 
 def _plan(
@@ -197,6 +210,7 @@ def _join_shard(folder: BuildFolder, shard: int, groups: Sequence[int]) -> None:
 def _join(
     plan: BuildPlan,
     folder: BuildFolder,
+    sources: Sequence[Path],
     settings: BuildSettings,
     tools: Mapping[str, str],
     progress: ProgressReport,
@@ -226,7 +240,7 @@ def _join(
     info = write_manifest(
         folder.out,
         (_rows(folder, groups) for groups in filled),
-        rejected,
+        (_without_place(row, sources) for row in rejected),
         frame_size_px=(settings.frame_width, settings.frame_height),
         clip_frames=settings.clip_frames,
         keyframe_interval=settings.keyframe_interval,

@@ -9,10 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from yaml import YAMLError  # type: ignore[import-untyped]
 
 from pipeline.recording import ReadOptions
 from shards.errors import RocketError
@@ -105,37 +102,39 @@ def load_settings(config: Path | None, overrides: Sequence[str]) -> BuildSetting
     Raises:
         SettingsError: naming every key that is unknown or has a wrong value, not only the first.
     """
-    values: dict[str, Any] = {}
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
     where = "settings" if config is None else str(config)
-    if config is not None:
-        values = _read_yaml(config)
     malformed = [word for word in overrides if not word.partition("=")[1] or not word.partition("=")[0].strip()]
     if malformed:
         raise SettingsError(
             f"settings: got {', '.join(repr(word) for word in malformed)}, expected KEY=VALUE, such as crf=18."
         )
+    values: dict[str, Any] = {}
+    try:
+        if config is not None:
+            values = _plain(OmegaConf.load(config))
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise SettingsError(f"{where}: cannot be read, got {reason}. Give a YAML file of settings.") from error
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
+        raise SettingsError(
+            f"{where}: not YAML settings, got {_first_line(error)}. Write lines `key: value`."
+        ) from error
     try:
         values |= _plain(OmegaConf.from_dotlist(list(overrides)))
         return BuildSettings(**values)
     except ValidationError as error:
         raise SettingsError(f"{where}: {_all_problems(error)}. {_known_keys(error)}") from error
-    except (OmegaConfBaseException, YAMLError) as error:
+    except (OmegaConfBaseException, YAMLError, ValueError) as error:
         raise SettingsError(f"settings: {_first_line(error)}. Write KEY=VALUE, such as crf=18.") from error
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        return _plain(OmegaConf.load(path))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SettingsError(f"{path}: cannot be read, got {reason}. Give a YAML file of settings.") from error
-    except (OmegaConfBaseException, YAMLError, ValueError, UnicodeDecodeError) as error:
-        raise SettingsError(
-            f"{path}: not YAML settings, got {_first_line(error)}. Write lines `key: value`."
-        ) from error
-
-
 def _plain(config: Any) -> dict[str, Any]:
+    from omegaconf import OmegaConf
+
     values = OmegaConf.to_container(config, resolve=True)
     if not isinstance(values, dict):
         raise ValueError(f"a {type(values).__name__}, expected keys with values")
