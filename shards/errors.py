@@ -9,6 +9,10 @@ class DatasetError(RocketError):
     """A dataset cannot be opened or does not match its manifest."""
 
 
+class StorageError(OSError):
+    """An address could not be read, after all tries. It is no fault of the data, so nothing is masked for it."""
+
+
 class DamagedClip(DatasetError):
     """One clip fails its checksum or does not decode.
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from shards.clip import MEMBERS, Clip, Interaction, checksum
-from shards.errors import DamagedClip, DatasetError
+from shards.errors import DamagedClip, DatasetError, StorageError
 from shards.manifest import (
     CLIPS_FILE,
     EPISODES_FILE,
@@ -299,15 +299,19 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     storage = open_storage(path)
     try:
         data = storage.read(INFO_FILE)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise DatasetError(
             f"{path}: no {INFO_FILE}, so there is no finished dataset here. "
             f"Run: rocket-prep build-shards SOURCE --out {path} --resume"
         ) from None
+    except StorageError as error:
+        raise DatasetError(str(error)) from error
     info = DatasetInfo.from_json(data, path)
     try:
         return Dataset(path, storage, info)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: {error.filename or error} is missing. Copy the dataset again.") from None
+    except StorageError as error:
+        raise DatasetError(str(error)) from error
     except pa.ArrowInvalid as error:
         raise DatasetError(f"{path}: the manifest is damaged ({error}). Copy the dataset again.") from None

@@ -6,7 +6,7 @@ window        [96 ........ 224)          decodes clip 0 from the keyframe at or 
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +19,7 @@ from shards.manifest import ClipRow, shard_name
 from shards.masks import runs_to_packed_bits
 from shards.npz import read_npz
 from shards.reader import read_members
-from shards.storage import Storage, open_storage
+from shards.storage import CacheSettings, Storage, open_storage
 from shards.video import decode_yuv
 
 _KEPT_CLIPS = 8
@@ -71,9 +71,8 @@ def clips_of_window(rows: Sequence[ClipRow], start: int, stop: int) -> tuple[Cli
 class WindowReader:
     """Reads windows of any of several datasets; it keeps the storages open and the last clips at hand."""
 
-    def __init__(self, height: int, width: int, open_storage: Callable[[str], Storage] = open_storage) -> None:
-        self._height, self._width = height, width
-        self._open_storage = open_storage
+    def __init__(self, height: int, width: int, cache: CacheSettings | None = None) -> None:
+        self._height, self._width, self._cache = height, width, cache
         self._storages: dict[str, Storage] = {}
         self._clips: OrderedDict[tuple[str, int, int], tuple[bytes, ClipArrays]] = OrderedDict()
 
@@ -102,14 +101,31 @@ class WindowReader:
                 where = f"{source.dataset}/{shard_name(source.shard)}"
                 raise DamagedClip(where, source.episode_id, row.clip, str(error)) from error
 
+    def prefetch(self, source: WindowSource) -> None:
+        """The window will be read soon: its bytes may be on their way."""
+        storage = self._storage(source.dataset)
+        for row in source.clips:
+            if (source.dataset, source.shard, row.json_offset) not in self._clips:
+                storage.prefetch(shard_name(source.shard), row.json_offset, row.npz_offset + row.npz_size)
+
+    def _storage(self, dataset: str) -> Storage:
+        if dataset not in self._storages:
+            self._storages[dataset] = open_storage(dataset, self._cache)
+        return self._storages[dataset]
+
     def _clip(self, source: WindowSource, row: ClipRow) -> tuple[bytes, ClipArrays]:
         key = (source.dataset, source.shard, row.json_offset)
         if key in self._clips:
             self._clips.move_to_end(key)
             return self._clips[key]
-        if source.dataset not in self._storages:
-            self._storages[source.dataset] = self._open_storage(source.dataset)
-        members = read_members(self._storages[source.dataset], source.shard, row, ("mp4", "npz"))
+        storage = self._storage(source.dataset)
+        try:
+            members = read_members(storage, source.shard, row, ("mp4", "npz"))
+        except ValueError:
+            # A copy may be bad, or the bytes may have suffered on their way: ask the source once more.
+            if not storage.forget(shard_name(source.shard), row.json_offset, row.npz_offset + row.npz_size):
+                raise
+            members = read_members(storage, source.shard, row, ("mp4", "npz"))
         clip = members["mp4"], ClipArrays(**read_npz(members["npz"], ClipArrays.__dataclass_fields__))
         self._clips[key] = clip
         if len(self._clips) > _KEPT_CLIPS:

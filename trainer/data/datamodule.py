@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shards.errors import RocketError
 from shards.schedule import LanePlan, lanes_of_rank
 from shards.split import split_episodes
+from shards.storage import CacheSettings
 from trainer.data.collection import Collection, open_collection
 from trainer.data.damage import DamageReport
 from trainer.data.layout import BatchLayout
@@ -56,6 +57,8 @@ class RocketDataModule(LightningDataModule):
         num_lanes: int | None = None,
         seed: int = 0,
         watch_events: Sequence[str] = (),
+        cache_dir: str | None = None,
+        cache_gb: float = 100.0,
         rank: int | None = None,
         num_ranks: int | None = None,
         worker_timeout_seconds: float = 600.0,
@@ -78,6 +81,8 @@ class RocketDataModule(LightningDataModule):
             max_damaged_windows: windows that damage may cost this rank before the run stops.
             num_lanes: lanes of all ranks; must be batch_size x ranks where given.
             watch_events: parts of event names that `watch` marks.
+            cache_dir: folder on a local disk for copies of shards that lie at an address; none where not given.
+            cache_gb: gigabytes that all copies in it may take.
             rank, num_ranks: this process's place; the trainer's where not given.
             worker_timeout_seconds: how long a loader process may take over one window.
         """
@@ -89,6 +94,7 @@ class RocketDataModule(LightningDataModule):
         self.split_ratio, self.shuffle_episodes = split_ratio, shuffle_episodes
         self.episode_continuous_batch, self.num_lane_groups = episode_continuous_batch, num_lane_groups
         self.num_lanes, self.seed, self.watch_events = num_lanes, seed, tuple(watch_events)
+        self.cache_dir, self.cache_gb = cache_dir, cache_gb
         self.rank, self.num_ranks = rank, num_ranks
         self.worker_timeout_seconds = worker_timeout_seconds
         self.damage, self.val_damage = DamageReport(max_damaged_windows), DamageReport(max_damaged_windows)
@@ -279,7 +285,15 @@ class RocketDataModule(LightningDataModule):
             damage=damage,
             only_epoch=only_epoch,
             timeout_seconds=self.worker_timeout_seconds,
+            cache=self._cache,
         )
+
+    @property
+    def _cache(self) -> CacheSettings | None:
+        if self.cache_dir is None:
+            return None
+        fingerprints = {one.path: one.info.fingerprint for one in self.collection.datasets}
+        return CacheSettings(self.cache_dir, int(self.cache_gb * 1e9), fingerprints)
 
     def _num_unfinished(self) -> int:
         """Batches that were handed out but not trained on: one, where a checkpoint is made in mid-step."""

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from shards.errors import DamagedClip
 from shards.schedule import LanePlan, Schedule, Window
+from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport, LostWindow
 from trainer.data.fill import blank_row
 from trainer.data.layout import BatchLayout, row_views
@@ -62,6 +63,7 @@ class LaneLoader:
         damage: DamageReport,
         only_epoch: int | None = None,
         timeout_seconds: float = 600.0,
+        cache: CacheSettings | None = None,
         on_start: Callable[[torch.Tensor], None] | None = None,
     ) -> None:
         """Start nothing yet: loader processes start with the first iteration.
@@ -72,7 +74,7 @@ class LaneLoader:
             timeout_seconds: how long a loader process may take over a window.
         """
         self._plan, self._lanes, self._source, self._layout = plan, list(lanes), source, layout
-        self._num_workers, self._timeout_seconds = num_workers, timeout_seconds
+        self._num_workers, self._timeout_seconds, self._cache = num_workers, timeout_seconds, cache
         self._num_ahead = max(2, -(-num_workers * prefetch_factor // len(self._lanes))) if num_workers else 1
         self._only_epoch = only_epoch
         self.damage = damage
@@ -154,7 +156,7 @@ class LaneLoader:
 
     def _start(self) -> None:
         num_slots = self._num_ahead + _HELD_BATCHES
-        pool = WorkerPool(self._layout, num_slots, self._num_workers, self._timeout_seconds)
+        pool = WorkerPool(self._layout, num_slots, self._num_workers, self._timeout_seconds, self._cache)
         self._pool, self._free = pool, deque(range(num_slots))
         self._close = weakref.finalize(self, pool.close)
         if self._on_start is not None:

@@ -11,6 +11,7 @@ from collections import deque
 from multiprocessing.connection import Connection, wait
 
 from shards.errors import DamagedClip, RocketError
+from shards.storage import CacheSettings
 from shards.windows import WindowReader
 from trainer.data.fill import WindowTask, fill_row
 from trainer.data.layout import BatchLayout, row_views
@@ -32,12 +33,19 @@ class WorkerPool:
     With no processes, the rows are filled in this one, when the answer is asked for.
     """
 
-    def __init__(self, layout: BatchLayout, num_slots: int, num_workers: int, timeout_seconds: float) -> None:
-        self._layout, self._timeout_seconds = layout, timeout_seconds
+    def __init__(
+        self,
+        layout: BatchLayout,
+        num_slots: int,
+        num_workers: int,
+        timeout_seconds: float,
+        cache: CacheSettings | None = None,
+    ) -> None:
+        self._layout, self._timeout_seconds, self._cache = layout, timeout_seconds, cache
         self.block = SharedBlock(layout.slot_bytes * num_slots)
         self._number = 0
         self._local: deque[tuple[int, int, int, WindowTask]] = deque()
-        self._reader = WindowReader(layout.height, layout.width)
+        self._reader = WindowReader(layout.height, layout.width, cache)
         self._workers = [self._start(num_slots) for _ in range(num_workers)]
         self.block.close_fd()
 
@@ -117,7 +125,7 @@ class WorkerPool:
             )
         worker = _Worker(process, Connection(ours.detach()), {})
         with contextlib.suppress(ConnectionError):  # it died at once: the first task says so
-            worker.connection.send((self._layout, num_slots))
+            worker.connection.send((self._layout, num_slots, self._cache))
         return worker
 
     def _died(self, worker: "_Worker") -> LoaderError:

@@ -3,16 +3,18 @@
 It is started as a fresh interpreter, not forked: a fork would inherit the trainer's locks, threads and memory.
 """
 
+import contextlib
 import faulthandler
 import signal
 import socket
 import sys
 import traceback
+from collections import deque
 from multiprocessing.connection import Connection
 
 from shards.errors import DamagedClip
 from shards.windows import WindowReader
-from trainer.data.fill import fill_row
+from trainer.data.fill import WindowTask, fill_row
 from trainer.data.layout import BatchLayout, row_views
 from trainer.data.shared import SharedBlock
 
@@ -23,23 +25,27 @@ def main(socket_fd: int, memory_fd: int) -> None:
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the trainer asks for it where a read hangs
     connection = Connection(socket.socket(fileno=socket_fd).detach())
     try:
-        layout, num_slots = connection.recv()
+        layout, num_slots, cache = connection.recv()
         block = SharedBlock(layout.slot_bytes * num_slots, memory_fd)
         block.close_fd()
-        serve(connection, layout, block)
+        serve(connection, layout, block, WindowReader(layout.height, layout.width, cache))
     except (EOFError, ConnectionError):
         sys.exit(0)  # the trainer is gone or has closed the loader
 
 
-def serve(connection: Connection, layout: BatchLayout, block: SharedBlock) -> None:
-    """Answer tasks in order, until the socket closes.
+def serve(connection: Connection, layout: BatchLayout, block: SharedBlock, reader: WindowReader) -> None:
+    """Answer tasks in order, until the socket closes; what waits behind a task is on its way meanwhile.
 
     Raises:
         EOFError, ConnectionError: the trainer closed it.
     """
-    reader = WindowReader(layout.height, layout.width)
+    waiting: deque[tuple[int, int, int, WindowTask]] = deque()
     while True:
-        number, slot, row, task = connection.recv()
+        while not waiting or connection.poll():
+            waiting.append(connection.recv())
+            with contextlib.suppress(OSError):  # it will come up again, with the window's name
+                reader.prefetch(waiting[-1][3].source)
+        number, slot, row, task = waiting.popleft()
         damage: DamagedClip | None = None
         fault: str | None = None
         try:
