@@ -152,7 +152,7 @@ def train(
     config: RunConfig,
     resume: str | None = None,
     command: str = "rocket-train CONFIG",
-    out: TextIO = sys.stdout,
+    out: TextIO | None = None,
     make_policy: Callable[[RunConfig, bool], RocketPolicy] = build_policy,
 ) -> int:
     """Train until the run's end, a stop that is asked for, or an error; the process's exit status.
@@ -161,7 +161,7 @@ def train(
         config: the run's settings.
         resume: None, `auto`, or a checkpoint's path.
         command: how to start this run again, for messages.
-        out: where the plan and the last words go.
+        out: where the plan and the last words go; standard output if None.
         make_policy: gives the policy; its second argument says whether starting weights are wanted.
 
     Raises:
@@ -181,7 +181,6 @@ def train(
             f"resume       from {start.checkpoint}: {start.position.global_step:,} steps done, "
             f"at epoch {start.position.epoch}, step {start.position.step}"
         )
-    out.flush()
 
     run_dir = Path(config.run_dir)
     data = build_data(config)
@@ -227,7 +226,7 @@ def train(
     return 0
 
 
-def dry_run(config: RunConfig, resume: str | None = None, out: TextIO = sys.stdout) -> int:
+def dry_run(config: RunConfig, resume: str | None = None, out: TextIO | None = None) -> int:
     """Print the plan of a run and take nothing; the process's exit status."""
     start = prepare(config, resume, dry_run=True)
     say = _speaker(out)
@@ -310,9 +309,13 @@ def _finish_wandb() -> None:
             wandb.finish()
 
 
-def _speaker(out: TextIO) -> Callable[[str], None]:
+def _speaker(out: TextIO | None) -> Callable[[str], None]:
+    """Writes a line at once, in the main process."""
+    stream = sys.stdout if out is None else out
+
     def say(line: str) -> None:
         if is_main_process():
-            out.write(line + "\n")
+            stream.write(line + "\n")
+            stream.flush()
 
     return say

@@ -3,6 +3,7 @@
 import functools
 import multiprocessing
 import os
+import socket
 import sys
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
@@ -12,6 +13,7 @@ import torch
 
 from tests.synthetic import HEIGHT, WIDTH, make_dataset
 from trainer.config import RunConfig, load_config
+from trainer.policy import RocketPolicy
 
 EPISODES = [[40, 16, 25, 9], [1, 70, 33, 18], [15, 17, 30, 52]]
 """Frames of the episodes of each shard."""
@@ -54,25 +56,73 @@ def small_config(dataset: Path, run_dir: Path, *more: str) -> RunConfig:
     return load_config("demo", overrides(dataset, run_dir, *more))
 
 
-def in_child(*arguments: str, resume: str | None = None, env: dict[str, str] | None = None) -> BaseProcess:
-    """A process that trains with these overrides, started; forked from one that has imported everything."""
-    process = _server().Process(target=_train, args=(arguments, resume, env or {}))
+def in_child(
+    *arguments: str, log: Path, resume: str | None = None, env: dict[str, str] | None = None, dropout: bool = True
+) -> BaseProcess:
+    """A process that trains with these overrides, started; forked from one that has imported everything.
+
+    Args:
+        arguments: overrides of the demo's settings.
+        log: gets what it says.
+        resume: as for `--resume`.
+        env: variables of its environment.
+        dropout: false makes the policy deterministic, so that lanes may be spread differently.
+    """
+    process = _server().Process(target=_train, args=(arguments, str(log), resume, env or {}, dropout))
     process.start()
     return process
+
+
+def finish(process: BaseProcess, log: Path, status: int = 0) -> str:
+    """The process has ended with this status; what it said."""
+    process.join(150)
+    said = log.read_text() if log.exists() else ""
+    assert process.exitcode == status, said
+    return said
+
+
+def start_ranks(*arguments: str, num_ranks: int, log: Path, resume: str | None = None) -> list[BaseProcess]:
+    """As many real processes as ranks, started as torchrun starts them: `logN` gets what rank N says."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(num_ranks), "NODE_RANK": "0"}
+    return [
+        in_child(
+            *arguments,
+            f"trainer.devices={num_ranks}",
+            log=log.with_name(f"{log.name}{rank}"),
+            resume=resume,
+            env={**place, "LOCAL_RANK": str(rank)},
+            dropout=False,
+        )
+        for rank in range(num_ranks)
+    ]
 
 
 @functools.cache
 def _server() -> ForkServerContext:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["trainer.run"])
+    context.set_forkserver_preload(["trainer.run", "trainer.cli"])
     return context
 
 
-def _train(arguments: tuple[str, ...], resume: str | None, env: dict[str, str]) -> None:
+def _train(arguments: tuple[str, ...], log: str, resume: str | None, env: dict[str, str], dropout: bool) -> None:
+    from trainer import build, cli, run
+
     os.environ.update(env)
     torch.set_num_threads(1)
-    from trainer import cli
+    sys.stdout = sys.stderr = open(log, "a", buffering=1)  # noqa: SIM115 (as long as the process)
 
-    log = open(env.get("LOG", os.devnull), "a", buffering=1)  # noqa: SIM115 (as long as the process)
-    sys.stdout = sys.stderr = log
+    def without_dropout(config: RunConfig, fetch_weights: bool) -> RocketPolicy:
+        policy = build.build_policy(config, fetch_weights)
+        for layer in policy.modules():
+            if isinstance(layer, torch.nn.Dropout):
+                layer.p = 0.0
+            elif isinstance(layer, torch.nn.MultiheadAttention):
+                layer.dropout = 0.0
+        return policy
+
+    if not dropout:
+        run.train = functools.partial(run.train, make_policy=without_dropout)
     cli.main(["demo", *arguments, *(["--resume", resume] if resume else [])])

@@ -2,9 +2,9 @@
 
 import csv
 import os
+import shutil
 import signal
 import time
-from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainer.runs import in_child, make_run_dataset, overrides
-from trainer.checkpoint import full_path, read_full, weights_path
+from tests.trainer.runs import finish, in_child, make_run_dataset, overrides, start_ranks
+from trainer.checkpoint import full_checkpoints, full_path, read_full, step_of
 
 NUM_STEPS = 23
 """Two epochs of ten steps, and a bit."""
@@ -28,16 +28,9 @@ def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def undisturbed(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run_dir = tmp_path_factory.mktemp("undisturbed")
-    finish(in_child(*overrides(dataset, run_dir / "run", *RUN), env={"LOG": str(run_dir / "log")}), run_dir / "log")
+    log = run_dir / "log"
+    finish(in_child(*overrides(dataset, run_dir / "run", *RUN), log=log), log)
     return run_dir / "run"
-
-
-def finish(process: BaseProcess, log: Path, status: int = 0) -> str:
-    """The process has ended with this status; what it said."""
-    process.join(120)
-    said = log.read_text() if log.exists() else ""
-    assert process.exitcode == status, said
-    return said
 
 
 def rows(run_dir: Path) -> list[dict[str, str]]:
@@ -88,11 +81,95 @@ def final_checkpoint(run_dir: Path) -> dict[str, Any]:
 def test_killed_run_resumes_bit_for_bit(dataset: Path, undisturbed: Path, tmp_path: Path, step: int) -> None:
     run_dir, log = tmp_path / "run", tmp_path / "log"
     arguments = overrides(dataset, run_dir, *RUN)
-    process = in_child(*arguments, env={"LOG": str(log)})
+    process = in_child(*arguments, log=log)
     wait_for_step(run_dir, step, process)
     process.kill()
     process.join()
     assert process.exitcode == -signal.SIGKILL
-    finish(in_child(*arguments, resume="auto", env={"LOG": str(log)}), log)
+    finish(in_child(*arguments, resume="auto", log=log), log)
+    assert rows(run_dir) == rows(undisturbed)
+    assert_same_content(final_checkpoint(run_dir), final_checkpoint(undisturbed))
+
+
+@pytest.mark.parametrize("step", [5, 6])
+def test_sigterm_saves_first_and_the_run_goes_on_as_if_nothing_had_happened(
+    dataset: Path, undisturbed: Path, tmp_path: Path, step: int
+) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    arguments = overrides(dataset, run_dir, *RUN, "trainer.save_every=100", "trainer.val_every=8")
+    process = in_child(*arguments, log=log)
+    wait_for_step(run_dir, step, process)
+    process.terminate()
+    said = finish(process, log, status=128 + signal.SIGTERM)
+    saved = full_checkpoints(run_dir)
+    assert len(saved) == 1
+    assert step <= step_of(saved[0]) < NUM_STEPS
+    assert f"stopped after step {step_of(saved[0])} as asked; everything is in {saved[0]}. Go on with: " in said
+    finish(in_child(*arguments, resume="auto", log=log), log)
+    training = [(row["step"], row["train/loss"], row["train/gradient_norm"]) for row in rows(run_dir)]
+    assert training == [(row["step"], row["train/loss"], row["train/gradient_norm"]) for row in rows(undisturbed)]
+
+
+def losses(run_dir: Path) -> dict[int, float]:
+    return {int(row["step"]): float(row["train/loss"]) for row in rows(run_dir)}
+
+
+SPREAD = ("policy.batch_norm=frozen", "data.num_lanes=4", "trainer.max_steps=20", "trainer.save_every=7")
+"""Batch statistics cover one rank's frames, so only frozen ones are the same for any spread of the lanes."""
+
+
+@pytest.fixture(scope="module")
+def on_one_rank(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("spread")
+    process = in_child(*overrides(dataset, folder / "run", *SPREAD), log=folder / "log", dropout=False)
+    finish(process, folder / "log")
+    return folder / "run"
+
+
+def test_two_ranks_give_the_losses_of_one_over_twenty_steps(
+    dataset: Path, on_one_rank: Path, tmp_path: Path
+) -> None:
+    """The second epoch of ten steps ends on uneven data: lanes of one rank are padding while the other's go on."""
+    processes = start_ranks(*overrides(dataset, tmp_path / "run", *SPREAD), num_ranks=2, log=tmp_path / "log")
+    for rank, process in enumerate(processes):
+        finish(process, tmp_path / f"log{rank}")
+    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), abs=1e-5, rel=0)
+    validated = [float(row["val/loss"]) for row in rows(tmp_path / "run") if "val/loss" in row]
+    assert validated == pytest.approx(
+        [float(row["val/loss"]) for row in rows(on_one_rank) if "val/loss" in row], abs=1e-5
+    )
+
+
+def test_run_of_two_ranks_goes_on_with_one(dataset: Path, on_one_rank: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    arguments = overrides(dataset, run_dir, *SPREAD)
+    for rank, process in enumerate(
+        start_ranks(*arguments, "trainer.max_steps=8", num_ranks=2, log=tmp_path / "log")
+    ):
+        finish(process, tmp_path / f"log{rank}")
+    finish(in_child(*arguments, log=tmp_path / "log", resume="auto", dropout=False), tmp_path / "log")
+    assert losses(run_dir) == pytest.approx(losses(on_one_rank), abs=1e-5, rel=0)
+
+
+def test_run_of_one_rank_goes_on_with_two(dataset: Path, on_one_rank: Path, tmp_path: Path) -> None:
+    run_dir = tmp_path / "run"
+    arguments = overrides(dataset, run_dir, *SPREAD)
+    finish(in_child(*arguments, "trainer.max_steps=8", log=tmp_path / "log", dropout=False), tmp_path / "log")
+    processes = start_ranks(*arguments, num_ranks=2, log=tmp_path / "log", resume="auto")
+    for rank, process in enumerate(processes):
+        finish(process, tmp_path / f"log{rank}")
+    assert losses(run_dir) == pytest.approx(losses(on_one_rank), abs=1e-5, rel=0)
+
+
+def test_broken_last_checkpoint_is_told_and_the_one_before_taken(
+    dataset: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    shutil.copytree(undisturbed, run_dir)
+    newest = full_checkpoints(run_dir)[-1]
+    os.truncate(newest, newest.stat().st_size // 2)
+    said = finish(in_child(*overrides(dataset, run_dir, *RUN), resume="auto", log=log), log)
+    assert f"{newest}: not whole (file is not a zip file); the one before it is taken." in said
+    assert "21 steps done" in said
     assert rows(run_dir) == rows(undisturbed)
     assert_same_content(final_checkpoint(run_dir), final_checkpoint(undisturbed))

@@ -31,10 +31,10 @@ class StopSignals(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Take over from Lightning, which has just put its own handlers in place."""
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take over from Lightning, which has put its own handlers in place before."""
         assert isinstance(pl_module, RocketModule)
-        if stage != "fit" or threading.current_thread() is not threading.main_thread():
+        if threading.current_thread() is not threading.main_thread():
             return
 
         def note(number: int, frame: FrameType | None) -> None:
@@ -49,7 +49,14 @@ class StopSignals(Callback):
             self._before[number] = signal.signal(number, note)
 
     @override
-    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore()
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._restore()
+
+    def _restore(self) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
