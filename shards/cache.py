@@ -22,6 +22,7 @@ _FULL_SHARE, _EMPTIED_SHARE = 0.85, 0.75
 """Shares of the limit at which a clean-up begins and ends. What is above is room for what the processes of a
 machine add between two looks, a 512th of the limit each."""
 _LOOK_AFTER_SHARE = 1 / 512
+_NUM_LOCKS = 16
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +35,7 @@ class BlockCache:
         self._root = Path(settings.folder)
         self._folder = self._root / hashlib.sha256(name.encode()).hexdigest()[:16]
         self._max_bytes = settings.max_bytes
+        self._locks = [threading.Lock() for _ in range(_NUM_LOCKS)]  # a block has one of them
         self._added_bytes = 0
         self._checked = False
         self._broken = False
@@ -57,12 +59,13 @@ class BlockCache:
     def _part(self, name: str, block: int, start: int, stop: int, fetch: Callable[[int, int], bytes]) -> bytes:
         """Bytes [start, stop) of a block; the whole block is kept."""
         path = self._path(name, block)
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            os.utime(file.fileno())  # it was used just now
-            file.seek(start)
-            return file.read(stop - start)
-        data = fetch(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)
-        self._keep(path, data)
+        with self._locks[hash((name, block)) % _NUM_LOCKS]:  # threads do not fetch the same block twice
+            with contextlib.suppress(OSError), open(path, "rb") as file:
+                os.utime(file.fileno())  # it was used just now
+                file.seek(start)
+                return file.read(stop - start)
+            data = fetch(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES)
+            self._keep(path, data)
         return data[start:stop]
 
     def _keep(self, path: Path, data: bytes) -> None:

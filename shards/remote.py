@@ -128,8 +128,13 @@ class RemoteStorage:
             try:
                 return request()
             except Exception as error:
-                if not _may_pass(error):
+                if isinstance(error, StorageError | FileNotFoundError):
                     raise
+                if not _may_pass(error):
+                    raise StorageError(
+                        f"{self._address}/{name}: it may not be read ({_describe(error)}). Check the address and "
+                        "your rights to it."
+                    ) from error
                 if failed == self._retries.num_tries:
                     raise StorageError(
                         f"{self._address}/{name}: no answer after {failed} tries in "
@@ -152,7 +157,7 @@ class RemoteStorage:
 
 def _may_pass(error: Exception) -> bool:
     """Whether another try can help."""
-    if isinstance(error, StorageError | FileNotFoundError | PermissionError | NotImplementedError | TypeError):
+    if isinstance(error, PermissionError | NotImplementedError | TypeError):
         return False
     status = getattr(error, "status", None)
     return not (isinstance(status, int) and 400 <= status < 500 and status not in _WORTH_ANOTHER_TRY)

@@ -53,6 +53,7 @@ class Nginx:
         )
         config.write_text(
             f"""
+            {"user root;" if os.geteuid() == 0 else ""}
             daemon off; pid {work}/pid; error_log {work}/error.log; worker_processes 1;
             events {{ worker_connections 64; }}
             http {{ access_log {work}/access.log; {temporary}
