@@ -80,8 +80,9 @@ def read_frame_index(picture: NDArray[np.uint8]) -> FrameMark | None:
         sums = np.add.reduceat(luma[top:bottom].mean(axis=0), column_edges[:-1])
         means[row] = sums / np.diff(column_edges)
     low, high = float(means.min()), float(means.max())
-    if high - low < 0.4 * (LIGHT - DARK):
-        return None
+    between = np.minimum(means - low, high - means) / max(high - low, 1e-6)
+    if high - low < 0.4 * (LIGHT - DARK) or between.max() > 0.4:
+        return None  # no black and white blocks
     code = 0
     for bit in (means > (low + high) / 2).ravel().tolist():
         code = code << 1 | bit

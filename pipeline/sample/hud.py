@@ -120,6 +120,13 @@ def draw_screen(canvas: Pixels, goals: Goals, screen: Screen) -> None:
         _stamp(canvas, item_sprite(item), rows.start + 4, columns.start + 4)
 
 
+_UPPER_SLOTS = {
+    "chest": {(column, row) for column in range(9) for row in range(3)},
+    "crafting": {(column, row) for column in (1, 2, 3) for row in range(3)} | {(6, 1)},
+    "inventory": {(5, 0), (6, 0), (5, 1), (6, 1), (8, 0)},
+}
+
+
 @functools.cache
 def _screen_picture(kind: str) -> Pixels:
     panel = np.full((_PANEL_HEIGHT, _PANEL_WIDTH), _grey(198), np.uint32)
@@ -127,11 +134,7 @@ def _screen_picture(kind: str) -> Pixels:
     panel[-2:] = panel[:, -2:] = _grey(86)
     for row in range(6):
         for column in range(9):
-            if row < 3 and not (
-                kind == "chest" or (kind == "crafting" and column in (1, 2, 3, 6)) or column in (5, 6, 8)
-            ):
-                continue
-            if row in (0, 2) and kind == "crafting" and column == 6:
+            if row < 3 and (column, row) not in _UPPER_SLOTS[kind]:
                 continue
             rows, columns = screen_rectangle(ScreenSlot(column, row))
             cell = panel[

@@ -91,6 +91,9 @@ class VideoWriter:
         """End the encoder without a finished file."""
         self._process.kill()
         self._process.wait()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
         self._errors.close()
 
 
