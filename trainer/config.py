@@ -58,13 +58,15 @@ class DataConfig(Section):
     batch_size: PositiveInt = 8  # lanes of one rank
     num_lanes: PositiveInt | None = None  # lanes of all ranks; when given, batch_size becomes num_lanes / ranks
     num_workers: NotNegativeInt = 8  # loader processes of one rank; 0 decodes in the training process
-    prefetch_factor: PositiveInt = 4  # batches that each loader process keeps ready
+    prefetch_factor: PositiveInt = 4  # windows that each loader process keeps ready; two batches are at least
     split_ratio: Share = 0.95  # share of the episodes that train; the rest validates
     shuffle_episodes: bool = True  # draw the split and each epoch's order by the seed; false: as stored
     episode_continuous_batch: bool = True  # lanes of contiguous windows; false: shuffled windows, no memory
     num_lane_groups: PositiveInt | None = None  # groups of lanes that shards are tied to; null: one a rank
     augment: bool = False  # vary colour and frame geometry, drawn once for a lane's episode
     max_damaged_windows: NotNegativeInt = 0  # windows that damage may cost before the run stops
+    cache_dir: str | None = None  # local folder for copies of shards that lie at an address; null: none are kept
+    cache_gb: PositiveFloat = 100.0  # gigabytes that the copies of all ranks of a machine may take together
 
 
 class PolicyConfig(Section):
