@@ -5,7 +5,6 @@ The parameters carry MineStudio's names, so the two directions differ only in wh
 
 import json
 import os
-import pickle
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -167,17 +166,15 @@ def _read_file(path: Path, settings: dict[str, Any]) -> Weights:
             raise WeightsError(f"{path}: not a complete safetensors file: {error}. Download it again.") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        reason = str(error).replace("\n", " ")
-        found = re.search(r"GLOBAL (\S+)", reason)
-        raise WeightsError(
-            f"{path}: holds more than weights ({found.group(1) if found else reason}), loading it could run code. "
-            "Save its state_dict alone, or as safetensors, where you trust it."
-        ) from error
-    except (RuntimeError, EOFError, OSError) as error:
-        raise WeightsError(
-            f"{path}: not a checkpoint that torch can read: {str(error).splitlines()[0]}."
-        ) from error
+    except Exception as error:  # bytes that are no pickle fail in any way they like
+        foreign = re.search(r"GLOBAL (\S+)", str(error))
+        if foreign is not None:
+            raise WeightsError(
+                f"{path}: holds more than weights ({foreign.group(1)}), loading it could run code. "
+                "Save its state_dict alone, or as safetensors, where you trust it."
+            ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        raise WeightsError(f"{path}: not a checkpoint that torch can read: {reason}.") from error
     if not isinstance(content, dict):
         raise WeightsError(f"{path}: not a checkpoint, got a {type(content).__name__}, expected a state dict.")
     hyperparameters = content.get("hyper_parameters") or {}

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import timm
+import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -63,14 +64,30 @@ def build_backbone(
             raise PolicyError(f"policy.backbone_weights: no file {backbone_weights}. Give a local file or null.")
         overlay = {"file": str(backbone_weights)}
     load = pretrained or overlay is not None
-    if load and overlay is None and timm.models.get_pretrained_cfg(name) is None:
+    if load and overlay is None and not timm.models.get_pretrained_cfg(name).has_weights:
         raise PolicyError(f"policy.pretrained: timm has no weights for {backbone!r}. Set policy.pretrained=false.")
     try:
-        return _create(name, load, overlay)
+        module = _create(name, load, overlay)
+        absent = _left_random(module, name, overlay) if overlay is not None else []
     except Exception as error:
         if load:
             _check_feature_maps(name)
         raise _blame(backbone, backbone_weights, load, error) from error
+    if absent:
+        raise PolicyError(
+            f"policy.backbone_weights: {backbone_weights} lacks weights of {backbone}: {', '.join(absent)}."
+        )
+    return module
+
+
+def _left_random(module: nn.Module, name: str, overlay: dict[str, str]) -> list[str]:
+    """Weights that the file did not set: timm leaves them random without an error, so no two models agree."""
+    again = _create(name, True, overlay).state_dict()
+    return [
+        key
+        for key, tensor in module.state_dict().items()
+        if tensor.ndim > 1 and not torch.equal(tensor, again[key])
+    ]
 
 
 def _create(name: str, pretrained: bool, overlay: dict[str, str] | None = None) -> nn.Module:
@@ -98,6 +115,21 @@ def _blame(backbone: str, weights: str | Path | None, load: bool, error: Excepti
         f"policy.backbone: pretrained weights of {backbone} could not be fetched: {reason}. "
         "Set policy.backbone_weights=PATH to a local file, or policy.pretrained=false."
     )
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The layout of images and convolution weights that suits the device.
+
+    On a CPU torch's BatchNorm loses 50 times more precision with the channels last, and gains no speed.
+    """
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def arrange_weights(module: nn.Module, layout: torch.memory_format) -> None:
+    """All convolution weights of `module` have the layout; their values and names stay."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            layer.weight.data = layer.weight.data.contiguous(memory_format=layout)
 
 
 def num_features(backbone: nn.Module) -> int:
@@ -132,7 +164,7 @@ class BatchStatistics:
         for layer in module.modules():
             if isinstance(layer, _BatchNorm):
                 layer.register_forward_pre_hook(self._before)
-                layer.register_forward_hook(self._after)
+                layer.register_forward_hook(self._after, always_call=True)
         self._updating = False
 
     @contextmanager

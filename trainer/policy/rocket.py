@@ -5,10 +5,10 @@ Source: CraftJarvis/MineStudio, minestudio/models/rocket_one/body.py; ROCKET-1 (
 """
 
 # B lanes, T frames in the window, N = frames of all lanes, D width
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from trainer.policy import backbone as timm_backbone
 from trainer.policy.errors import PolicyError
 from trainer.policy.heads import PolicyHead, ValueHead
 from trainer.policy.inputs import Frames, read_frames
+from trainer.policy.lean_norm import make_lean
 from trainer.policy.pooling import Pooling
 from trainer.policy.preprocess import Preprocess
 from trainer.policy.transformer import FanInLinear, Recurrent
@@ -81,6 +82,7 @@ class RocketPolicy(nn.Module):
         self.value_head = ValueHead(hiddim)
         self.pi_head = PolicyHead(hiddim, temperature, nucleus_prob)
         self.backbone = timm_backbone.build_backbone(backbone, pretrained, backbone_weights)
+        make_lean(self.backbone)
         self.num_features = timm_backbone.num_features(self.backbone)
         self.preprocess = Preprocess(*timm_backbone.normalization(self.backbone))
         self.updim = nn.Conv2d(self.num_features, hiddim, kernel_size=1, bias=False)
@@ -90,7 +92,12 @@ class RocketPolicy(nn.Module):
         self.lastlayer = FanInLinear(hiddim, hiddim, norm=True)
         self.final_ln = nn.LayerNorm(hiddim)
         self._statistics: timm_backbone.BatchStatistics | None = None
-        self.to(memory_format=torch.channels_last)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Bring the backbone's weights into the layout that suits the device, wherever the policy is moved."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        timm_backbone.arrange_weights(self.backbone, timm_backbone.memory_format(self.device))
+        return self
 
     @property
     def device(self) -> torch.device:

@@ -1,0 +1,153 @@
+"""The policy computes what MineStudio's class computed: weights, inputs and outputs were recorded from it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.policies import lane, relative_error
+from trainer.policy import RocketPolicy
+
+TOLERANCE = 1e-4
+CAMERA_NULL = 60
+
+
+@pytest.fixture(scope="module")
+def recorded(shared: Path) -> dict[str, Any]:
+    return torch.load(shared / "parity" / "parity_small.pt", weights_only=True)
+
+
+@pytest.fixture
+def policy(recorded: dict[str, Any]) -> RocketPolicy:
+    policy = RocketPolicy(**recorded["cfg"], pretrained=False)
+    policy.load_state_dict(recorded["state_dict"], strict=True)
+    return policy.eval()
+
+
+def window_of(recorded: dict[str, Any], window: int, key: str = "segment") -> dict[str, Any]:
+    inputs = recorded["inputs"]
+    return {
+        "image": inputs["image"][window],
+        key: {"obj_mask": inputs["obj_mask"][window], "obj_id": inputs["obj_id"][window]},
+    }
+
+
+def behaviour_cloning(policy: RocketPolicy, latents: dict[str, Any], recorded: dict[str, Any], window: int):
+    """Loss and entropy as the tutorial defines them: summed over frames, the resting camera left out."""
+    inputs = recorded["inputs"]
+    action = {name: inputs[f"action_{name}"][window] for name in ("camera", "buttons")}
+    counts = inputs["mask"][window]
+    camera_counts = counts * (action["camera"] != CAMERA_NULL).squeeze(-1)
+    logprob = policy.pi_head.logprob(action, latents["pi_logits"], return_dict=True)
+    entropy = policy.pi_head.entropy(latents["pi_logits"], return_dict=True)
+    camera = -(logprob["camera"] * camera_counts).sum(-1)
+    buttons = -(logprob["buttons"] * counts).sum(-1)
+    spread = (entropy["camera"] * camera_counts).sum(-1) + (entropy["buttons"] * counts).sum(-1)
+    return {
+        "loss": (camera + buttons).mean(),
+        "camera_loss": camera.mean(),
+        "button_loss": buttons.mean(),
+        "entropy": spread.mean(),
+    }
+
+
+@pytest.mark.parametrize(("run", "reset_window"), [("run_carry", None), ("run_reset_w1", 1), ("run_reset_w2", 2)])
+@torch.no_grad()
+def test_outputs_and_memory_equal_minestudios_over_three_windows(policy, recorded, run, reset_window):
+    memory = policy.initial_state(2)
+    for window in range(3):
+        given = window_of(recorded, window)
+        given["first"] = torch.zeros(2, 8, dtype=torch.bool)
+        if window == reset_window:
+            given["first"][1, 0] = True
+        latents, memory = policy(given, memory)
+        expected = recorded[run][window]
+        for head in ("buttons", "camera"):
+            assert relative_error(latents["pi_logits"][head], expected["pi_logits"][head]) < TOLERANCE
+        assert relative_error(latents["vpred"], expected["vpred"]) < TOLERANCE
+        for got, remembered in zip(memory, expected["memory"], strict=True):
+            assert got.shape == remembered.shape
+            assert got.dtype == remembered.dtype
+            assert relative_error(got, remembered) < TOLERANCE
+
+
+@torch.no_grad()
+def test_empty_memory_resets_a_lane_as_first_does(policy, recorded):
+    _, memory = policy(window_of(recorded, 0), None)
+    memory = [
+        torch.stack([kept[0], empty[1]]) for kept, empty in zip(memory, policy.initial_state(2), strict=True)
+    ]
+    latents, _ = policy(window_of(recorded, 1, key="segmentation"), memory)
+    expected = recorded["run_reset_w1"][1]["pi_logits"]["buttons"]
+    assert relative_error(latents["pi_logits"]["buttons"], expected) < TOLERANCE
+
+
+@torch.no_grad()
+def test_loss_and_entropy_equal_minestudios(policy, recorded):
+    memory = None
+    for window in range(3):
+        latents, memory = policy(window_of(recorded, window), memory)
+        got = behaviour_cloning(policy, latents, recorded, window)
+        for name, value in got.items():
+            assert relative_error(value, recorded["bc_loss"][window][name]) < TOLERANCE, name
+
+
+@pytest.mark.parametrize("mode", ["eval_bn", "train_bn"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_gradients_equal_minestudios_over_two_windows(policy, recorded, mode, checkpointing):
+    expected = recorded[f"grads_{mode}"]
+    policy.train(mode == "train_bn")
+    for module in policy.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+        if isinstance(module, torch.nn.MultiheadAttention):
+            module.dropout = 0.0
+    if checkpointing:
+        policy.enable_activation_checkpointing()
+    memory = None
+    for window in range(2):
+        latents, memory = policy(window_of(recorded, window), memory)
+        loss = behaviour_cloning(policy, latents, recorded, window)["loss"]
+        assert relative_error(loss, expected["losses"][window]) < TOLERANCE
+        loss.backward()
+    got = {name: parameter.grad for name, parameter in policy.named_parameters()}
+    assert [name for name, grad in got.items() if grad is None] == expected["none"]
+    for name, norm in expected["norms"].items():
+        if norm is not None:
+            assert float(got[name].norm()) == pytest.approx(norm, rel=TOLERANCE, abs=1e-5), name
+    for name, grad in expected["tensors"].items():
+        assert relative_error(got[name], grad) < TOLERANCE, name
+    if mode == "train_bn":
+        buffers = dict(policy.named_buffers())
+        for name, value in expected["bn_after"].items():
+            assert relative_error(buffers[name], value) < TOLERANCE, name
+
+
+@torch.no_grad()
+def test_bfloat16_stays_within_two_percent(policy, recorded):
+    memory = None
+    for window in range(2):
+        with torch.autocast("cpu", torch.bfloat16):
+            latents, memory = policy(lane(window_of(recorded, window), 0), memory)
+        for head in ("buttons", "camera"):
+            got, expected = latents["pi_logits"][head], recorded["run_carry"][window]["pi_logits"][head]
+            assert got.dtype == torch.float32
+            assert relative_error(got, expected[:1]) < 2e-2
+        assert [tensor.dtype for tensor in memory[:3]] == [torch.bool, torch.float32, torch.float32]
+
+
+def test_full_size_names_and_shapes_are_minestudios(shared: Path):
+    lines = (shared / "parity" / "full_state_dict_keys.txt").read_text().splitlines()
+    expected = [line.split("\t")[:4] for line in lines if not line.startswith("#")]
+    with torch.device("meta"):
+        policy = RocketPolicy(pretrained=False)
+    parameters = dict(policy.named_parameters())
+    got = []
+    for name, tensor in policy.state_dict().items():
+        kind = "buffer"
+        if name in parameters:
+            kind = "param" if parameters[name].requires_grad else "param(no grad)"
+        got.append([name, str(tuple(tensor.shape)), str(tensor.dtype).removeprefix("torch."), kind])
+    assert got == expected
+    assert sum(parameter.numel() for parameter in parameters.values()) == 106_651_930
