@@ -8,11 +8,14 @@ import sys
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
 import torch
+from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from tests.synthetic import HEIGHT, WIDTH, make_dataset
 from trainer.config import RunConfig, load_config
+from trainer.module import RocketModule
 from trainer.policy import RocketPolicy
 
 EPISODES = [[40, 16, 25, 9], [1, 70, 33, 18], [15, 17, 30, 52]]
@@ -126,3 +129,31 @@ def _train(arguments: tuple[str, ...], log: str, resume: str | None, env: dict[s
     if not dropout:
         run.train = functools.partial(run.train, make_policy=without_dropout)
     cli.main(["demo", *arguments, *(["--resume", resume] if resume else [])])
+
+
+def fit(
+    config: RunConfig, *callbacks: Callback, policy: RocketPolicy | None = None, **module: Any
+) -> RocketModule:
+    """The module after a run in this process, without files."""
+    from trainer.build import build_data, build_policy, build_trainer, load_teacher
+    from trainer.callbacks.speed import LoopClock
+    from trainer.config import resolve_lanes
+    from trainer.objectives import build_objectives
+
+    config = resolve_lanes(config, 1)
+    torch.set_num_threads(1)
+    trained = RocketModule(
+        policy or build_policy(config), config, build_objectives(config.objectives, load_teacher), **module
+    )
+    data = build_data(config)
+    clock = next((callback.clock for callback in callbacks if hasattr(callback, "clock")), LoopClock())
+    trainer = build_trainer(config, 1, [_NoCheckpoint(), *callbacks], [], clock)
+    try:
+        trainer.fit(trained, datamodule=data)
+    finally:
+        data.teardown()
+    return trained
+
+
+class _NoCheckpoint(Checkpoint):
+    """Keeps Lightning from adding its own."""
