@@ -68,12 +68,13 @@ def to_env(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Buttons (..., 23) and camera (..., 2) degrees (bin centres) that the actions (...,) stand for.
 
-    The camera rests unless the button action says that it moves.
+    The camera rests where the button action says so. As in MineStudio `inventory` does not say so: a policy that
+    samples it with a camera movement gets both.
     """
     button_action, camera_action = np.asarray(button_action), np.asarray(camera_action)
     buttons = _BUTTONS_OF_ACTION[button_action]
     bins = np.stack(np.divmod(camera_action, NUM_CAMERA_BINS), axis=-1)
-    moves = (button_action % 2 == 1) & (button_action != INVENTORY)
+    moves = (button_action % 2 == 1) | (button_action == INVENTORY)
     return buttons, camera_degrees(np.where(moves[..., None], bins, CAMERA_NULL_BIN))
 
 

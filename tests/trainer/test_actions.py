@@ -168,9 +168,9 @@ def test_every_camera_action_comes_back():
     assert camera[3 * 11 + 10].tolist() == pytest.approx([-1.6095, 10.0], abs=5e-5)
 
 
-def test_camera_rests_unless_the_button_action_moves_it():
+def test_camera_rests_where_the_button_action_says_so():
     buttons, camera = to_env(np.array([2, 3, 8640]), np.array([0, 0, 0]))
-    assert camera.tolist() == [[0, 0], [-10, -10], [0, 0]]
+    assert camera.tolist() == [[0, 0], [-10, -10], [-10, -10]]
     assert buttons[:, BUTTONS.index("jump")].tolist() == [1, 1, 0]
 
 

@@ -150,9 +150,8 @@ def test_padding_stays_out_of_batch_statistics_and_gradients():
 
 def policy_channels(policy, frames):
     """The backbone's input of every frame."""
-    return policy.preprocess.from_rgb(
-        frames["image"].flatten(0, 1), frames["segment"]["obj_mask"].flatten(0, 1), torch.float32
-    )
+    image, mask = frames["image"].flatten(0, 1), frames["segment"]["obj_mask"].flatten(0, 1)
+    return policy.preprocess.from_rgb(image, mask, torch.float32, torch.contiguous_format)
 
 
 def test_nothing_but_padding_gives_gradients_of_zero_and_leaves_the_statistics():

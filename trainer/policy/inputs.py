@@ -47,7 +47,7 @@ class Frames:
         if torch.is_autocast_enabled(pixels.device.type):
             dtype = torch.get_autocast_dtype(pixels.device.type)
         convert = policy.preprocess.from_rgb if pixels.ndim == 4 else policy.preprocess.from_yuv
-        return convert(pixels, mask, dtype).contiguous(memory_format=memory_format(pixels.device))
+        return convert(pixels, mask, dtype, memory_format(pixels.device))
 
 
 def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:

@@ -1,12 +1,12 @@
 """Frames as they arrive (uint8 RGB or planar YUV, masks as bytes or bits) -> the backbone's four channels.
 
-One pass writes each channel where the backbone reads it (N, 4, H, W with the channels last in memory);
-nothing is divided, normalised, concatenated or transposed in a copy of its own.
+Each channel is computed once and written where the backbone reads it, in the layout that suits the device;
+nothing is divided, normalised, concatenated or transposed in a copy of all frames.
 """
 
 # N frames, H rows, W columns
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainer.policy.errors import PolicyError
 
@@ -19,36 +19,34 @@ _BLUE_FROM_U = 1.772 * 255.0 / 224.0
 _CHROMA = ((0.0, _RED_FROM_V), (_GREEN_FROM_U, _GREEN_FROM_V), (_BLUE_FROM_U, 0.0))
 
 
-class Preprocess(nn.Module):
-    """Normalised channels of frames; holds no parameters and nothing that a checkpoint would keep."""
+class Preprocess:
+    """Normalised channels of frames, by the statistics that the backbone was trained with."""
 
     def __init__(self, mean: list[float], std: list[float]) -> None:
-        super().__init__()
         self.mean, self.std = tuple(mean), tuple(std)
-        self.register_buffer("scale", 1.0 / (255.0 * torch.tensor(std)), persistent=False)
-        self.register_buffer("shift", -torch.tensor(mean) / torch.tensor(std), persistent=False)
-        self.scale: Tensor
-        self.shift: Tensor
 
-    def from_rgb(self, image_NHW3: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype) -> Tensor:
+    def from_rgb(
+        self, image_NHW3: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype, layout: torch.memory_format
+    ) -> Tensor:
         """The channels (N, 4, H, W) of RGB frames 0..255; a missing mask is empty."""
-        height, width = image_NHW3.shape[1:3]
-        out_NHW4 = self._empty(image_NHW3, height, width, dtype)
-        out_NHW4[..., :3] = image_NHW3 * self.scale + self.shift
-        self._write_mask(out_NHW4, mask_NHW)
-        return out_NHW4.permute(0, 3, 1, 2)
+        count, height, width, _ = image_NHW3.shape
+        out_N4HW = self._empty(image_NHW3, (count, height, width), dtype, layout)
+        for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
+            out_N4HW[:, channel] = (image_NHW3[..., channel] * (1.0 / (255.0 * std))).sub_(mean / std)
+        return self._with_mask(out_N4HW, mask_NHW)
 
-    def from_yuv(self, yuv_NPW: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype) -> Tensor:
+    def from_yuv(
+        self, yuv_NPW: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype, layout: torch.memory_format
+    ) -> Tensor:
         """The channels (N, 4, H, W) of planar I420 frames (N, H * 3 / 2, W), BT.601 limited range.
 
         Chroma is replicated, as swscale does by default. Colours outside 0..255 are clipped, as in RGB bytes.
         """
         count, rows, width = yuv_NPW.shape
         height = rows * 2 // 3
-        halves = (count, height // 2, 2, width // 2, 2)
-        luma = yuv_NPW[:, :height].reshape(halves)
+        luma = yuv_NPW[:, :height].reshape(count, height // 2, 2, width // 2, 2)
         chroma = yuv_NPW[:, height:].reshape(count, 2, height // 2, width // 2).float()
-        out_NHW4 = self._empty(yuv_NPW, height, width, dtype)
+        out_N4HW = self._empty(yuv_NPW, (count, height, width), dtype, layout)
         for channel, (from_u, from_v) in enumerate(_CHROMA):
             mean, std = self.mean[channel], self.std[channel]
             gain = 1.0 / (255.0 * std)
@@ -60,20 +58,23 @@ class Preprocess(nn.Module):
                 colour.add_(chroma[:, 1], alpha=from_v * gain)
             value = torch.add(colour[:, :, None, :, None], luma, alpha=_LUMA * gain)
             value.clamp_(-mean / std, (1.0 - mean) / std)
-            out_NHW4[..., channel] = value.view(count, height, width)
-        self._write_mask(out_NHW4, mask_NHW)
-        return out_NHW4.permute(0, 3, 1, 2)
+            out_N4HW[:, channel] = value.view(count, height, width)
+        return self._with_mask(out_N4HW, mask_NHW)
 
     @staticmethod
-    def _empty(like: Tensor, height: int, width: int, dtype: torch.dtype) -> Tensor:
-        return torch.empty(like.shape[0], height, width, 4, dtype=dtype, device=like.device)
+    def _empty(
+        like: Tensor, size: tuple[int, int, int], dtype: torch.dtype, layout: torch.memory_format
+    ) -> Tensor:
+        count, height, width = size
+        return torch.empty(count, 4, height, width, dtype=dtype, device=like.device, memory_format=layout)
 
     @staticmethod
-    def _write_mask(out_NHW4: Tensor, mask_NHW: Tensor | None) -> None:
+    def _with_mask(out_N4HW: Tensor, mask_NHW: Tensor | None) -> Tensor:
         if mask_NHW is None:
-            out_NHW4[..., 3] = 0
+            out_N4HW[:, 3] = 0
         else:
-            out_NHW4[..., 3] = mask_NHW
+            out_N4HW[:, 3] = mask_NHW
+        return out_N4HW
 
 
 def unpack_mask_bits(bits: Tensor, height: int, width: int) -> Tensor:
