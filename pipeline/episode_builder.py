@@ -23,7 +23,7 @@ from pipeline.episodes import episode_id, group_episodes
 from pipeline.frames import source_frames
 from pipeline.masks import RecordingMasks
 from pipeline.plan import Group, PlannedRecording
-from pipeline.probe import BadVideo
+from pipeline.probe import MAX_REORDERED, BadVideo
 from pipeline.recording import (
     EPISODE_START,
     CarryState,
@@ -319,14 +319,16 @@ class _GroupBuild:
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
         try:
             for frame in source_frames(recording):
-                if keep[num_decoded] and (max_frames is None or writer.num_frames < max_frames):
-                    writer.add(num_decoded, frame)
-                self._counter.add()
+                if num_decoded < len(keep):
+                    if keep[num_decoded] and (max_frames is None or writer.num_frames < max_frames):
+                        writer.add(num_decoded, frame)
+                    self._counter.add()
                 num_decoded += 1
-                if num_decoded == len(keep):
+                # A few frames more tell whether the last ones were predicted from a damaged one.
+                if num_decoded == len(keep) + MAX_REORDERED:
                     break
         except BadVideo as bad:
-            detail, reason = bad.detail, bad.reason
+            num_decoded, detail, reason = bad.num_good_frames, bad.detail, bad.reason
         except SourceError as error:
             detail, reason = str(error), error.reason
         if num_decoded < len(keep):

@@ -7,6 +7,7 @@ the count of frames can be trusted.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,9 @@ VIDEO_REASONS: Mapping[str, str] = {
 
 MAX_FRAME_PIXELS = 4096 * 2304
 """Larger frames are refused before anything is allocated for them."""
+
+MAX_REORDERED = 16
+"""H.264 allows no more frames between a frame's decoding and its display."""
 
 
 class BadVideo(Exception):
@@ -96,7 +100,8 @@ def good_frames(video: Path | BinaryIO) -> Iterator[VideoFrame]:
         video: its path, or its bytes as an open file.
 
     Raises:
-        BadVideo: at the first frame that is damaged (`bad_frame`), or as `read_header` does.
+        BadVideo: at the first frame that is damaged (`bad_frame`), or as `read_header` does. Up to `MAX_REORDERED`
+            frames that came before may turn out to be damaged with it: its `num_good_frames` counts.
     """
     if isinstance(video, Path):
         _check_is_file(video)
@@ -108,27 +113,65 @@ def good_frames(video: Path | BinaryIO) -> Iterator[VideoFrame]:
             stream = container.streams.video[0]
             stream.thread_type = "NONE"
             stream.codec_context.thread_count = 1
-            for frame in container.decode(stream):
-                if frame.is_corrupt:
-                    raise BadVideo("bad_frame", "damaged picture data", num_good)
-                if frame.width * frame.height > MAX_FRAME_PIXELS:
-                    raise BadVideo("frame_too_large", f"{frame.width}x{frame.height} pixels", num_good)
-                yield frame
-                num_good += 1
+            order = _DecodeOrder()
+            for packet in container.demux(stream):
+                order.sent(packet.pts)
+                for frame in packet.decode():
+                    contaminated = order.received(frame.pts, damaged=frame.is_corrupt)
+                    if frame.is_corrupt:
+                        raise BadVideo("bad_frame", "damaged picture data", max(0, num_good - contaminated))
+                    if frame.width * frame.height > MAX_FRAME_PIXELS:
+                        raise BadVideo("frame_too_large", f"{frame.width}x{frame.height} pixels", num_good)
+                    yield frame
+                    num_good += 1
     except (av.error.FFmpegError, OSError, ValueError) as error:
         reason = "bad_frame" if num_good else "video_unreadable"
         raise BadVideo(reason, _words(error), num_good) from error
 
 
+class _DecodeOrder:
+    """Tells which frames before a damaged one were predicted from it.
+
+    A frame that others are predicted from is decoded before the B-frames that are shown before it:
+
+        shown    B2  B3  P1         decoded    P1  B2  B3
+
+    The decoder marks P1 as damaged, but not B2 and B3, which come out first.
+    """
+
+    def __init__(self) -> None:
+        self._num_sent = 0
+        self._waiting: dict[int, int] = {}  # time -> number in decode order
+        self._shown: deque[int] = deque(maxlen=MAX_REORDERED)
+
+    def sent(self, pts: int | None) -> None:
+        if pts is not None:
+            self._waiting[pts] = self._num_sent
+        self._num_sent += 1
+
+    def received(self, pts: int | None, *, damaged: bool) -> int:
+        """How many frames before this one, if it is damaged, were decoded after it."""
+        number = None if pts is None else self._waiting.pop(pts, None)
+        if not damaged:
+            self._shown.append(-1 if number is None else number)
+            return 0
+        if number is None or -1 in self._shown:
+            return MAX_REORDERED  # without times nobody knows
+        num_after = 0
+        while self._shown and self._shown.pop() > number:
+            num_after += 1
+        return num_after
+
+
 def count_good_frames(video: Path | BinaryIO) -> tuple[int, BadVideo | None]:
     """How many frames decode before the first bad one, and what is wrong with that one (None: nothing)."""
-    num_good = 0
+    num_frames = 0
     try:
         for _ in good_frames(video):
-            num_good += 1
+            num_frames += 1
     except BadVideo as bad:
-        return num_good, bad
-    return num_good, None
+        return bad.num_good_frames, bad
+    return num_frames, None
 
 
 def _check_is_file(path: Path) -> None:
