@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -250,10 +250,19 @@ def read_members(storage: Storage, shard: int, row: ClipRow, wanted: Sequence[st
         raise ValueError(f"{len(data)} bytes, expected {stop - start}")
     places = {ext: getattr(row, f"{ext}_offset") - start for ext in MEMBERS}
     members = {ext: data[at : at + getattr(row, f"{ext}_size")] for ext, at in places.items()}
+    check_members(members, row)
+    return {ext: bytes(members[ext]) for ext in wanted}
+
+
+def check_members(members: Mapping[str, bytes | memoryview], row: ClipRow) -> None:
+    """The members are those that the row describes.
+
+    Raises:
+        ValueError: if their checksum is another.
+    """
     found = checksum([members[ext] for ext in MEMBERS])
     if found != row.crc32:
         raise ValueError(f"checksum {found:08x}, expected {row.crc32:08x}")
-    return {ext: bytes(members[ext]) for ext in wanted}
 
 
 class _RowGroups:

@@ -103,6 +103,7 @@ class LanePlan:
         num_steps: steps of every epoch.
         by_episode: True where there are fewer shards than groups, so that groups share shards.
         group_of: the group of each of `episodes`, shape (len(episodes),).
+        episode_windows: the number of windows of each of `episodes`.
         group_of_shard: the group that each shard belongs to; empty with `by_episode`.
     """
 
@@ -162,7 +163,7 @@ class LanePlan:
 
         # A packing that fits is kept for each group, so that every epoch can have the same number of steps.
         self._members = [np.flatnonzero(self.group_of == group) for group in range(num_groups)]
-        self._windows = windows
+        self.episode_windows = windows
         lanes_per_group = num_lanes // num_groups
         self._fitting = [_balance(windows[members], lanes_per_group) for members in self._members]
         self.num_windows = int(windows.sum())
@@ -185,7 +186,7 @@ class LanePlan:
         sizes: list[NDArray[np.int64]] = []
         for group, members in enumerate(self._members):
             shuffled = self._order(len(members), epoch, group, "episodes")
-            windows = self._windows[members][shuffled]
+            windows = self.episode_windows[members][shuffled]
             for share in _SORTED_SHARES:
                 lane = _pack(windows, lanes_per_group, share)
                 if np.bincount(lane, weights=windows).max(initial=0) <= self.num_steps:

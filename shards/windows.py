@@ -6,7 +6,7 @@ window        [96 ........ 224)          decodes clip 0 from the keyframe at or 
 """
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from shards.goals import NO_GOAL
 from shards.manifest import ClipRow, shard_name
 from shards.masks import runs_to_packed_bits
 from shards.npz import read_npz
-from shards.reader import read_members
+from shards.reader import check_members, read_members
 from shards.storage import CacheSettings, Storage, open_storage
 from shards.video import decode_yuv
 
@@ -35,6 +35,7 @@ class WindowSource:
         start, stop: the window's frames in the episode.
         clips: the clips that it spans, in order.
         goals: the interaction whose mask each frame shows, i32 (stop - start,); None where no masks are wanted.
+        members: the bytes of each clip's members by extension, where they were read already.
     """
 
     dataset: str
@@ -44,6 +45,7 @@ class WindowSource:
     stop: int
     clips: tuple[ClipRow, ...]
     goals: NDArray[np.int32] | None
+    members: tuple[Mapping[str, bytes], ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,13 @@ class WindowReader:
             DamagedClip: if a clip's bytes are missing, changed or do not decode; the arrays may hold anything.
             OSError: if the storage fails.
         """
-        for row in source.clips:
+        for place, row in enumerate(source.clips):
             start = max(source.start, row.start_frame)
             stop = min(source.stop, row.start_frame + row.num_frames)
             target = slice(start - source.start, stop - source.start)
             frames = slice(start - row.start_frame, stop - row.start_frame)
             try:
-                video, arrays = self._clip(source, row)
+                video, arrays = self._clip(source, place)
                 if arrays.num_frames != row.num_frames:
                     raise ValueError(f"{arrays.num_frames} frames, expected {row.num_frames}")
                 decode_yuv(video, frames.start, frames.stop, out.yuv[target])
@@ -103,6 +105,8 @@ class WindowReader:
 
     def prefetch(self, source: WindowSource) -> None:
         """The window will be read soon: its bytes may be on their way."""
+        if source.members is not None:
+            return
         storage = self._storage(source.dataset)
         for row in source.clips:
             if (source.dataset, source.shard, row.json_offset) not in self._clips:
@@ -113,24 +117,30 @@ class WindowReader:
             self._storages[dataset] = open_storage(dataset, self._cache)
         return self._storages[dataset]
 
-    def _clip(self, source: WindowSource, row: ClipRow) -> tuple[bytes, ClipArrays]:
+    def _clip(self, source: WindowSource, place: int) -> tuple[bytes, ClipArrays]:
+        row = source.clips[place]
         key = (source.dataset, source.shard, row.json_offset)
         if key in self._clips:
             self._clips.move_to_end(key)
             return self._clips[key]
-        storage = self._storage(source.dataset)
-        try:
-            members = read_members(storage, source.shard, row, ("mp4", "npz"))
-        except ValueError:
-            # A copy may be bad, or the bytes may have suffered on their way: ask the source once more.
-            if not storage.forget(shard_name(source.shard), row.json_offset, row.npz_offset + row.npz_size):
-                raise
-            members = read_members(storage, source.shard, row, ("mp4", "npz"))
+        members = self._members(source, row) if source.members is None else source.members[place]
+        if source.members is not None:
+            check_members(members, row)
         clip = members["mp4"], ClipArrays(**read_npz(members["npz"], ClipArrays.__dataclass_fields__))
         self._clips[key] = clip
         if len(self._clips) > _KEPT_CLIPS:
             self._clips.popitem(last=False)
         return clip
+
+    def _members(self, source: WindowSource, row: ClipRow) -> Mapping[str, bytes]:
+        storage = self._storage(source.dataset)
+        try:
+            return read_members(storage, source.shard, row, ("mp4", "npz"))
+        except ValueError:
+            # A copy may be bad, or the bytes may have suffered on their way: ask the source once more.
+            if not storage.forget(shard_name(source.shard), row.json_offset, row.npz_offset + row.npz_size):
+                raise
+            return read_members(storage, source.shard, row, ("mp4", "npz"))
 
     def _masks(self, arrays: ClipArrays, frames: slice, goals: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
         """Each frame's row of `out` is the packed mask of its goal; zeros where it has none."""

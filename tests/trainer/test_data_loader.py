@@ -50,7 +50,7 @@ def test_batches_hold_what_the_schedule_says(datasets):
     for step, batch in enumerate(take(module)):
         for lane in range(3):
             row = {name: array[lane] for name, array in batch.items() if array.ndim}
-            window = module.train_dataloader().schedule(0).window(step, lane)
+            window = module.train_dataloader().steps.schedule(0).window(step, lane)
             assert row["lane"] == lane
             if window is None:
                 assert (row["episode"], row["start_frame"], row["stop_frame"]) == (-1, 0, 0)

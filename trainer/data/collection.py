@@ -58,6 +58,20 @@ class Collection:
         place = int(np.searchsorted(self._first_episode, episode, side="right")) - 1
         return self.datasets[place], episode - int(self._first_episode[place])
 
+    def locate_shard(self, shard: int) -> tuple[Dataset, int]:
+        """The dataset that holds a shard, and the shard's number there."""
+        place = int(np.searchsorted(self._first_shard, shard, side="right")) - 1
+        return self.datasets[place], shard - int(self._first_shard[place])
+
+    def find(self, shard: int, episode_id: str) -> int:
+        """The episode of that name in the dataset that holds that shard.
+
+        Raises:
+            DatasetError: if its manifest has none.
+        """
+        place = int(np.searchsorted(self._first_shard, shard, side="right")) - 1
+        return int(self._first_episode[place]) + self.datasets[place].index_of(episode_id)
+
     def check_shards(self, shards: Sequence[int]) -> None:
         """These shards are there, with the size that their manifest says.
 

@@ -18,7 +18,9 @@ from trainer.data.damage import DamageReport
 from trainer.data.layout import BatchLayout
 from trainer.data.loader import LaneLoader
 from trainer.data.position import ScheduleKey
+from trainer.data.shuffled import ShuffledPlan, ShuffledSteps
 from trainer.data.source import EpisodeSource
+from trainer.data.steps import LaneSteps, Steps
 
 _log = logging.getLogger(__name__)
 _MUCH_PADDING = 0.05
@@ -222,7 +224,8 @@ class RocketDataModule(LightningDataModule):
     def _plan_split(
         self, episodes: NDArray[np.int64], split: str, num_groups: int, like: LanePlan | None
     ) -> LanePlan:
-        return LanePlan(
+        make = LanePlan if self.episode_continuous_batch else ShuffledPlan
+        return make(
             self.collection.num_frames,
             self.collection.shard,
             episodes,
@@ -270,15 +273,15 @@ class RocketDataModule(LightningDataModule):
         source = EpisodeSource(
             self.collection,
             seed=self.seed,
+            window_frames=self.win_len,
             enable_segment=self.enable_segment,
             augment=augment,
             watch_events=self.watch_events,
-            num_kept=4 * self.batch_size,
+            num_kept=4 * self.batch_size + 16,
         )
+        lanes = lanes_of_rank(self._rank, self._num_ranks, self._num_lanes)
         return LaneLoader(
-            plan,
-            lanes_of_rank(self._rank, self._num_ranks, self._num_lanes),
-            source,
+            self._steps(plan, lanes, source),
             BatchLayout(self.batch_size, self.win_len, self.frame_height, self.frame_width),
             num_workers=self.num_workers,
             prefetch_factor=self.prefetch_factor,
@@ -287,6 +290,11 @@ class RocketDataModule(LightningDataModule):
             timeout_seconds=self.worker_timeout_seconds,
             cache=self._cache,
         )
+
+    def _steps(self, plan: LanePlan, lanes: Sequence[int], source: EpisodeSource) -> Steps:
+        if not isinstance(plan, ShuffledPlan):
+            return LaneSteps(plan, lanes, source)
+        return ShuffledSteps(plan, lanes, self.collection, source, (self.collection.fingerprint, self.seed))
 
     @property
     def _cache(self) -> CacheSettings | None:

@@ -7,7 +7,7 @@ A slot is used again as soon as nothing refers to its batch any more.
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from shards.errors import DamagedClip
-from shards.schedule import LanePlan, Schedule, Window
+from shards.schedule import Window
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport, LostWindow
 from trainer.data.fill import blank_row
 from trainer.data.layout import BatchLayout, row_views
 from trainer.data.pool import WorkerPool
-from trainer.data.source import EpisodeSource
+from trainer.data.steps import Assignment, Steps
 
 Batch = dict[str, Any]
 _HELD_BATCHES = 2
@@ -35,7 +35,7 @@ class _Pending:
     slot: int
     epoch: int
     step: int
-    windows: list[Window | None]
+    assignments: list[Assignment | None]
     numbers: set[int] = field(default_factory=set)
     damages: dict[int, DamagedClip] = field(default_factory=dict)  # by row
 
@@ -53,9 +53,7 @@ class LaneLoader:
 
     def __init__(
         self,
-        plan: LanePlan,
-        lanes: Sequence[int],
-        source: EpisodeSource,
+        steps: Steps,
         layout: BatchLayout,
         *,
         num_workers: int,
@@ -69,18 +67,17 @@ class LaneLoader:
         """Start nothing yet: loader processes start with the first iteration.
 
         Args:
-            lanes: this rank's lanes of the global batch.
+            steps: what each step brings to this rank's lanes.
             prefetch_factor: windows that each loader process keeps ready; two batches are, at least.
             timeout_seconds: how long a loader process may take over a window.
         """
-        self._plan, self._lanes, self._source, self._layout = plan, list(lanes), source, layout
+        self.steps, self._layout = steps, layout
         self._num_workers, self._timeout_seconds, self._cache = num_workers, timeout_seconds, cache
-        self._num_ahead = max(2, -(-num_workers * prefetch_factor // len(self._lanes))) if num_workers else 1
+        self._num_ahead = max(2, -(-num_workers * prefetch_factor // layout.num_rows)) if num_workers else 1
         self._only_epoch = only_epoch
         self.damage = damage
         self._on_start = on_start
-        self._schedule: tuple[int, Schedule] | None = None
-        self._at = 0 if only_epoch is None else only_epoch * plan.num_steps  # steps since the first epoch's start
+        self._at = 0 if only_epoch is None else only_epoch * steps.num_steps  # steps since the first epoch's start
         self._next = self._at  # the next step to read
         self._pool: WorkerPool | None = None
         self._close: weakref.finalize | None = None  # type: ignore[type-arg]
@@ -90,15 +87,15 @@ class LaneLoader:
         self._num_held = 0
 
     def __len__(self) -> int:
-        return self._plan.num_steps
+        return self.steps.num_steps
 
     @property
     def position(self) -> tuple[int, int]:
-        return divmod(self._at, self._plan.num_steps)
+        return divmod(self._at, self.steps.num_steps)
 
     def set_position(self, epoch: int, step: int) -> None:
         """The next batch is that of this step of this epoch."""
-        self._at = epoch * self._plan.num_steps + step
+        self._at = epoch * self.steps.num_steps + step
 
     def state_dict(self) -> dict[str, int]:
         """The position; the data module adds what it is a position in."""
@@ -108,18 +105,12 @@ class LaneLoader:
     def load_state_dict(self, state: dict[str, int]) -> None:
         self.set_position(state["epoch"], state["step"])
 
-    def schedule(self, epoch: int) -> Schedule:
-        """The epoch's schedule."""
-        if self._schedule is None or self._schedule[0] != epoch:
-            self._schedule = (epoch, self._plan.epoch(epoch))
-        return self._schedule[1]
-
     def __iter__(self) -> Iterator[Batch]:
-        if self._plan.num_steps == 0:
+        if self.steps.num_steps == 0:
             return
         if self._only_epoch is not None:
-            self._at = self._only_epoch * self._plan.num_steps
-        end = (self._at // self._plan.num_steps + 1) * self._plan.num_steps
+            self._at = self._only_epoch * self.steps.num_steps
+        end = (self._at // self.steps.num_steps + 1) * self.steps.num_steps
         try:
             while self._at < end:
                 batch = self._take(self._at, end)
@@ -167,27 +158,25 @@ class LaneLoader:
         while self._free and len(self._pending) < self._num_ahead:
             if self._only_epoch is not None and self._next >= end:
                 return
-            epoch, step = divmod(self._next, self._plan.num_steps)
-            schedule = self.schedule(epoch)
-            windows = [schedule.window(step, lane) for lane in self._lanes]
-            self._submit(_Pending(self._free.popleft(), epoch, step, windows))
+            epoch, step = divmod(self._next, self.steps.num_steps)
+            assignments = self.steps.read(epoch, step)
+            self._submit(_Pending(self._free.popleft(), epoch, step, assignments))
             self._next += 1
 
     def _submit(self, pending: _Pending) -> None:
         assert self._pool is not None
         self._pending.append(pending)
         fields = self._layout.views(self._slot(pending.slot))
-        for row, (lane, window) in enumerate(zip(self._lanes, pending.windows, strict=True)):
+        for row, (lane, assignment) in enumerate(zip(self.steps.lanes, pending.assignments, strict=True)):
             view = row_views(fields, row)
-            _describe(view, lane, window)
-            if window is None:
+            _describe(view, lane, None if assignment is None else assignment.window)
+            if assignment is None:
                 blank_row(view, 0, masks=False)
                 continue
-            facts = self._source.facts(window.episode, pending.epoch)
-            num_frames = window.stop - window.start
-            view["obj_id"][:num_frames] = facts.types[window.start : window.stop]
-            view["watch"][:num_frames] = facts.watched[window.start : window.stop]
-            number = self._pool.submit(pending.slot, row, self._source.task(window, pending.epoch))
+            num_frames = len(assignment.types)
+            view["obj_id"][:num_frames] = assignment.types
+            view["watch"][:num_frames] = assignment.watched
+            number = self._pool.submit(pending.slot, row, assignment.task)
             pending.numbers.add(number)
             self._row_of[number] = (pending, row)
 
@@ -217,10 +206,11 @@ class LaneLoader:
         for row, damage in sorted(pending.damages.items()):
             fields["damaged"][row] = True
             fields["obj_id"][row], fields["watch"][row] = -1, False
-            window = pending.windows[row]
-            assert window is not None
-            lost = LostWindow(pending.epoch, pending.step, self._lanes[row], window.stop - window.start, damage)
-            self.damage.add(lost, window.start)
+            assignment = pending.assignments[row]
+            assert assignment is not None
+            num_frames = len(assignment.types)
+            lost = LostWindow(pending.epoch, pending.step, self.steps.lanes[row], num_frames, damage)
+            self.damage.add(lost, assignment.window.start)
         tensors = {name: torch.from_numpy(array) for name, array in fields.items()}
         if self._num_held >= _HELD_BATCHES:  # somebody collects batches: their memory must be their own
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
