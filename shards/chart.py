@@ -34,11 +34,14 @@ VARIABLES = {
     **{colour: f"--type-{type_id}" for type_id, colour in TYPE_SERIES.items()},
 }
 
+NARROW_INCHES, WIDE_INCHES = 4.7, 10.0
+"""Widths of charts that stand two in a row, or alone; letters come out as large as the page's on a phone."""
+
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 9.0,
+    "font.size": 10.5,
     "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": FAINT,
@@ -48,7 +51,7 @@ _STYLE: dict[Any, Any] = {
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "axes.titlesize": 10.0,
+    "axes.titlesize": 11.5,
     "axes.titlelocation": "left",
     "grid.color": GRID,
     "grid.linewidth": 0.8,
@@ -57,7 +60,7 @@ _STYLE: dict[Any, Any] = {
     "xtick.major.size": 0.0,
     "ytick.major.size": 0.0,
     "legend.frameon": False,
-    "legend.fontsize": 9.0,
+    "legend.fontsize": 10.5,
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "lines.linewidth": 1.6,
@@ -66,7 +69,7 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def new_chart(width_inches: float = 5.2, height_inches: float = 2.8) -> Iterator[tuple[Figure, Axes]]:
+def new_chart(width_inches: float = NARROW_INCHES, height_inches: float = 2.8) -> Iterator[tuple[Figure, Axes]]:
     """A figure with one set of axes, in the house's style for as long as the block lasts: save it inside."""
     import matplotlib as mpl
     from matplotlib.figure import Figure

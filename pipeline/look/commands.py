@@ -192,7 +192,31 @@ def verify(
     raise typer.Exit(run_verify(dataset, workers, decode=decode, sources=repair or [], as_json=as_json))
 
 
+def report(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
+    lanes: Annotated[
+        int | None, typer.Option(metavar="L", min=1, help="Plan so many lanes. Default: as many as fit.")
+    ] = None,
+    ranks: Annotated[int, typer.Option(metavar="W", min=1, help="On so many ranks, with --lanes.")] = 1,
+    window: WindowOption = 128,
+) -> None:
+    """Write a page that shows a dataset: charts, frames with masks, what was left out, the lane plan.
+
+    One file that needs no network. Example: rocket-prep report data/contractors --out report.html
+    """
+    from pipeline.look.lane_plan import LaneSettings
+    from pipeline.look.report import check_out, report_page
+    from shards.page import write_page
+    from shards.reader import open_dataset
+
+    check_out(out)
+    settings = None if lanes is None else LaneSettings(lanes, ranks, window)
+    write_page(report_page(open_dataset(dataset), settings), out)
+    typer.echo(f"Wrote {out}. Open it in a browser.")
+
+
 def add_commands(app: typer.Typer) -> None:
     """The app has the commands of this module."""
-    for command in (inspect, preview, plan, verify):
+    for command in (inspect, preview, plan, verify, report):
         app.command()(command)

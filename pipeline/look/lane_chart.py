@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.wording import count, percent
-from shards.chart import FAINT, GRID, INK, SERIES, new_chart, save_png
+from shards.chart import FAINT, GRID, INK, SERIES, WIDE_INCHES, new_chart, save_png
 from shards.errors import RocketError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def draw_plan(plan: EpochPlan, out: Path) -> None:
     Raises:
         RocketError: if it cannot be written.
     """
-    with new_chart(10, chart_height(plan)) as (figure, axes):
+    with new_chart(WIDE_INCHES, chart_height(plan)) as (figure, axes):
         draw_lanes(axes, plan)
         axes.set_title(lanes_title(plan), color=INK)
         try:

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pipeline.look.lane_plan import EpochPlan, RankShare
-from pipeline.look.wording import bar, count, duration, percent, size, table
+from pipeline.look.wording import bar, count, duration, number_of, percent, size, table
 
 _MAX_RANKS = 16
 _SPEEDS = (1000.0, 5000.0)
@@ -24,8 +24,8 @@ def plan_lines(plan: EpochPlan, columns: int = 80, frames_per_second: float | No
         f"Plan of {plan.path}",
         *_wrapped(f"{which}, seed {settings.seed}, epoch {plan.epoch}", columns),
         *_wrapped(
-            f"{_number(settings.num_ranks, 'rank')} x {_number(lanes_per_rank, 'lane')} x "
-            f"{_number(settings.window_frames, 'frame')} = {count(plan.frames_per_step)} frames a step",
+            f"{number_of(settings.num_ranks, 'rank')} x {number_of(lanes_per_rank, 'lane')} x "
+            f"{number_of(settings.window_frames, 'frame')} = {count(plan.frames_per_step)} frames a step",
             columns,
         ),
         "",
@@ -86,7 +86,7 @@ def _shard_sentence(plan: EpochPlan) -> str:
 
 def _resume_lines(plan: EpochPlan, columns: int) -> list[str]:
     lines = [
-        f"Resume: the same batches on any of these numbers of ranks ({_number(plan.num_groups, 'lane group')})"
+        f"Resume: the same batches on any of these numbers of ranks ({number_of(plan.num_groups, 'lane group')})"
     ]
     if plan.whole_shard_ranks:
         lines += _wrapped(f"with shards of their own: {_listed(plan.whole_shard_ranks)}", columns)
@@ -105,10 +105,6 @@ def _num_shared(ranks: Sequence[RankShare]) -> int:
 
 def _wrapped(text: str, columns: int) -> list[str]:
     return textwrap.wrap(text, columns, initial_indent="  ", subsequent_indent="    ")
-
-
-def _number(number: int, unit: str) -> str:
-    return f"{count(number)} {unit}{'' if number == 1 else 's'}"
 
 
 def _span(lanes: range) -> str:

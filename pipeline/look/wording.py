@@ -45,6 +45,11 @@ def count(number: float) -> str:
     return f"{round(number):,}"
 
 
+def number_of(number: int, unit: str) -> str:
+    """A number with its unit: 1 rank, 8 ranks."""
+    return f"{count(number)} {unit}{'' if number == 1 else 's'}"
+
+
 def short_count(number: float) -> str:
     """A number in at most six characters: 950, 12.5 k, 160 M."""
     for factor, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):

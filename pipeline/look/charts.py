@@ -1,0 +1,222 @@
+"""The charts of a dataset's report, each as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.look.coverage import Coverage
+from pipeline.look.lane_chart import chart_height, draw_lanes
+from pipeline.look.lane_plan import EpochPlan
+from pipeline.look.overview import Overview
+from pipeline.look.sampled_actions import SampledActions
+from pipeline.look.wording import count, percent, play_time, size
+from shards.chart import FAINT, INK, NARROW_INCHES, SERIES, TYPE_SERIES, WIDE_INCHES, new_chart, to_svg
+from shards.manifest import shard_name
+from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ROW_INCHES = 0.28
+_NICE_DEGREES = (2.0, 5.0, 10.0, 20.0, 45.0, 90.0, 180.0)
+_HEAT_BINS = 41
+_MAX_SHARD_ROWS = 12
+
+
+def lengths_chart(overview: Overview) -> str:
+    """Episodes by length."""
+    lengths = overview.lengths
+    labels = [
+        f"{play_time(start)} to {play_time(stop)}"
+        for start, stop in zip(lengths.edges_frames, lengths.edges_frames[1:], strict=False)
+    ]
+    return _bars(
+        "lengths",
+        labels,
+        list(lengths.num_episodes),
+        [count(n) for n in lengths.num_episodes],
+        "episodes by length",
+    )
+
+
+def types_chart(overview: Overview) -> str:
+    """Frames by interaction type."""
+    facts = sorted(overview.interactions, key=lambda item: -item.num_frames)
+    shares = [overview.share(item.num_frames) for item in facts]
+    return _bars(
+        "types",
+        [item.name for item in facts],
+        shares,
+        [f"{percent(share)} ({count(item.num_interactions)})" for share, item in zip(shares, facts, strict=True)],
+        "share of frames with a mask, by interaction type",
+        [TYPE_SERIES.get(item.type, FAINT) for item in facts],
+    )
+
+
+def buttons_chart(overview: Overview) -> str:
+    """Frames by pressed button; those that are never pressed are left to the text."""
+    pairs = sorted(overview.button_frames.items(), key=lambda item: -item[1])
+    shares = {name: overview.share(number) for name, number in pairs if number}
+    texts = [percent(share) for share in shares.values()]
+    return _bars("buttons", list(shares), list(shares.values()), texts, "share of frames by button")
+
+
+def coverage_chart(coverage: Coverage) -> str:
+    """Frames by interaction type, over the episode's time."""
+    minutes = coverage.edges_frames / FRAMES_PER_SECOND / 60
+    seconds = minutes[-1] < 2
+    scale = 60 if seconds else 1
+    with new_chart(WIDE_INCHES, 3.2) as (figure, axes):
+        for type_id, shares in coverage.shares.items():
+            axes.stairs(
+                shares * 100,
+                minutes * scale,
+                color=TYPE_SERIES.get(type_id, FAINT),
+                linewidth=1.8,
+                label=INTERACTION_TYPES.get(type_id, f"type {type_id}"),
+            )
+        axes.set_xlim(0, minutes[-1] * scale)
+        axes.set_ylim(0)
+        axes.set_xlabel(f"{'seconds' if seconds else 'minutes'} since the episode's start")
+        axes.set_ylabel("% of frames")
+        return to_svg(figure, "coverage", "share of frames with each interaction type over an episode's time")
+
+
+def camera_chart(actions: SampledActions) -> str:
+    """Camera movements a frame as a heat map, yaw to the right and pitch downwards."""
+    from matplotlib.collections import PolyCollection
+
+    moved = actions.camera[(actions.camera != 0).any(axis=1)]
+    reach = float(np.quantile(np.abs(moved).max(axis=1), 0.99)) if len(moved) else 1.0
+    limit = next((degrees for degrees in _NICE_DEGREES if degrees >= reach), _NICE_DEGREES[-1])
+    edges = np.linspace(-limit, limit, _HEAT_BINS + 1)
+    pitch, yaw = np.clip(moved, -limit, limit).T
+    heat, _, _ = np.histogram2d(pitch, yaw, bins=[edges, edges])
+    rows, columns = np.nonzero(heat)
+    share = heat[rows, columns] / max(len(actions.camera), 1) * 100
+    low, high = (float(share.min()), float(share.max())) if share.size else (0.01, 1.0)
+    squares = [
+        [(x, y), (x + width, y), (x + width, y + width), (x, y + width)]
+        for x, y, width in zip(edges[columns], edges[rows], [2 * limit / _HEAT_BINS] * len(rows), strict=True)
+    ]
+    with new_chart(NARROW_INCHES, 3.8) as (figure, axes):
+        axes.add_collection(
+            PolyCollection(squares, facecolors=_heat_colours(share, low, high), linewidths=0, antialiaseds=False)
+        )
+        axes.set_xlim(-limit, limit)
+        axes.set_ylim(limit, -limit)
+        axes.axhline(0, color=FAINT, linewidth=0.6)
+        axes.axvline(0, color=FAINT, linewidth=0.6)
+        axes.set_aspect("equal")
+        axes.set_xlabel("yaw, degrees a frame")
+        axes.set_ylabel("pitch, degrees a frame")
+        _heat_scale(axes.inset_axes((1.04, 0.0, 0.05, 1.0)), low, high)
+        return to_svg(figure, "camera", "heat map of camera movements in degrees a frame")
+
+
+def _heat_colours(share: NDArray[np.float64], low: float, high: float) -> list[tuple[float, float, float, float]]:
+    """One hue, the more solid the larger the share's logarithm: the page's ground is the scale's low end."""
+    place = np.log(share / low) / max(np.log(high / low), 1e-9)
+    red, green, blue = (int(SERIES[1][at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return [(red, green, blue, 0.22 + 0.78 * float(value)) for value in place]
+
+
+def _heat_scale(axes: Axes, low: float, high: float) -> None:
+    """The axes are a legend of the heat map's colours."""
+    steps = np.geomspace(low, max(high, low * 1.01), 25)
+    middles = np.sqrt(steps[:-1] * steps[1:])
+    axes.bar(
+        np.zeros(24),
+        np.diff(steps),
+        1,
+        bottom=steps[:-1],
+        color=_heat_colours(middles, low, high),
+        antialiased=False,
+    )
+    axes.set_yscale("log")
+    axes.set_ylim(steps[0], steps[-1])
+    axes.set_xlim(-0.5, 0.5)
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.tick_params(axis="y", which="minor", length=0, labelright=False)
+    axes.set_ylabel("% of frames")
+    axes.grid(visible=False)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def turns_chart(actions: SampledActions) -> str:
+    """How far the camera turns in a frame, yaw and pitch."""
+    edges = [0.0, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf]
+    labels = ["still", "0.3°", "1°", "3°", "10°", "30°", "more"]
+    with new_chart(NARROW_INCHES, 2.9) as (figure, axes):
+        for place, (name, column) in enumerate((("yaw", 1), ("pitch", 0))):
+            angles = np.abs(actions.camera[:, column])
+            still = float((angles == 0).mean()) if len(angles) else 0.0
+            rest = np.histogram(angles[angles > 0], edges)[0] / max(len(angles), 1)
+            axes.bar(
+                np.arange(len(labels)) + 0.4 * (place - 0.5),
+                100 * np.concatenate(([still], rest)),
+                0.36,
+                color=SERIES[place],
+                label=name,
+            )
+        axes.set_xticks(range(len(labels)), labels)
+        axes.grid(visible=False, axis="x")
+        axes.set_xlabel("turn in a frame, up to")
+        axes.set_ylabel("% of frames")
+        axes.legend(labelcolor=INK)
+        return to_svg(figure, "turns", "share of frames by how far the camera turns, yaw and pitch")
+
+
+def shards_chart(shard_bytes: Sequence[int]) -> str:
+    """Sizes of the shards."""
+    if len(shard_bytes) <= _MAX_SHARD_ROWS:
+        labels = [shard_name(shard) for shard in range(len(shard_bytes))]
+        return _bars("shards", labels, shard_bytes, [size(n) for n in shard_bytes], "sizes of the shards")
+    megabytes = np.array(shard_bytes) / 1e6
+    with new_chart(NARROW_INCHES, 2.4) as (figure, axes):
+        axes.hist(megabytes, min(30, 3 + len(megabytes) // 4), color=SERIES[0])
+        axes.set_xlabel("MB")
+        axes.set_ylabel("shards")
+        axes.grid(visible=False, axis="x")
+        axes.xaxis.set_major_formatter("{x:,.10g}")
+        return to_svg(figure, "shards", "sizes of the shards")
+
+
+def lanes_chart(plan: EpochPlan) -> str:
+    """The lanes of an epoch."""
+    with new_chart(WIDE_INCHES, min(chart_height(plan), 6.5)) as (figure, axes):
+        draw_lanes(axes, plan)
+        return to_svg(figure, "lanes", "episodes on the lanes of an epoch, with padding at the ends")
+
+
+def _bars(
+    name: str,
+    labels: Sequence[str],
+    values: Sequence[float],
+    texts: Sequence[str],
+    description: str,
+    colours: Sequence[str] | None = None,
+) -> str:
+    """Horizontal bars from top to bottom, each with its text at the end."""
+    with new_chart(NARROW_INCHES, 0.35 + _ROW_INCHES * max(len(labels), 2)) as (figure, axes):
+        places = np.arange(len(labels))
+        axes.barh(places, values, 0.72, color=colours or SERIES[0])
+        most = max([float(value) for value in values], default=1.0) or 1.0
+        for place, value, text in zip(places.tolist(), values, texts, strict=True):
+            axes.text(float(value) + most * 0.015, place, text, va="center", ha="left", color=FAINT)
+        axes.set_yticks(places, labels)
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_xlim(0, most * (1.22 if max(map(len, texts), default=0) < 10 else 1.45))
+        axes.set_xticks([])
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.grid(visible=False)
+        axes.spines["bottom"].set_visible(False)
+        return to_svg(figure, name, description)
