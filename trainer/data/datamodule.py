@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from lightning import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from trainer.data.collection import Collection, open_collection
 from trainer.data.damage import DamageReport
 from trainer.data.layout import BatchLayout
 from trainer.data.loader import LaneLoader
+from trainer.data.pinned import InFlight, pin
 from trainer.data.position import ScheduleKey
 from trainer.data.shuffled import ShuffledPlan, ShuffledSteps
 from trainer.data.source import EpisodeSource
@@ -103,6 +105,7 @@ class RocketDataModule(LightningDataModule):
         self._loader: LaneLoader | None = None
         self._val_loader: LaneLoader | None = None
         self._saved: Mapping[str, Any] | None = None
+        self._in_flight = InFlight()
         self._ready = False
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (all stages need the same)
@@ -168,6 +171,13 @@ class RocketDataModule(LightningDataModule):
         position = self._key.position(state_dict)
         if self._loader is not None:
             self._loader.set_position(*position)
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """The batch is on the device, or on its way there; its slot is not used again before it has arrived."""
+        moved = super().transfer_batch_to_device(batch, device, dataloader_idx)
+        if device.type == "cuda":
+            self._in_flight.hold(batch)
+        return moved
 
     def teardown(self, stage: str | None = None) -> None:  # noqa: ARG002
         """Loader processes have ended."""
@@ -289,7 +299,12 @@ class RocketDataModule(LightningDataModule):
             only_epoch=only_epoch,
             timeout_seconds=self.worker_timeout_seconds,
             cache=self._cache,
+            on_start=pin if self._on_gpu else None,
         )
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
 
     def _steps(self, plan: LanePlan, lanes: Sequence[int], source: EpisodeSource) -> Steps:
         if not isinstance(plan, ShuffledPlan):

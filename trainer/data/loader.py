@@ -62,7 +62,7 @@ class LaneLoader:
         only_epoch: int | None = None,
         timeout_seconds: float = 600.0,
         cache: CacheSettings | None = None,
-        on_start: Callable[[torch.Tensor], None] | None = None,
+        on_start: Callable[[Tensor], Callable[[], None]] | None = None,
     ) -> None:
         """Start nothing yet: loader processes start with the first iteration.
 
@@ -70,6 +70,7 @@ class LaneLoader:
             steps: what each step brings to this rank's lanes.
             prefetch_factor: windows that each loader process keeps ready; two batches are, at least.
             timeout_seconds: how long a loader process may take over a window.
+            on_start: called with the memory of all slots when they are made; what it returns undoes it.
         """
         self.steps, self._layout = steps, layout
         self._num_workers, self._timeout_seconds, self._cache = num_workers, timeout_seconds, cache
@@ -149,9 +150,10 @@ class LaneLoader:
         num_slots = self._num_ahead + _HELD_BATCHES
         pool = WorkerPool(self._layout, num_slots, self._num_workers, self._timeout_seconds, self._cache)
         self._pool, self._free = pool, deque(range(num_slots))
-        self._close = weakref.finalize(self, pool.close)
+        undo = None
         if self._on_start is not None:
-            self._on_start(torch.from_numpy(pool.block.array(0, num_slots * self._layout.slot_bytes)))
+            undo = self._on_start(torch.from_numpy(pool.block.array(0, num_slots * self._layout.slot_bytes)))
+        self._close = weakref.finalize(self, _close_all, pool, undo)
 
     def _read_ahead(self, end: int) -> None:
         """Every free slot has a step to be read, up to as many as shall be ready."""
@@ -221,6 +223,12 @@ class LaneLoader:
             last = weakref.finalize(memory, _give_back, weakref.ref(self), weakref.ref(self._pool), pending.slot)
             last.atexit = False
         return _as_batch(tensors, pending.epoch, pending.step)
+
+
+def _close_all(pool: WorkerPool, undo: Callable[[], None] | None) -> None:
+    pool.close()
+    if undo is not None:
+        undo()
 
 
 def _give_back(loader_ref: Callable[[], LaneLoader | None], pool_ref: Callable[[], Any], slot: int) -> None:
