@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -29,20 +30,24 @@ _FLAGS = (
 # Chromium's own words about the desktop that is not there start with a source file in brackets; the page's
 # come from CONSOLE.
 _CONSOLE = re.compile(r"CONSOLE[:(].*")
-_PROBE = """<script>
+# A window cannot be narrower than 500 pixels, a frame can.
+_PROBE = """<!doctype html><html><head><title>probe</title></head><body>
+<iframe style="border: 0; width: WIDTHpx; height: 900px" srcdoc="PAGE"></iframe>
+<script>
 window.addEventListener("load", () => {
-  const charts = [...document.querySelectorAll("svg.chart")].map((chart) => {
+  const page = document.querySelector("iframe").contentDocument;
+  const charts = [...page.querySelectorAll("svg.chart")].map((chart) => {
     const box = chart.getBoundingClientRect();
     const marks = chart.querySelectorAll("path, use, text").length;
     return [Math.round(box.width), Math.round(box.height), marks].join("x");
   });
-  const broken = [...document.images].filter((image) => !image.complete || !image.naturalWidth).length;
+  const broken = [...page.images].filter((image) => !image.complete || !image.naturalWidth).length;
   const root = document.documentElement;
   root.dataset.charts = charts.join(" ");
-  root.dataset.images = document.images.length + " " + broken;
-  root.dataset.overflow = root.scrollWidth - root.clientWidth;
+  root.dataset.images = page.images.length + " " + broken;
+  root.dataset.overflow = page.documentElement.scrollWidth - WIDTH;
 });
-</script></body>"""
+</script></body></html>"""
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,9 @@ def chromium() -> str:
 def render(page: Path, folder: Path, width_px: int, *, dark: bool = False) -> Rendered:
     """How the page comes out in a window of that width."""
     probe = folder / "probe.html"
-    probe.write_text(page.read_text(encoding="utf-8").replace("</body>", _PROBE), encoding="utf-8")
-    run = _run(folder, width_px, 900, dark, "--dump-dom", probe)
+    inner = escape(page.read_text(encoding="utf-8"), quote=True)
+    probe.write_text(_PROBE.replace("WIDTH", str(width_px)).replace("PAGE", inner), encoding="utf-8")
+    run = _run(folder, max(width_px, 500) + 20, 1000, dark, "--dump-dom", probe)
     opening = run.stdout.partition("<head>")[0]
     found = dict(re.findall(r'data-(charts|images|overflow)="([^"]*)"', opening))
     images, broken = map(int, found["images"].split())
