@@ -1,0 +1,44 @@
+"""A process that has imported everything and forks a build whenever it is told to: builds start in no time.
+
+Reads lines of JSON from stdin, {"source", "out", "workers"}; writes "pid N" when the build begins and "status N"
+when it has ended, with the build's exit status (negative: the signal that killed it).
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+from pipeline.processes import import_without_torch
+
+import_without_torch("webdataset")
+
+from pipeline.build import build_shards  # noqa: E402
+from pipeline.engines.inline import InlineEngine  # noqa: E402
+from pipeline.engines.local import LocalEngine  # noqa: E402
+from shards.errors import RocketError  # noqa: E402
+from tests.pipeline.recordings import TINY  # noqa: E402
+
+
+def build(job):
+    engine = LocalEngine(job["workers"]) if job["workers"] else InlineEngine()
+    try:
+        build_shards([Path(job["source"])], Path(job["out"]), TINY, engine, resume=True)
+    except RocketError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    return 0
+
+
+def main():
+    for line in sys.stdin:
+        job = json.loads(line)
+        pid = os.fork()
+        if pid == 0:
+            os._exit(build(job))
+        print(f"pid {pid}", flush=True)
+        print(f"status {os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
