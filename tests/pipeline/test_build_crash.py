@@ -187,8 +187,10 @@ def test_build_whose_worker_is_killed_gives_its_work_to_another(server, source, 
 def test_build_that_is_killed_takes_workers_and_ffmpegs_along(server, source, undisturbed, tmp_path):
     out = tmp_path / "out"
     pid = server.start(source, out, workers=2)
-    while not any("libx264" in command_of(process) for process in (below := descendants(pid))):
+    below = []
+    while not any("libx264" in command_of(process) for process in below):
         assert command_of(pid), "the build ended before an ffmpeg was seen"
+        below = descendants(pid)
     assert kill(pid)
     assert server.wait() == -signal.SIGKILL
     assert_gone(below)
