@@ -285,7 +285,7 @@ def _made(overview: Overview) -> Section:
     def rows(values: Mapping[str, Any]) -> Sequence[Sequence[str]]:
         return [[key, _text(value)] for key, value in values.items()]
 
-    groups = (("Settings", overview.settings), ("Codec", overview.codec), ("Tools", overview.tools))
+    groups = (("Settings", overview.settings), ("Tools", overview.tools), ("Codec", overview.codec))
     panels = [Panel(title, html_table(["", ""], rows(values), "ln")) for title, values in groups if values]
     return Section("How it was made", panels, f"Format {overview.format_version}, {overview.fingerprint}")
 
