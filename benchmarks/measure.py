@@ -65,38 +65,6 @@ def process_tree(root: int) -> list[int]:
     return found
 
 
-class CoreClock:
-    """Counts the CPU time of all descendants by looking at them now and then; stop it with `stop`.
-
-    For programs whose daemons end unseen (Ray's), which `tree_core_seconds` would forget. What a process did
-    between the last look and its end is lost.
-    """
-
-    def __init__(self, interval_seconds: float = 0.1) -> None:
-        self._interval_seconds, self._stop = interval_seconds, threading.Event()
-        self._seen: dict[int, float] = {}
-        self._look()
-        self._start = sum(self._seen.values())
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> float:
-        """Seconds since the start."""
-        self._stop.set()
-        self._thread.join()
-        self._look()
-        return sum(self._seen.values()) - self._start
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._interval_seconds):
-            self._look()
-
-    def _look(self) -> None:
-        for pid in process_tree(os.getpid()):
-            if fields := _stat(pid):
-                self._seen[pid] = (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
-
-
 class MemorySampler:
     """While it runs, the largest memory of this process's children, and of itself too if asked, is found.
 

@@ -13,6 +13,7 @@ from typing import Any
 import ffmpeg
 import numpy as np
 
+from benchmarks.environments import Environment, minestudio
 from benchmarks.measure import Finished, Spread, alternate, run_program
 from benchmarks.recordings import Source
 from pipeline.ffmpeg import ffmpeg_program
@@ -54,21 +55,26 @@ def prepare_ours(source: Source, out: Path) -> Prepared:
     return _prepared(done, {"all": done.core_seconds}, sizes, int(dataset.episodes.num_frames.sum()))
 
 
-def prepare_minestudio(source: Source, out: Path, python: Path) -> Prepared:
+def prepare_minestudio(source: Source, out: Path, environment: Environment) -> Prepared:
     """MineStudio's whole route: its script for raw recordings, then its converters."""
     shutil.rmtree(out, ignore_errors=True)
-    root = out / "intermediate"
+    root, lmdb = out / "intermediate", out / "lmdb"
     shutil.copytree(source.minestudio, root, copy_function=os.link)
-    script = [str(python), "-m", "minestudio.data.minecraft.tools.process_all_openai"]
-    first = run_program([*script, "--nb-worker", str(NUM_WORKERS), "--input-dir", str(root)])
-    converter = [str(python), "-m", "benchmarks.programs.minestudio_convert", str(root), str(out / "lmdb")]
+    script = "minestudio.data.minecraft.tools.process_all_openai"
+    first = environment.run(script, "--nb-worker", str(NUM_WORKERS), "--input-dir", str(root))
     masks = ["--segmentation"] if source.has_masks else []
-    second = run_program([*converter, "--workers", str(NUM_WORKERS), *masks])
+    converter = "benchmarks.programs.minestudio_convert"
+    second = environment.run(converter, str(root), str(lmdb), "--workers", str(NUM_WORKERS), *masks)
+    facts = environment.run("benchmarks.programs.minestudio_facts", str(lmdb)).answer
     core_seconds: dict[str, float] = second.answer["core_seconds"]
-    converted = sum(core_seconds.values())
-    facts = run_program([str(python), "-m", "benchmarks.programs.minestudio_facts", str(out / "lmdb")]).answer
+    converting = sum(core_seconds.values())
     return Prepared(
-        {"all": first.core_seconds + converted, "raw to intermediate": first.core_seconds, **core_seconds},
+        {
+            "all": first.core_seconds + converting,
+            "raw to intermediate": first.core_seconds,
+            "converting": converting,
+            **core_seconds,
+        },
         first.wall_seconds + sum(second.answer["wall_seconds"].values()),
         max(first.peak_process_mb, second.peak_process_mb),
         facts["num_bytes"],
@@ -131,7 +137,7 @@ def ffmpeg_command(video: Path, out: Path, frames: np.ndarray) -> list[str]:
     return command
 
 
-def measure(sources: list[Source], work: Path, peers: Path, repeats: int) -> dict[str, dict[str, list[Prepared]]]:
+def measure(sources: list[Source], work: Path, repeats: int) -> dict[str, dict[str, list[Prepared]]]:
     """Source -> program -> its trials."""
     results = {}
     for source in sources:
@@ -142,7 +148,7 @@ def measure(sources: list[Source], work: Path, peers: Path, repeats: int) -> dic
         trials: dict[str, Callable[[], Any]] = {
             "rocket1": lambda: prepare_ours(source, ours),
             "ffmpeg alone": lambda: prepare_with_ffmpeg(source, work / f"ffmpeg-{source.name}", dataset),
-            "MineStudio": lambda: prepare_minestudio(source, theirs, peers),
+            "MineStudio": lambda: prepare_minestudio(source, theirs, minestudio()),
         }
         results[source.name] = alternate(trials, repeats)
     return results
