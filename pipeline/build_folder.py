@@ -52,7 +52,8 @@ class BuildFolder:
             self._refuse_unwritable()
             return
         except NotADirectoryError:
-            raise BuildRefused(f"{self.out}: a file, expected a folder. Choose another --out.") from None
+            self._refuse_unwritable()
+            return
         except OSError as error:
             raise BuildRefused(
                 f"{self.out}: cannot be read, got {error.strerror}. Choose another --out."
@@ -82,7 +83,7 @@ class BuildFolder:
 
     def _refuse_unwritable(self) -> None:
         place = self.out
-        while not place.exists() and place != place.parent:
+        while not os.path.lexists(place) and place != place.parent:
             place = place.parent
         if not place.is_dir():
             raise BuildRefused(f"{place}: a file, expected a folder. Choose another --out.")

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -119,19 +118,22 @@ def build_shards(
     sources = [Path(word) for word in words if word not in overrides]
     if not sources:
         raise typer.BadParameter("no SOURCE among the arguments", param_hint="SOURCE")
-    settings = load_settings(config, overrides)
-    with progress_on_stderr() as progress:
-        report = build.build_shards(
-            sources,
-            out,
-            settings,
-            choose_engine(engine, workers),
-            resume=resume,
-            only=_share(only),
-            source=source,
-            timeout_seconds=ffmpeg_timeout,
-            progress=progress,
-        )
+    settings, share = load_settings(config, overrides), _share(only)
+    try:
+        with progress_on_stderr() as progress:
+            report = build.build_shards(
+                sources,
+                out,
+                settings,
+                choose_engine(engine, workers),
+                resume=resume,
+                only=share,
+                source=source,
+                timeout_seconds=ffmpeg_timeout,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        _fail(f"{out}: interrupted. Go on with the same command and --resume.", 130)
     for line in summary_lines(report):
         typer.echo(line)
 
@@ -153,20 +155,15 @@ def _share(text: str | None) -> tuple[int, int] | None:
     return int(index), int(count)
 
 
-def main() -> None:
-    """Run the command line; a known error is one line on stderr and exit status 1."""
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; a known error is one line on stderr and exit status 1, misuse is 2."""
     try:
-        app()
+        app(args=arguments)
     except RocketError as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:
-        _fail("interrupted. Go on with --resume.", 130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
 
 
-def _fail(message: str, status: int) -> None:
+def _fail(message: str, status: int) -> NoReturn:
     typer.echo(f"error: {' '.join(message.split())}", err=True)
     sys.exit(status)
 

@@ -123,6 +123,8 @@ class PartWriter:
                 self._file.flush()
                 os.fsync(self._file.fileno())
         finally:
+            # Where the disk is full, tarfile would try to write its end again when it is collected.
+            self._tar.tarstream.fileobj.closed = True
             self._file.close()
 
 
