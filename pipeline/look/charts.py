@@ -75,6 +75,7 @@ def coverage_chart(coverage: Coverage) -> str:
             axes.stairs(
                 shares * 100,
                 minutes * scale,
+                baseline=None,
                 color=TYPE_SERIES.get(type_id, FAINT),
                 linewidth=1.8,
                 label=INTERACTION_TYPES.get(type_id, f"type {type_id}"),

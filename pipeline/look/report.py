@@ -55,12 +55,23 @@ def report_page(dataset: Dataset, lanes: LaneSettings | None = None) -> str:
     overview = overview_of(dataset)
     plan = plan_lanes(dataset, lanes) if lanes is not None else _fitting_plan(dataset)
     alarms: list[str] = []
-    actions = _sampled(dataset, alarms)
+    actions, strips = SampledActions(np.zeros((0, 2)), 0, []), ""
+    try:
+        actions = sample_actions(dataset)
+        strips = sample_strips(dataset, alarms)
+    except OSError as error:
+        alarms.append(f"Shards cannot be read ({error}), so frames and camera are missing here.")
+    if actions.damaged:
+        looked_at = actions.num_clips + len(actions.damaged)
+        alarms.append(
+            f"{count(len(actions.damaged))} of the {count(looked_at)} clips that were looked at are damaged, "
+            f"the first: {actions.damaged[0]}"
+        )
     sections = [
         _episodes(overview, dataset),
         _interactions(overview, dataset),
         _actions(overview, actions),
-        _frames(dataset, alarms),
+        _frames(strips),
         _lanes(plan),
         _rejected(overview, dataset),
         _made(overview),
@@ -81,21 +92,6 @@ def report_page(dataset: Dataset, lanes: LaneSettings | None = None) -> str:
         alarms=alarms,
         footer=f"rocket-prep report {dataset.path} | fingerprint {overview.fingerprint[:16]}",
     )
-
-
-def _sampled(dataset: Dataset, alarms: list[str]) -> SampledActions:
-    try:
-        actions = sample_actions(dataset)
-    except OSError as error:
-        alarms.append(f"Shards cannot be read ({error}), so pictures and camera are missing here.")
-        return SampledActions(np.zeros((0, 2)), 0, [])
-    if actions.damaged:
-        looked_at = actions.num_clips + len(actions.damaged)
-        alarms.append(
-            f"{count(len(actions.damaged))} of the {count(looked_at)} clips that were looked at are damaged, "
-            f"the first: {actions.damaged[0]}"
-        )
-    return actions
 
 
 def _episodes(overview: Overview, dataset: Dataset) -> Section:
@@ -177,10 +173,9 @@ def _actions(overview: Overview, actions: SampledActions) -> Section:
     return Section("Actions", panels)
 
 
-def _frames(dataset: Dataset, alarms: list[str]) -> Section:
-    html = sample_strips(dataset, alarms)
+def _frames(strips: str) -> Section:
     note = "Tinted: the interaction's object. Yellow: pressed keys, and the camera's movement as an arrow."
-    return Section("Frames", [Panel("", html, wide=True)] if html else [], note)
+    return Section("Frames", [Panel("", strips, wide=True)] if strips else [], note)
 
 
 def _fitting_plan(dataset: Dataset) -> EpochPlan:

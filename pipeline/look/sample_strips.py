@@ -23,13 +23,17 @@ _MAX_TRIED = 24
 
 
 def sample_strips(dataset: Dataset, alarms: list[str]) -> str:
-    """Strips as HTML, one for each interaction type that occurs; what cannot be read is said in `alarms`."""
+    """Strips as HTML, one for each interaction type that occurs; damage is told in `alarms`.
+
+    Raises:
+        OSError: if the storage fails.
+    """
     figures = []
     for episode, start, stop, caption in _choose(dataset):
         try:
             shown = list(read_frames(dataset, episode, spaced(start, stop, STRIP_FRAMES)))
-        except (DamagedClip, OSError) as error:
-            alarms.append(f"A strip of frames is missing: {error}")
+        except DamagedClip as damage:
+            alarms.append(f"A strip of frames is missing. {damage}")
             continue
         images = []
         for frame in shown:

@@ -68,6 +68,8 @@ def size(num_bytes: float) -> str:
 
 def duration(seconds: float) -> str:
     """A time span in its two largest units: 0.8 s, 12 s, 5 min 3 s, 2 h 40 min, 2,222 h."""
+    if seconds == 0:
+        return "0 s"
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
