@@ -45,9 +45,10 @@ def count_ranks(config: RunConfig) -> int:
         on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
         devices = torch.cuda.device_count() if on_gpu else 1
     num_ranks = devices * config.trainer.num_nodes
-    started = os.environ.get("WORLD_SIZE")
+    variable = "SLURM_NTASKS" if SLURMEnvironment.detect() else "WORLD_SIZE"
+    started = os.environ.get(variable)
     if started is not None and int(started) != num_ranks:
-        problem = f"trainer.devices x trainer.num_nodes = {num_ranks} ranks, but WORLD_SIZE is {started}."
+        problem = f"trainer.devices x trainer.num_nodes = {num_ranks} ranks, but {variable} is {started}."
         raise ConfigError([f"{problem} Set both to what torchrun or srun starts."])
     return num_ranks
 
@@ -206,10 +207,15 @@ def quiet_lightning() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
-def build_wandb(config: RunConfig, resumed: bool) -> WandbLogger | None:
+def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS) -> WandbLogger | None:
     """Start wandb as far as the settings and the machine allow; never a question, never a wait without end.
 
     Call it in the main process only.
+
+    Args:
+        config: the run's settings.
+        resumed: go on with the run's own entry.
+        seconds: how long its server may take; without it, the run is logged into its folder.
     """
     mode = config.logging.wandb
     if mode == "auto":
@@ -220,8 +226,9 @@ def build_wandb(config: RunConfig, resumed: bool) -> WandbLogger | None:
 
     run_dir = Path(config.run_dir)
     id_file = run_dir / "wandb_id.txt"
-    run_id = id_file.read_text().strip() if resumed and id_file.is_file() else uuid.uuid4().hex[:8]
+    known = id_file.read_text().strip() if resumed and id_file.is_file() else None
     for attempt in dict.fromkeys((mode, "offline")):
+        run_id = known if known is not None and attempt == mode else uuid.uuid4().hex[:8]
         try:
             run = wandb.init(
                 project=config.logging.project,
@@ -230,10 +237,10 @@ def build_wandb(config: RunConfig, resumed: bool) -> WandbLogger | None:
                 resume="allow" if attempt == "online" else None,
                 mode=attempt,
                 config=config.model_dump(),
-                settings=wandb.Settings(init_timeout=WANDB_SECONDS, silent=True, console="off"),
+                settings=wandb.Settings(init_timeout=seconds, silent=True, console="off"),
             )
-        except (wandb.errors.Error, OSError) as error:
-            _log.warning("wandb %s: %s; going on offline.", attempt, str(error).splitlines()[0])
+        except Exception as error:  # noqa: BLE001 (whatever befalls wandb, the run goes on)
+            _log.warning("wandb %s: %s; going on without.", attempt, (str(error).splitlines() or [repr(error)])[0])
             continue
         id_file.write_text(run_id + "\n")
         return WandbLogger(experiment=run)

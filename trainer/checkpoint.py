@@ -67,11 +67,15 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         final = Path(path)
         final.parent.mkdir(parents=True, exist_ok=True)
         partial = final.with_name(f".{final.name}.part")
-        with partial.open("wb") as file:
-            torch.save(checkpoint, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, final)
+        try:
+            with partial.open("wb") as file:
+                torch.save(checkpoint, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, final)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
         folder = os.open(final.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -133,6 +137,13 @@ def newest_whole(run_dir: Path) -> tuple[Path | None, list[str]]:
             return path, faults
         faults.append(f"{path}: {fault}; the one before it is taken.")
     return None, faults
+
+
+def set_aside(run_dir: Path, chosen: Path) -> None:
+    """Rename broken checkpoints that are newer than the chosen one, so that nobody counts on them."""
+    for path in full_checkpoints(run_dir):
+        if chosen.parent == path.parent and path.name > chosen.name:
+            path.rename(path.with_name(path.name + ".broken"))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

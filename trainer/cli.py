@@ -71,10 +71,11 @@ def train(
     ] = False,
 ) -> None:
     """Train a policy (the default command)."""
-    from trainer import run
     from trainer.config import load_config
 
-    settings = load_config(config, overrides or [])
+    settings = load_config(config, overrides or [])  # before torch is loaded: a typo is told at once
+    from trainer import run
+
     if dry_run:
         raise typer.Exit(run.dry_run(settings, resume))
     command = shlex.join(["rocket-train", config, *(overrides or [])])

@@ -58,6 +58,7 @@ class RocketModule(LightningModule):
     Attributes:
         report: figures of the last step.
         validation: figures of the last validation, by name without `val/`.
+        lost_windows: (shard, frames) of each window that damage cost any rank, known when training has ended.
         requested_signal: set by whoever wants the run to stop after this step; a signal's number.
     """
 
@@ -85,6 +86,7 @@ class RocketModule(LightningModule):
         self.counts = ActionCounts()
         self.report: StepReport | None = None
         self.validation: dict[str, float] = {}
+        self.lost_windows: list[tuple[str, int]] = []
         self.requested_signal = 0
         self._lanes: dict[str, LaneMemory] = {}
         self._pending = _Pending()
@@ -153,8 +155,7 @@ class RocketModule(LightningModule):
         buffers = list(self.policy.buffers())
         if not self._buffers_before:
             self._buffers_before = [torch.empty_like(buffer) for buffer in buffers]
-        for kept, buffer in zip(self._buffers_before, buffers, strict=True):
-            kept.copy_(buffer)
+        torch._foreach_copy_(self._buffers_before, buffers)
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -252,8 +253,7 @@ class RocketModule(LightningModule):
 
     def _refuse(self, problem: str) -> LossStop:
         """The exception that names step, lane and episode; batch statistics are as before the step."""
-        for kept, buffer in zip(self._buffers_before, self.policy.buffers(), strict=True):
-            buffer.copy_(kept)
+        torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
         batch, lane_losses = self._pending.batch, self._pending.lane_losses
         assert lane_losses is not None
         columns = [lane_losses, *(batch[name] for name in ("lane", "episode", "start_frame"))]
@@ -269,6 +269,17 @@ class RocketModule(LightningModule):
             "The weights are as before this step. Look at those frames with rocket-prep preview, or lower "
             "optimizer.learning_rate, and go on with --resume auto."
         )
+
+    @override
+    def on_train_end(self) -> None:
+        """Learn what all ranks lost to damage."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        lost = [(window.damage.shard, window.num_frames) for window in (*data.damage.lost, *data.val_damage.lost)]
+        everywhere = [lost]
+        if self.trainer.world_size > 1:
+            everywhere = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(everywhere, lost)
+        self.lost_windows = [window for rank in everywhere for window in rank]
 
     # ------------------------------------------------------------ validation
 

@@ -98,15 +98,12 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts | None, da
             f"             {policy.num_parameters:,} parameters, {policy.num_trained:,} trained (no value head); "
             f"{policy.flops_per_frame / 1e9:.2f} GFLOP a frame forward"
         )
-    lines.append(
-        f"step         {num_ranks} rank{'s' if num_ranks > 1 else ''} x {config.data.batch_size} lanes x {config.data.win_len} frames = "
-        f"{frames_per_step:,} frames"
-        + (
-            f", {3 * policy.flops_per_frame * frames_per_step / 1e12:.1f} TFLOP forward and backward"
-            if policy is not None
-            else ""
-        )
-    )
+    ranks = f"{num_ranks} rank{'s' if num_ranks > 1 else ''}"
+    step = f"step         {ranks} x {config.data.batch_size} lanes x {config.data.win_len} frames = "
+    step += f"{frames_per_step:,} frames"
+    if policy is not None:
+        step += f", {3 * policy.flops_per_frame * frames_per_step / 1e12:.1f} TFLOP forward and backward"
+    lines.append(step)
     if trainer.memory == "carry" and config.data.episode_continuous_batch:
         lane_bytes = settings.num_layers * settings.mem_len * (2 * settings.hiddim * _FLOAT_BYTES + 1)
         lines.append(

@@ -28,7 +28,7 @@ from trainer.build import (
 from trainer.callbacks.checkpoints import Checkpoints
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import LaneAuditor
-from trainer.callbacks.reporter import ProgressLine, Reporter
+from trainer.callbacks.reporter import LastValidation, ProgressLine, Reporter
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import LoopClock, SpeedMeter
 from trainer.checkpoint import (
@@ -39,6 +39,8 @@ from trainer.checkpoint import (
     full_checkpoints,
     newest_whole,
     read_full,
+    set_aside,
+    step_of,
 )
 from trainer.config import ConfigError, RunConfig, resolve_lanes
 from trainer.data.datamodule import RocketDataModule
@@ -136,6 +138,12 @@ def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | No
         fault = fault_of(path) if path.is_file() else None
         if fault is not None:
             raise CheckpointError(f"{path}: {fault}. Use --resume auto, which takes the newest whole one.")
+        newer = [other for other in full_checkpoints(run_dir) if path.is_file() and step_of(other) > _step(path)]
+        if newer and is_main_process():
+            raise CheckpointError(
+                f"{run_dir}: holds a newer checkpoint than {path.name}, {newer[-1].name}. "
+                "Go on with --resume auto, or branch off into another run_dir."
+            )
         return path, []
     chosen, faults = newest_whole(run_dir)
     if chosen is None:
@@ -146,6 +154,11 @@ def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | No
             )
         return None, [f"{run_dir}: no checkpoint yet, so the run starts at the beginning."]
     return chosen, faults
+
+
+def _step(path: Path) -> int:
+    """The steps that a full checkpoint has seen."""
+    return int(read_full(path)["rocket"]["position"]["global_step"])
 
 
 def train(
@@ -169,11 +182,16 @@ def train(
     """
     start = prepare(config, resume)
     config = start.config
-    policy = make_policy(config, start.checkpoint is None)
-    facts = policy_facts(config) if torch.cuda.is_available() else None
     say = _speaker(out)
     for note in start.notes:
         say(note)
+    assert start.data is not None
+    num_steps = total_steps(config, start.data.steps_per_epoch)
+    if start.position is not None and start.position.global_step >= num_steps:
+        say(f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on.")
+        return 0
+    facts = policy_facts(config) if torch.cuda.is_available() else None
+    policy = make_policy(config, start.checkpoint is None)
     for line in plan_lines(config, start.num_ranks, facts, start.data):
         say(line)
     if start.position is not None:
@@ -183,6 +201,8 @@ def train(
         )
 
     run_dir = Path(config.run_dir)
+    if start.checkpoint is not None and is_main_process():
+        set_aside(run_dir, start.checkpoint)
     data = build_data(config)
     module = RocketModule(
         policy,
@@ -255,12 +275,12 @@ def last_words(
                 f"{validation['loss_without_memory']:.4f} without"
             )
         lines.append(text)
-    lost, lost_val = data.damage, data.val_damage
-    if lost.lost or lost_val.lost:
-        names = sorted({window.damage.shard for window in (*lost.lost, *lost_val.lost)})
+    lost = module.lost_windows
+    if lost:
+        frames, shards = sum(frames for _, frames in lost), sorted({shard for shard, _ in lost})
         lines.append(
-            f"damage: {len(lost.lost)} windows of training ({lost.num_frames:,} frames) and {len(lost_val.lost)} "
-            f"of validation were masked, in {', '.join(names)}. Run: rocket-prep verify DATASET --repair SOURCE"
+            f"damage: {len(lost)} windows with {frames:,} frames were masked, in {', '.join(shards)}. "
+            "Run: rocket-prep verify DATASET --repair SOURCE"
         )
     lines.append(f"written: {run_dir / METRICS_FILE}, {checkpoints.last_saved}, {run_dir / 'weights'}/")
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
@@ -281,7 +301,8 @@ def _callbacks(
         callbacks.append(LaneAuditor())
     if config.ema.enabled:
         callbacks.append(Ema(config.ema))
-    callbacks += [speed, Reporter(speed), ProgressLine(speed, total_steps(config, start.data.steps_per_epoch))]
+    num_steps = total_steps(config, start.data.steps_per_epoch)
+    callbacks += [speed, Reporter(speed), ProgressLine(speed, num_steps), LastValidation(num_steps)]
     return [*callbacks, checkpoints], checkpoints
 
 

@@ -146,8 +146,8 @@ def test_settings_that_contradict_each_other_are_all_named() -> None:
         load_config("rocket1", ["data.win_len=64", "policy.num_heads=7", "trainer.max_epochs=null"])
     assert caught.value.problems == [
         (
-            "rocket1.yaml: policy.timesteps = 128 is not data.win_len = 64; a window is what the policy gets in one "
-            "step. Set both to one value."
+            "rocket1.yaml: policy.timesteps = 128 is not data.win_len = 64; a window is what the policy gets "
+            "in one step. Set both to one value."
         ),
         "rocket1.yaml: policy.hiddim = 1024 is not divisible by policy.num_heads = 7. Use 4 or 8 heads.",
         (

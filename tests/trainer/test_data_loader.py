@@ -251,6 +251,34 @@ def test_loader_process_that_is_killed_is_named(datasets):
     loader.close()
 
 
+def test_loader_processes_leave_signals_to_the_trainer(datasets, reference):
+    module = make_module(*datasets, batch_size=8, num_lane_groups=2, num_workers=2)
+    found = []
+    for batch in module.train_dataloader():
+        found.append(plain(batch))
+        for pid in module.train_dataloader()._pool.pids:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+                os.kill(pid, number)
+    module.teardown()
+    assert_same(found, reference[: len(found)])
+
+
+def test_loader_processes_stay_small_and_steady_over_many_windows(datasets):
+    loader = make_module(*datasets, batch_size=8, win_len=4, num_workers=1).train_dataloader()
+    sizes, handles, num_windows = [], [], 0
+    while num_windows < 10_000:
+        for batch in loader:
+            num_windows += int((batch["episode"] >= 0).sum())
+        (pid,) = loader._pool.pids
+        status = Path(f"/proc/{pid}/status").read_text()
+        sizes.append(int(status.split("VmRSS:")[1].split()[0]) / 1e3)
+        handles.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    loader.close()
+    assert max(sizes) < 200  # megabytes, of 400 that full-size windows may take
+    assert sizes[-1] - sizes[len(sizes) // 5] < 2
+    assert handles[-1] == handles[len(handles) // 5] < 40
+
+
 def test_loader_process_that_hangs_is_named_after_the_time_limit(datasets, capfd):
     loader = make_module(*datasets, num_workers=1, worker_timeout_seconds=60).train_dataloader()
     iterator = iter(loader)

@@ -91,6 +91,20 @@ def test_activation_checkpointing_changes_neither_gradients_nor_statistics(backb
             torch.testing.assert_close(a, b)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # torch's own, while tracing
+def test_compiled_layers_keep_results_and_names():
+    """Dynamo alone: whether the layers trace without a break. What a compiler makes of them is torch's affair."""
+    policy = tiny_policy(num_layers=1)
+    frames = random_window(2, 8)
+    expected, names = logits(policy(frames)), list(policy.state_dict())
+    policy.compile_layers(backend="eager", fullgraph=True)
+    assert torch.equal(logits(policy(frames)), expected)
+    assert list(policy.state_dict()) == names
+    policy.train()
+    logits(policy({**frames, "valid": torch.arange(8).expand(2, 8) < 5})).sum().backward()
+    assert policy.updim.weight.grad is not None
+
+
 def test_a_plain_flag_for_padding_gives_the_same_as_asking_the_device():
     policy = tiny_policy()
     valid = torch.ones(2, 8, dtype=torch.bool)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import shutil
 import signal
 import time
@@ -12,12 +13,18 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainer.runs import finish, in_child, make_run_dataset, overrides, start_ranks
-from trainer.checkpoint import full_checkpoints, full_path, read_full, step_of
+from tests.trainer.runs import finish, in_child, make_run_dataset, overrides, small_config, start_ranks
+from trainer.build import build_wandb
+from trainer.checkpoint import fault_of, full_checkpoints, full_path, read_checkpoint, read_full, step_of
 
 NUM_STEPS = 23
 """Two epochs of ten steps, and a bit."""
-RUN = (f"trainer.max_steps={NUM_STEPS}", "trainer.save_every=3", "trainer.val_every=6")
+RUN = (
+    f"trainer.max_steps={NUM_STEPS}",
+    "trainer.save_every=3",
+    "trainer.val_every=6",
+    "trainer.limit_val_steps=2",
+)
 
 
 @pytest.fixture(scope="module")
@@ -76,25 +83,27 @@ def final_checkpoint(run_dir: Path) -> dict[str, Any]:
     return content
 
 
-# 2: before the first checkpoint; 9, 10: around the first epoch's end; 12: at a validation; 20: second epoch's end.
-@pytest.mark.parametrize("step", [2, 9, 10, 12, 20])
-def test_killed_run_resumes_bit_for_bit(dataset: Path, undisturbed: Path, tmp_path: Path, step: int) -> None:
+def test_run_killed_again_and_again_ends_bit_for_bit_like_an_undisturbed_one(
+    dataset: Path, undisturbed: Path, tmp_path: Path
+) -> None:
     run_dir, log = tmp_path / "run", tmp_path / "log"
     arguments = overrides(dataset, run_dir, *RUN)
-    process = in_child(*arguments, log=log)
-    wait_for_step(run_dir, step, process)
-    process.kill()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    # 2: before the first checkpoint; 9 to 11, 20: around the epochs' ends; 12, 18: at a validation.
+    for step in (2, 5, 9, 10, 11, 12, 16, 18, 20):
+        process = in_child(*arguments, resume="auto", log=log)
+        wait_for_step(run_dir, step, process)
+        process.kill()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
     finish(in_child(*arguments, resume="auto", log=log), log)
     assert rows(run_dir) == rows(undisturbed)
     assert_same_content(final_checkpoint(run_dir), final_checkpoint(undisturbed))
 
 
-@pytest.mark.parametrize("step", [5, 6])
 def test_sigterm_saves_first_and_the_run_goes_on_as_if_nothing_had_happened(
-    dataset: Path, undisturbed: Path, tmp_path: Path, step: int
+    dataset: Path, undisturbed: Path, tmp_path: Path
 ) -> None:
+    step = 5
     run_dir, log = tmp_path / "run", tmp_path / "log"
     arguments = overrides(dataset, run_dir, *RUN, "trainer.save_every=100", "trainer.val_every=8")
     process = in_child(*arguments, log=log)
@@ -171,5 +180,83 @@ def test_broken_last_checkpoint_is_told_and_the_one_before_taken(
     said = finish(in_child(*overrides(dataset, run_dir, *RUN), resume="auto", log=log), log)
     assert f"{newest}: not whole (file is not a zip file); the one before it is taken." in said
     assert "21 steps done" in said
+    assert newest.with_name(f"{newest.name}.broken").exists()
     assert rows(run_dir) == rows(undisturbed)
     assert_same_content(final_checkpoint(run_dir), final_checkpoint(undisturbed))
+
+
+def test_older_checkpoint_branches_off_into_another_folder_only(
+    dataset: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    older, newest = full_checkpoints(undisturbed)
+    log = tmp_path / "log"
+    said = finish(in_child(*overrides(dataset, undisturbed, *RUN), resume=str(older), log=log), log, status=1)
+    assert f"{undisturbed}: holds a newer checkpoint than {older.name}, {newest.name}." in said
+    run_dir = tmp_path / "branch"
+    finish(in_child(*overrides(dataset, run_dir, *RUN), resume=str(older), log=log), log)
+    assert rows(run_dir) == rows(undisturbed)[step_of(older) :]
+    assert_same_content(final_checkpoint(run_dir), final_checkpoint(undisturbed))
+
+
+def test_finished_run_has_nothing_left_to_do_until_it_gets_more_steps(
+    dataset: Path, undisturbed: Path, tmp_path: Path
+) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    shutil.copytree(undisturbed, run_dir)
+    said = finish(in_child(*overrides(dataset, run_dir, *RUN), resume="auto", log=log), log)
+    assert "all 23 steps are done. Set a larger trainer.max_steps to train on." in said
+    more = overrides(dataset, run_dir, *RUN, "trainer.max_steps=25", "optimizer.learning_rate=5e-4")
+    finish(in_child(*more, resume="auto", log=log), log)
+    rates = [float(row["train/learning_rate"]) for row in rows(run_dir)]
+    assert rates[-4:] == [1e-3, 1e-3, 5e-4, 5e-4]  # new settings rule over those in the checkpoint
+
+
+def test_run_ends_with_a_validation_and_keeps_all_weights_and_two_whole_checkpoints(undisturbed: Path) -> None:
+    assert [row["step"] for row in rows(undisturbed) if "val/loss" in row] == ["6", "12", "18", "23"]
+    assert [path.name for path in full_checkpoints(undisturbed)] == ["step-00000021.ckpt", "step-00000023.ckpt"]
+    steps = ["03", "06", "09", "12", "15", "18", "21", "23"]
+    names = [f"step-000000{step}{twin}.ckpt" for step in steps for twin in ("-EMA", "")]
+    assert sorted(path.name for path in (undisturbed / "weights").iterdir()) == names
+    average = read_checkpoint(undisturbed / "weights" / "step-00000023-EMA.ckpt")["state_dict"]
+    whole = read_full(full_path(undisturbed, NUM_STEPS))
+    assert_same_content(
+        dict(average), {f"policy.{name}": x for name, x in whole["ema_state_dict"]["policy"].items()}
+    )
+
+
+def test_exploding_loss_stops_the_run_after_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    exploding = ("optimizer.learning_rate=1e30", "optimizer.warmup_steps=0", "trainer.save_every=100")
+    said = finish(in_child(*overrides(dataset, run_dir, *exploding), log=log), log, status=1)
+    stopped = re.search(
+        r"error: step (\d+): the .* (?:is|norm is) (?:nan|inf); the largest share has lane [0-3], "
+        r"episode ep0\d\d, frames \d+ to \d+ .* Saved before it: (\S+)\.",
+        said,
+    )
+    assert stopped is not None, said
+    step, path = int(stopped[1]), Path(stopped[2])
+    assert path == full_path(run_dir, step - 1)
+    assert fault_of(path) is None
+    assert rows(run_dir)[-1]["step"] == str(step)
+
+
+def test_wandb_without_a_key_logs_into_the_runs_folder(dataset: Path, tmp_path: Path) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    quiet = {"HOME": str(tmp_path), "WANDB_API_KEY": "", "NETRC": str(tmp_path / "none")}
+    arguments = overrides(dataset, run_dir, "logging.wandb=auto", "trainer.max_steps=2", "trainer.val_every=null")
+    finish(in_child(*arguments, log=log, env=quiet), log)
+    assert len(list((run_dir / "wandb").glob("offline-run-*/*.wandb"))) == 1
+
+
+def test_wandb_that_does_not_answer_costs_seconds_and_not_the_run(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("WANDB_API_KEY", "a" * 40)
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    began = time.monotonic()
+    logger = build_wandb(small_config(tmp_path, tmp_path, "logging.wandb=online"), resumed=False, seconds=1)
+    assert logger is not None
+    logger.experiment.finish()
+    assert re.search("wandb online: .*; going on without", caplog.text)
+    assert time.monotonic() - began < 60
+    assert len(list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))) == 1

@@ -71,7 +71,7 @@ class LaneAuditor(Callback):
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Every episode ends with its epoch; a lane that is in the middle of one has lost windows."""
-        if trainer.fit_loop.epoch_loop.batch_progress.current.processed < trainer.num_training_batches:
+        if trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches:
             return  # the run ends here, not the epoch
         for lane, seen in self._seen.items():
             if seen.episode >= 0 and not seen.last:

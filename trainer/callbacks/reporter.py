@@ -13,6 +13,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from typing_extensions import override
 
 from trainer.callbacks.speed import SpeedMeter
+from trainer.guard import LossStop
 from trainer.module import RocketModule
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -48,7 +49,7 @@ class Reporter(Callback):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Write down the step that was refused, too."""
         assert isinstance(pl_module, RocketModule)
-        if type(exception).__name__ == "LossStop" and pl_module.report is not None:
+        if isinstance(exception, LossStop) and pl_module.report is not None:
             row = training_row(pl_module, trainer.current_epoch)
             for logger in trainer.loggers:
                 logger.log_metrics(row, step=trainer.global_step + 1)
@@ -56,6 +57,20 @@ class Reporter(Callback):
     def _log(self, trainer: Trainer, row: dict[str, float]) -> None:
         for logger in trainer.loggers:
             logger.log_metrics(row, step=trainer.global_step)
+
+
+class LastValidation(Callback):
+    """Every run ends with a validation, also where its last step is none that has one."""
+
+    def __init__(self, total_steps: int) -> None:
+        self.total_steps = total_steps
+
+    @override
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self.total_steps:
+            trainer.should_stop = True  # Lightning validates before it stops
 
 
 def training_row(pl_module: RocketModule, epoch: int) -> dict[str, float]:
