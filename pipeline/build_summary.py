@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pipeline.build import BuildReport
-from pipeline.look.wording import count, play_time, size
+from shards.wording import count, play_time, size
 
 _MAX_SHOWN = 5
 

@@ -36,8 +36,8 @@ def inspect(
     Reads the manifest only. Example: rocket-prep inspect data/contractors
     """
     from pipeline.look.output import print_json, print_lines
-    from pipeline.look.wording import terminal_columns
     from shards.reader import open_dataset
+    from shards.wording import terminal_columns
 
     opened = open_dataset(dataset)
     if episode is not None:
@@ -83,8 +83,8 @@ def plan(
     """
     from pipeline.look.lane_plan import LaneSettings, plan_lanes
     from pipeline.look.output import print_json, print_lines
-    from pipeline.look.wording import terminal_columns
     from shards.reader import open_dataset
+    from shards.wording import terminal_columns
 
     settings = LaneSettings(lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
     if out is not None:

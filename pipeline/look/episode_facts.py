@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipeline.look.wording import count, percent, play_time, size, table
 from shards.clip import Interaction
 from shards.manifest import EpisodeRow, RecordingRow, shard_name
 from shards.reader import Dataset
 from shards.vocabulary import BUTTONS, INTERACTION_TYPES
+from shards.wording import count, percent, play_time, size, table
 
 _MAX_INTERACTIONS = 20
 

@@ -3,53 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.clip import Clip, Interaction
+from shards.clip import Clip
 from shards.errors import RocketError
 from shards.goals import NO_GOAL
 from shards.manifest import ClipRow
 from shards.masks import decode_runs
 from shards.reader import Dataset
+from shards.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from shards.video import decode_yuv
-
-
-@dataclass(frozen=True)
-class ShownMask:
-    """An interaction's mask in one frame.
-
-    Attributes:
-        mask: bool (height, width).
-        point: (row, column) as fractions of the frame; NaN where unknown.
-    """
-
-    interaction: Interaction
-    mask: NDArray[np.bool_]
-    point: tuple[float, float]
-
-
-@dataclass(frozen=True)
-class ShownFrame:
-    """One frame as it will be drawn.
-
-    Attributes:
-        frame: its number in the episode.
-        rgb: u8 (height, width, 3).
-        buttons: u8 (23,).
-        camera: degrees, (pitch, yaw).
-        masks: those of all candidates, or of the goal alone.
-    """
-
-    episode_id: str
-    frame: int
-    rgb: NDArray[np.uint8]
-    buttons: NDArray[np.uint8]
-    camera: tuple[float, float]
-    gui: bool
-    masks: Sequence[ShownMask]
 
 
 def read_frames(
@@ -79,21 +44,6 @@ def read_frames(
             yield from _read_clip(dataset, episode, row, (inside - row.start_frame).tolist(), goals)
 
 
-def yuv_to_rgb(yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Planar I420 u8 (n, height * 3 // 2, width) as RGB u8 (n, height, width, 3).
-
-    BT.601, limited range, each colour sample for 2 x 2 pixels.
-    """
-    n, rows, width = yuv.shape
-    height = rows // 3 * 2
-    luma = (yuv[:, :height].astype(np.float32) - 16) * (255 / 219)
-    planes = yuv[:, height:].reshape(n, 2, height // 2, width // 2).astype(np.float32) - 128
-    blue, red = (planes[:, place].repeat(2, axis=1).repeat(2, axis=2) * (255 / 224) for place in (0, 1))
-    rgb = np.stack((luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue), axis=-1)
-    pixels: NDArray[np.uint8] = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
-    return pixels
-
-
 def _read_clip(
     dataset: Dataset, episode: int, row: ClipRow, frames: list[int], goals: NDArray[np.int32] | None
 ) -> Iterator[ShownFrame]:
@@ -107,8 +57,10 @@ def _read_clip(
                 episode_id=dataset.episodes.ids[episode],
                 frame=row.start_frame + frame,
                 rgb=yuv_to_rgb(yuv[frame - first : frame - first + 1])[0],
-                buttons=clip.arrays.buttons[frame],
-                camera=(float(clip.arrays.camera[frame, 0]), float(clip.arrays.camera[frame, 1])),
+                action=ShownAction(
+                    clip.arrays.buttons[frame],
+                    (float(clip.arrays.camera[frame, 0]), float(clip.arrays.camera[frame, 1])),
+                ),
                 gui=bool(clip.arrays.gui[frame]),
                 masks=list(
                     _masks(dataset, clip, frame, None if goals is None else int(goals[row.start_frame + frame]))
@@ -131,5 +83,4 @@ def _masks(dataset: Dataset, clip: Clip, frame: int, goal: int | None) -> Iterat
             yield ShownMask(
                 interaction=clip.info.interactions[interaction],
                 mask=decode_runs(arrays.runs(place), info.frame_height, info.frame_width),
-                point=(float(arrays.candidate_point[place, 0]), float(arrays.candidate_point[place, 1])),
             )

@@ -9,12 +9,13 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.look.footage import ShownFrame, read_frames
+from pipeline.look.footage import read_frames
 from pipeline.look.lane_plan import EpochPlan
 from shards.errors import RocketError
 from shards.goals import choose_goals
 from shards.reader import Dataset
 from shards.schedule import Window
+from shards.shown_frame import ShownFrame
 
 
 @dataclass(frozen=True)

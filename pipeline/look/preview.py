@@ -8,13 +8,14 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from pipeline.look.contact_sheet import Strip, StripKind, contact_sheet
-from pipeline.look.drawing import ALARM, BACKGROUND, FAINT, INK, cell_size, draw_frame, font
 from pipeline.look.film import FILM_WIDTH_PX, write_film
 from pipeline.look.footage import read_frames
 from pipeline.look.lane_view import LaneStep, LaneView, spaced
-from pipeline.look.wording import count, play_time
+from shards.drawing import cell_size, draw_frame
 from shards.errors import RocketError
+from shards.palette import ALARM, BACKGROUND, FAINT, INK, font
 from shards.reader import Dataset
+from shards.wording import count, play_time
 
 FORMATS = (".png", ".jpg", ".mp4")
 EPISODE_CELLS, LANE_CELLS = 24, 6

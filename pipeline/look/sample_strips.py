@@ -7,15 +7,15 @@ from html import escape
 
 import numpy as np
 
-from pipeline.look.drawing import draw_frame
 from pipeline.look.footage import read_frames
 from pipeline.look.lane_view import spaced
-from pipeline.look.wording import short_event
 from shards.clip import Interaction
+from shards.drawing import draw_frame
 from shards.errors import DamagedClip
 from shards.page import html_image
 from shards.reader import Dataset
 from shards.vocabulary import INTERACTION_TYPES
+from shards.wording import short_event
 
 STRIP_FRAMES = 6
 _MAX_TRIED = 24

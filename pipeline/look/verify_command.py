@@ -10,9 +10,9 @@ from typing import Any
 from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.output import print_json, print_lines
 from pipeline.look.verify import Verification, verify
-from pipeline.look.wording import count, size, terminal_columns
 from pipeline.progress import ProgressReport, progress_on_stderr
 from shards.reader import Dataset, open_dataset
+from shards.wording import count, size, terminal_columns
 
 
 def run_verify(path: str, num_workers: int | None, *, decode: bool, sources: Sequence[Path], as_json: bool) -> int:

@@ -9,8 +9,8 @@ import pytest
 from pipeline.look.episode_facts import episode_facts, episode_lines
 from pipeline.look.overview import Lengths, overview_of
 from pipeline.look.overview_text import overview_lines
-from pipeline.look.wording import duration, percent, plain, shorten, size
 from shards import DatasetError, open_dataset
+from shards.wording import duration, percent, plain, shorten, size
 from tests.synthetic import actions_of, episode_interactions
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17]

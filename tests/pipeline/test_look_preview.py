@@ -1,19 +1,23 @@
 """Frames with what is known of them drawn on, as sheets and films."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.look.drawing import ARROW, LIT, draw_frame, outline, tint_masks, type_colour
 from pipeline.look.film import FILM_WIDTH_PX
-from pipeline.look.footage import ShownFrame, ShownMask, read_frames, yuv_to_rgb
+from pipeline.look.footage import read_frames
 from pipeline.look.lane_plan import LaneSettings, plan_lanes
 from pipeline.look.lane_view import LaneView
 from pipeline.look.preview import preview_episode, preview_lane
 from pipeline.look.ranges import parse_range
 from shards import DatasetError, RocketError, open_dataset
 from shards.clip import Interaction
+from shards.drawing import draw_frame, outline, tint_masks
+from shards.palette import HUMAN, type_colour
+from shards.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from shards.vocabulary import BUTTONS
 from tests.synthetic import HEIGHT, WIDTH, actions_of, mask_of
 
@@ -25,13 +29,16 @@ def dataset(small_dataset):
     return open_dataset(small_dataset)
 
 
+def _action(pressed=(), camera=(0.0, 0.0)):
+    return ShownAction(np.array([name in pressed for name in BUTTONS], np.uint8), camera)
+
+
 def _shown(pressed=(), camera=(0.0, 0.0), masks=()):
     return ShownFrame(
         episode_id="ep",
         frame=7,
         rgb=np.zeros((HEIGHT, WIDTH, 3), np.uint8),
-        buttons=np.array([name in pressed for name in BUTTONS], np.uint8),
-        camera=camera,
+        action=_action(pressed, camera),
         gui=False,
         masks=masks,
     )
@@ -43,8 +50,8 @@ def test_frames_come_with_their_own_actions_and_masks(dataset):
     assert [item.frame for item in shown] == frames
     for item in shown:
         buttons, camera = actions_of(3, item.frame)
-        assert item.buttons.tolist() == buttons.tolist()
-        assert item.camera == tuple(camera)
+        assert item.action.buttons.tolist() == buttons.tolist()
+        assert item.action.camera == tuple(camera)
     assert [[mask.interaction.event for mask in item.masks] for item in shown] == [
         [],
         [],
@@ -73,7 +80,7 @@ def test_colours_are_those_that_swscale_gives():
 
 def test_pressed_keys_are_lit_and_others_are_not():
     def lit(*pressed):
-        return int((np.asarray(draw_frame(_shown(pressed))) == LIT).all(axis=-1).sum())
+        return int((np.asarray(draw_frame(_shown(pressed))) == HUMAN).all(axis=-1).sum())
 
     assert lit() == 0
     for name in BUTTONS:
@@ -87,17 +94,29 @@ def test_pressed_keys_are_lit_and_others_are_not():
 def test_camera_arrow_points_where_the_view_goes(camera, side):
     picture = np.asarray(draw_frame(_shown(camera=camera)))
     height = HEIGHT * (picture.shape[1] // WIDTH)
-    rows, columns = np.nonzero((picture[:height] == ARROW).all(axis=-1))
+    rows, columns = np.nonzero((picture[:height] == HUMAN).all(axis=-1))
     offset = (columns.mean() - picture.shape[1] / 2, rows.mean() - height / 2)
     along = offset[0] * side[0] + offset[1] * side[1]
     across = offset[0] * side[1] + offset[1] * side[0]
     assert along > 10 > 3 > abs(across)
 
 
+def test_a_policys_action_has_a_panel_and_an_arrow_of_its_own():
+    human, policy = _action(["forward"], (0.0, 5.0)), _action(["attack"], (5.0, 0.0))
+    alone = draw_frame(_shown(["forward"], (0.0, 5.0)))
+    both = np.asarray(draw_frame(replace(_shown(), action=human, predicted=policy)))
+    assert both.shape[0] > alone.height
+    height = HEIGHT * (both.shape[1] // WIDTH)
+    rows, columns = np.nonzero((both[:height] == POLICY).all(axis=-1))
+    assert rows.mean() - height / 2 > 10 > abs(columns.mean() - both.shape[1] / 2)
+    rows, _ = np.nonzero((both == POLICY).all(axis=-1))
+    assert rows.max() > alone.height > rows[rows > height].min() - 40
+
+
 def test_masks_are_tinted_and_outlined_in_their_types_colour():
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[4:9, 10:20] = True
-    pixels = tint_masks(_shown(masks=[ShownMask(STONE, mask, (0.2, 0.3))]))
+    pixels = tint_masks(_shown(masks=[ShownMask(STONE, mask)]))
     assert tuple(pixels[4, 10]) == type_colour(2)
     assert tuple(pixels[6, 15]) == tuple(round(0.45 * part) for part in type_colour(2))
     assert not pixels[~mask].any()
