@@ -16,7 +16,7 @@ from pipeline.look.ranges import parse_range
 from shards import DatasetError, RocketError, open_dataset
 from shards.clip import Interaction
 from shards.drawing import draw_frame, outline, tint_masks
-from shards.palette import HUMAN, type_colour
+from shards.palette import HUMAN, POLICY, type_colour
 from shards.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from shards.vocabulary import BUTTONS
 from tests.synthetic import HEIGHT, WIDTH, actions_of, mask_of
