@@ -60,7 +60,8 @@ class EncodingFailed(RocketError):
 class FrameScaler:
     """Turns decoded frames of any size into planes of the dataset's size.
 
-    Source: area averaging like cv2.INTER_AREA, plane by plane; the cursor is drawn before, at source size.
+    Area averaging like cv2.INTER_AREA, plane by plane; the cursor is drawn before, at source size. Chroma counts
+    as lying in the middle of its four luma pixels, which is where a conversion to RGB that repeats it puts it.
     """
 
     def __init__(self, width_px: int, height_px: int) -> None:
@@ -75,12 +76,22 @@ class FrameScaler:
             frame: left as it is.
             cursor_xy: the cursor's tip in pixels of `frame`, None = no cursor.
         """
-        frame = self._as_bt601(frame)
+        copy = self._copy(self._as_bt601(frame))
         if cursor_xy is not None:
-            frame = self._with_cursor(frame, cursor_xy)
+            luma, blue, red = (_pixels(plane) for plane in copy.planes)
+            draw_cursor(luma, blue, red, *cursor_xy)
         width_px, height_px = self._size
-        scaled = self._to_size.reformat(frame, width_px, height_px, "yuv420p", interpolation=_AREA, threads=1)
+        scaled = self._to_size.reformat(copy, width_px, height_px, "yuv420p", interpolation=_AREA, threads=1)
         return [_rows(plane) for plane in scaled.planes]
+
+    def _copy(self, frame: VideoFrame) -> VideoFrame:
+        """The pixels alone: the decoder predicts later frames from its own, and tags chroma as lying left."""
+        copy = self._scratch
+        if copy is None or (copy.width, copy.height) != (frame.width, frame.height):
+            copy = self._scratch = VideoFrame(frame.width, frame.height, "yuv420p")
+        for source, target in zip(frame.planes, copy.planes, strict=True):
+            _pixels(target)[:] = _pixels(source)
+        return copy
 
     def _as_bt601(self, frame: VideoFrame) -> VideoFrame:
         """The frame as limited-range BT.601 yuv420p, as nearly every recording is from the start."""
@@ -101,19 +112,6 @@ class FrameScaler:
             interpolation=_AREA,
             threads=1,
         )
-
-    def _with_cursor(self, frame: VideoFrame, cursor_xy: tuple[float, float]) -> VideoFrame:
-        """A copy with the cursor: the decoder predicts later frames from the original."""
-        scratch = self._scratch
-        if scratch is None or (scratch.width, scratch.height) != (frame.width, frame.height):
-            scratch = self._scratch = VideoFrame(frame.width, frame.height, "yuv420p")
-        planes = []
-        for source, target in zip(frame.planes, scratch.planes, strict=True):
-            pixels = _pixels(target)
-            pixels[:] = _pixels(source)
-            planes.append(pixels)
-        draw_cursor(planes[0], planes[1], planes[2], *cursor_xy)
-        return scratch
 
 
 def _pixels(plane: Any) -> NDArray[np.uint8]:
@@ -216,6 +214,8 @@ class ClipEncoder:
             raise self._hung() from None
         if status != 0:
             raise self._died()
+        if self._num_frames == 0:
+            return  # there is an empty file
         num_clips = -(-self._num_frames // self._settings.clip_frames)
         while self._num_taken < num_clips:
             yield self._take()
