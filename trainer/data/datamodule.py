@@ -29,7 +29,7 @@ _MUCH_PADDING = 0.05
 
 
 class RocketDataModule(LightningDataModule):
-    """Batches of contiguous windows, a lane a row; see the README for what a batch holds.
+    """Batches of contiguous windows, a lane a row; `layout.BatchLayout` says what they hold.
 
     Attributes:
         collection: the open datasets (after `setup`).

@@ -16,6 +16,7 @@ from shards.windows import WindowReader
 from trainer.data.fill import WindowTask, fill_row
 from trainer.data.layout import BatchLayout, row_views
 from trainer.data.shared import SharedBlock
+from trainer.data.worker import STACK_SIGNAL
 
 _START = (
     "import sys; sys.path[:] = sys.argv[3:]; from trainer.data.worker import main; "
@@ -138,7 +139,7 @@ class WorkerPool:
 
     def _hung(self, worker: "_Worker") -> LoaderError:
         with contextlib.suppress(ProcessLookupError):
-            worker.process.send_signal(signal.SIGUSR1)  # its stack goes to stderr
+            worker.process.send_signal(STACK_SIGNAL)  # its stack goes to stderr
             time.sleep(0.5)
         return LoaderError(
             f"loader process {worker.process.pid}: no answer for {self._timeout_seconds:g} seconds"

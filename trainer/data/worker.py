@@ -18,11 +18,18 @@ from trainer.data.fill import WindowTask, fill_row
 from trainer.data.layout import BatchLayout, row_views
 from trainer.data.shared import SharedBlock
 
+_THE_TRAINERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Ctrl-C, a batch system's notice and the like are for the trainer, who may want to save first and needs batches
+until then. A loader process ends when its socket closes."""
+STACK_SIGNAL = signal.SIGUSR2
+"""Asks for the process's stack on stderr; the trainer sends it where a read hangs."""
+
 
 def main(socket_fd: int, memory_fd: int) -> None:
     """Serve tasks (number, slot, row, WindowTask) with (number, DamagedClip | None, fault | None)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the trainer's to handle; it closes the socket
-    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the trainer asks for it where a read hangs
+    for number in _THE_TRAINERS:
+        signal.signal(number, signal.SIG_IGN)
+    faulthandler.register(STACK_SIGNAL, all_threads=True)
     connection = Connection(socket.socket(fileno=socket_fd).detach())
     try:
         layout, num_slots, cache = connection.recv()
