@@ -106,4 +106,3 @@ def _gpu() -> str:
 def load_average() -> float:
     """Processes that wanted a core in the last minute."""
     return os.getloadavg()[0]
-

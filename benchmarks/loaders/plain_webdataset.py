@@ -28,7 +28,9 @@ class WebLoader:
             yield as_batch(batch)
 
     def state(self) -> Any:
-        raise NotImplementedError("WebDataset has no position: neither its dataset nor its loader has a state_dict")
+        raise NotImplementedError(
+            "WebDataset has no position: neither its dataset nor its loader has a state_dict"
+        )
 
     def restore(self, state: Any) -> None:
         raise NotImplementedError

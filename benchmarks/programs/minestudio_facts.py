@@ -14,9 +14,14 @@ def main() -> None:
     num_frames: dict[str, int] = {}
     for modality in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
         for part in modality.iterdir():
-            with lmdb.open(str(part), readonly=True, lock=False) as environment, environment.begin() as transaction:
+            with (
+                lmdb.open(str(part), readonly=True, lock=False) as environment,
+                environment.begin() as transaction,
+            ):
                 values = sum(len(value) for key, value in transaction.cursor() if not key.startswith(b"__"))
-                frames = pickle.loads(transaction.get(b"__num_total_frames__"))  # written by the converter just now
+                frames = pickle.loads(
+                    transaction.get(b"__num_total_frames__")
+                )  # written by the converter just now
             num_bytes[modality.name] = num_bytes.get(modality.name, 0) + values
             num_frames[modality.name] = num_frames.get(modality.name, 0) + frames
     answer(num_bytes=num_bytes, num_frames=num_frames["image"], frames_by_modality=num_frames)
