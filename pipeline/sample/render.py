@@ -31,7 +31,7 @@ STRIP_ROWS = round(VIEW_HEIGHT * STRIP_HEIGHT)
 GAME_ROWS = VIEW_HEIGHT - STRIP_ROWS
 _BOXES_WITHIN = 11.0
 _GLOW_RGB = {"amber": (255, 140, 0), "blue": (0, 90, 255)}
-_GLOW_STRENGTH = 0.5
+_GLOW_STRENGTH = 0.65
 
 Mask = NDArray[np.bool_]
 
