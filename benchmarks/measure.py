@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parent.parent
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -80,7 +80,7 @@ class MemorySampler:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def __enter__(self) -> MemorySampler:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -136,7 +136,13 @@ def run_program(
     before, start = _children_core_seconds(), time.perf_counter()
     with MemorySampler(with_self=False) as memory:
         done = subprocess.run(
-            list(command), cwd=cwd, env=environment, capture_output=True, text=True, timeout=timeout_seconds
+            list(command),
+            cwd=cwd,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=timeout_seconds,
+            check=False,
         )
         wall_seconds = time.perf_counter() - start
         _reap_orphans()

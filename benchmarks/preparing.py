@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.environments import Environment, minestudio
 from benchmarks.measure import Finished, Spread, alternate, run_program
 from benchmarks.recordings import Source
+from benchmarks.report import Table
 from pipeline.ffmpeg import ffmpeg_program
 from pipeline.settings import BuildSettings
 from shards.reader import Dataset, open_dataset
@@ -137,25 +138,94 @@ def ffmpeg_command(video: Path, out: Path, frames: np.ndarray) -> list[str]:
     return command
 
 
-def measure(sources: list[Source], work: Path, repeats: int) -> dict[str, dict[str, list[Prepared]]]:
-    """Source -> program -> its trials."""
-    results = {}
-    for source in sources:
-        print(f"preparing: {source.name}, {source.num_frames} frames in {source.num_recordings} recordings")
-        ours, theirs = work / f"ours-{source.name}", work / f"minestudio-{source.name}"
-        prepare_ours(source, ours)
-        dataset = open_dataset(ours)
-        trials: dict[str, Callable[[], Any]] = {
-            "rocket1": lambda: prepare_ours(source, ours),
-            "ffmpeg alone": lambda: prepare_with_ffmpeg(source, work / f"ffmpeg-{source.name}", dataset),
-            "MineStudio": lambda: prepare_minestudio(source, theirs, minestudio()),
-        }
-        results[source.name] = alternate(trials, repeats)
-    return results
+@dataclass(frozen=True)
+class Measured:
+    """All trials of a source by program, and the quality of what ours and MineStudio's left."""
+
+    source: Source
+    trials: dict[str, list[Prepared]]
+    quality: dict[str, dict[str, float]]
+
+
+def measure(source: Source, work: Path, repeats: int) -> Measured:
+    """Prepare one source by all programs in turn; what they left stays in `work`."""
+    print(
+        f"preparing: {source.name}, {source.num_frames} frames in {source.num_recordings} recordings", flush=True
+    )
+    ours, theirs = work / f"ours-{source.name}", work / f"minestudio-{source.name}"
+    prepare_ours(source, ours)
+    dataset = open_dataset(ours)
+    trials: dict[str, Callable[[], Any]] = {
+        "rocket1": lambda: prepare_ours(source, ours),
+        "ffmpeg alone": lambda: prepare_with_ffmpeg(source, work / f"ffmpeg-{source.name}", dataset),
+        "MineStudio": lambda: prepare_minestudio(source, theirs, minestudio()),
+    }
+    done = alternate(trials, repeats)
+    quality = {}
+    for name, folder in (("rocket1", ours), ("MineStudio", theirs / "lmdb")):
+        asked = minestudio().run("benchmarks.programs.video_quality", name, str(folder), str(source.contractor))
+        quality[name] = asked.answer
+    return Measured(source, done, quality)
+
+
+def table(measured: Measured) -> Table:
+    """Rates, sizes, quality and memory of one source."""
+    source = measured.source
+    result = Table(
+        f"Preparing {source.num_frames} frames in {source.num_recordings} recordings ({source.name})",
+        [
+            "",
+            "source frames a core-second",
+            "video bytes a frame",
+            "luma PSNR",
+            "RGB PSNR / SSIM",
+            "memory a process",
+        ],
+    )
+
+    def row(name: str, program: str, part: str) -> None:
+        trials = measured.trials[program]
+        made = trials[0]
+        has_video = part in ("all", "image")
+        quality = measured.quality.get(program, {}) if has_video else {}
+        sizes = made.num_bytes.get("video", made.num_bytes.get("image", 0)) if has_video else 0
+        result.add(
+            name,
+            rate(trials, source.num_frames, part).text(),
+            f"{sizes / made.num_frames:,.0f}" if sizes else "",
+            f"{quality['luma_psnr']:.1f} dB" if quality else "",
+            f"{quality['rgb_psnr']:.1f} dB / {quality['rgb_ssim']:.3f}" if quality else "",
+            f"{max(trial.peak_process_mb for trial in trials):,.0f} MB" if part == "all" else "",
+        )
+
+    row("rocket1", "rocket1", "all")
+    row("ffmpeg alone (the limit)", "ffmpeg alone", "all")
+    row("MineStudio, whole route", "MineStudio", "all")
+    for part, name in MINESTUDIO_PARTS.items():
+        if part in measured.trials["MineStudio"][0].core_seconds:
+            row(f"MineStudio, {name}", "MineStudio", part)
+    ours, limit, theirs = (
+        rate(measured.trials[name], 1).median for name in ("rocket1", "ffmpeg alone", "MineStudio")
+    )
+    converting = rate(measured.trials["MineStudio"], 1, "converting").median
+    result.notes.append(
+        f"So ours is {ours / theirs:.1f} times MineStudio's route, {ours / converting:.1f} times its converters "
+        f"alone, and {100 * ours / limit:.0f} % of the limit."
+    )
+    return result
+
+
+MINESTUDIO_PARTS = {
+    "raw to intermediate": "process_all_openai alone",
+    "converting": "its converters alone",
+    "image": "image converter",
+    "action": "action converter",
+    "segmentation": "segmentation converter",
+}
 
 
 def rate(trials: list[Prepared], num_source_frames: int, part: str = "all") -> Spread:
-    """Source frames per core-second."""
+    """Source frames a core-second."""
     return Spread.of([num_source_frames / trial.core_seconds[part] for trial in trials])
 
 

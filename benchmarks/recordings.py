@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.measure import ROOT
@@ -65,7 +65,7 @@ def sample_source(work: Path, num_frames: int) -> Source:
 
 
 def real_source(work: Path) -> Source | None:
-    """The real clip with the beginning of a real log, several times as if played on; None where it is not there."""
+    """The real clip with the beginning of a real log, several times over; None where it is not there."""
     logs = sorted(REAL_LOGS.glob("*.jsonl"))
     if not REAL_CLIP.exists() or not logs:
         return None
@@ -75,7 +75,7 @@ def real_source(work: Path) -> Source | None:
             lines = logs[number % len(logs)].read_text().splitlines()[:_REAL_CLIP_FRAMES]
             log = work / "real-log.jsonl"
             log.write_text("\n".join(lines) + "\n")
-            start = datetime(2022, 1, 1, 12) + timedelta(days=number)
+            start = datetime(2022, 1, 1, 12, tzinfo=UTC) + timedelta(days=number)
             _place(folder, f"real-human-player-0123456789ab-{start:%Y%m%d-%H%M%S}", REAL_CLIP, log, None)
             log.unlink()
     return _describe("real", folder, has_masks=False)

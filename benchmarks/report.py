@@ -39,12 +39,12 @@ class Bars:
 
 def draw_chart(panels: Sequence[Bars], path: Path) -> None:
     """Horizontal bars, a panel beside the other; ours and the limits stand out by colour."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
 
-    figure, axes = pyplot.subplots(1, len(panels), figsize=(5.2 * len(panels), 0.45 * 8), squeeze=False)
+    figure, axes = plt.subplots(1, len(panels), figsize=(5.2 * len(panels), 0.45 * 8), squeeze=False)
     for axis, panel in zip(axes[0], panels, strict=True):
         colours = [_colour(name) for name in panel.names]
         below = [median - low for median, low in zip(panel.medians, panel.lows, strict=True)]
@@ -58,7 +58,7 @@ def draw_chart(panels: Sequence[Bars], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+    plt.close(figure)
 
 
 def _colour(name: str) -> str:

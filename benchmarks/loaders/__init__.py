@@ -1,5 +1,7 @@
-"""Loaders behind one face, so that the same program measures ours and the peers'. Each peer is used as its
-documentation advises, and reads the very clips that ours reads (MineStudio: its own LMDB set of the same recordings).
+"""Loaders behind one face, so that the same program measures ours and the peers'.
+
+Each peer is used as its documentation advises, and reads the very clips that ours reads (MineStudio: its own LMDB
+set of the same recordings).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ MODULES = {
     "Streaming": "benchmarks.loaders.mosaic",
 }
 Decode = Literal["planar", "rgb", "none"]
-"""What the peers that read our clips make of them: our tensors, RGB by torchcodec, or only where they come from."""
+"""What the readers of our clips make of them: our tensors, RGB by torchcodec, or only where they come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Options:
 
 
 class Loader(Protocol):
-    """Batches, epoch after epoch; `state` and `restore` raise NotImplementedError where the peer has no such thing."""
+    """Batches, epoch after epoch; `state` and `restore` raise NotImplementedError where there is no such thing."""
 
     def epoch(self) -> Iterator[Batch]:
         """One epoch, or the rest of it after `restore`."""

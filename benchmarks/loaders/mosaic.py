@@ -18,7 +18,7 @@ _PLACE = "mds"
 
 class Windows(streaming.StreamingDataset):
     def __init__(self, folder: str, how: Decode, batch_size: int) -> None:
-        # As many canonical nodes as lanes: without shuffling, each place of the batch then reads on from where it was.
+        # As many canonical nodes as lanes: unshuffled, each place of the batch then reads on from where it was.
         super().__init__(local=folder, batch_size=batch_size, shuffle=False, num_canonical_nodes=NUM_LANES)
         self._how = how
 

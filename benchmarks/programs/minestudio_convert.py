@@ -59,7 +59,7 @@ def _work(manager: ConvertManager, place: Path, episodes: dict[str, Any]) -> Non
         convert_kernel=manager.convert_kernel,
         tasks=episodes,
         chunk_size=manager.chunk_size,
-        remote_tqdm=SimpleNamespace(update=SimpleNamespace(remote=lambda count: None)),
+        remote_tqdm=SimpleNamespace(update=SimpleNamespace(remote=lambda _: None)),
         filter_kernel=manager.filter_kernel,
     )
     worker.run()

@@ -1,4 +1,4 @@
-"""Training steps of ROCKET-1 at full size: ours or MineStudio's, in the same loop, with random weights and frames."""
+"""Training steps of ROCKET-1 at full size, ours or MineStudio's in one loop, with random weights and frames."""
 
 from __future__ import annotations
 
