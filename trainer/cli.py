@@ -107,6 +107,16 @@ def evaluate(
         typer.echo("\n".join(table_lines(figures)))
 
 
+@app.command(epilog="Example: rocket-train compare demo/run demo/run-without-memory")
+def compare(
+    run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+) -> None:
+    """Print the last validation of runs side by side."""
+    from trainer.compare import compare_lines
+
+    typer.echo("\n".join(compare_lines(run_dirs)))
+
+
 @app.command("import-weights", epilog="Example: rocket-train import-weights minestudio.ckpt --out start.ckpt")
 def import_weights(
     source: Annotated[
