@@ -66,7 +66,8 @@ class LeanNormSilu(BatchNormAct2d):  # type: ignore[misc]
     """Timm's BatchNorm with SiLU: same parameters and results, less held in training."""
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and torch.is_grad_enabled()):
+        # A compiler decides itself what to keep and what to compute again.
+        if not (self.training and torch.is_grad_enabled()) or torch.compiler.is_compiling():
             out: Tensor = super().forward(x)
             return out
         self.num_batches_tracked.add_(1)

@@ -203,6 +203,15 @@ class RocketPolicy(nn.Module):
             if self._statistics is None:
                 self._statistics = timm_backbone.BatchStatistics(self.backbone)
 
+    def compile_layers(self, **options: Any) -> None:
+        """Compile what is the same in every step: the backbone, the pooling's layers, the recurrent blocks.
+
+        Unlike `compile()`, which would begin anew for windows with padding, whose frames are picked out first.
+        Names of parameters stay.
+        """
+        for layer in (self.backbone, *self.pooling.layers, *self.recurrent.blocks):
+            layer.compile(**options)
+
     def _see(self, frames: Frames) -> Tensor:
         """Features (B, T, D) of each frame by itself; zeros at padding."""
         num_lanes, length = frames.types.shape
