@@ -9,7 +9,6 @@ It is a function of the dataset, the split, the seed, the epoch, the number of l
 and the window length. Rank, worker and machine do not enter.
 """
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from shards.draws import draw_order
 from shards.errors import RocketError
+from shards.packing import balance, pack_lanes
 
 _SLACK = 0.0002
 """Padding that is accepted for the sake of a freer shuffle, as a share of the windows."""
@@ -153,10 +153,10 @@ class LanePlan:
         self.by_episode: bool = len(shards) < num_groups and not taken
         self.group_of_shard: dict[int, int] = {}
         if self.by_episode:
-            self.group_of = _balance(windows, num_groups)
+            self.group_of = balance(windows, num_groups)
         else:
             shard_windows = np.bincount(shard_of, weights=windows, minlength=len(shards)).astype(np.int64)
-            group = _balance(shard_windows, num_groups)
+            group = balance(shard_windows, num_groups)
             group = np.array([taken.get(int(s), int(g)) for s, g in zip(shards, group, strict=True)], np.int64)
             self.group_of_shard = dict(zip(shards.tolist(), group.tolist(), strict=True))
             self.group_of = group[shard_of]
@@ -165,7 +165,7 @@ class LanePlan:
         self._members = [np.flatnonzero(self.group_of == group) for group in range(num_groups)]
         self.episode_windows = windows
         lanes_per_group = num_lanes // num_groups
-        self._fitting = [_balance(windows[members], lanes_per_group) for members in self._members]
+        self._fitting = [balance(windows[members], lanes_per_group) for members in self._members]
         self.num_windows = int(windows.sum())
         longest = [
             np.bincount(lane, weights=windows[members]).max(initial=0)
@@ -188,7 +188,7 @@ class LanePlan:
             shuffled = self._order(len(members), epoch, group, "episodes")
             windows = self.episode_windows[members][shuffled]
             for share in _SORTED_SHARES:
-                lane = _pack(windows, lanes_per_group, share)
+                lane = pack_lanes(windows, lanes_per_group, share)
                 if np.bincount(lane, weights=windows).max(initial=0) <= self.num_steps:
                     break
             else:
@@ -265,55 +265,6 @@ def continues(previous: Window | None, current: Window | None) -> bool:
             and current.index == previous.index + 1
         )
     return current is None or (current.first and current.start == 0)
-
-
-def _pack(windows: NDArray[np.int64], num_lanes: int, sorted_share: float) -> NDArray[np.int64]:
-    """A lane for each episode: in the given order the least loaded one, the last share longest first."""
-    head = int(np.searchsorted(np.cumsum(windows), windows.sum() * (1 - sorted_share), side="right"))
-    tail = head + np.argsort(-windows[head:], kind="stable")
-    return _place(windows, np.concatenate((np.arange(head), tail)), num_lanes)
-
-
-def _place(weights: NDArray[np.int64], order: NDArray[np.int64], num_bins: int) -> NDArray[np.int64]:
-    """A bin for each weight, the least loaded one at its turn."""
-    bins = [(0, place) for place in range(num_bins)]
-    chosen = np.empty(len(weights), np.int64)
-    for item, weight in zip(order.tolist(), weights[order].tolist(), strict=True):
-        load, place = bins[0]
-        chosen[item] = place
-        heapq.heapreplace(bins, (load + weight, place))
-    return chosen
-
-
-def _balance(weights: NDArray[np.int64], num_bins: int) -> NDArray[np.int64]:
-    """A bin for each weight so that the loads are nearly equal; the same for every seed and epoch.
-
-    Longest first, then exchanges between the heaviest and the lightest bin. The exchanges are what evens out
-    nearly equal weights (shards of one size) whose number is not a multiple of the bins.
-    """
-    place = _place(weights, np.argsort(-weights, kind="stable"), num_bins)
-    loads = np.bincount(place, weights=weights, minlength=num_bins).astype(np.int64)
-    for _ in range(16 * num_bins):
-        heavy, light = int(loads.argmax()), int(loads.argmin())
-        gap = int(loads[heavy] - loads[light])
-        if gap < 2:
-            break
-        given, taken = np.flatnonzero(place == heavy), np.flatnonzero(place == light)
-        taken = taken[np.argsort(weights[taken], kind="stable")]
-        offers = np.concatenate(([0], weights[taken]))  # nothing, or one of the light bin's in return
-        nearest = np.searchsorted(offers, weights[given] - gap / 2)
-        choices = np.stack((np.maximum(nearest - 1, 0), np.minimum(nearest, len(offers) - 1)))
-        moved = weights[given] - offers[choices]  # (2, len(given)): what the heavy bin loses
-        after = np.abs(gap - 2 * moved)
-        way, best = np.unravel_index(int(after.argmin()), after.shape)
-        if after[way, best] >= gap:
-            break
-        place[given[best]] = light
-        if choice := int(choices[way, best]):
-            place[taken[choice - 1]] = heavy
-        loads[heavy] -= moved[way, best]
-        loads[light] += moved[way, best]
-    return place
 
 
 def _nearest_divisor(number: int, wanted: int) -> int:

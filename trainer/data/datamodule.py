@@ -4,15 +4,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
-from numpy.typing import NDArray
 
 from shards.errors import RocketError
 from shards.schedule import LanePlan, lanes_of_rank
-from shards.split import split_episodes
 from shards.storage import CacheSettings
 from trainer.data.collection import Collection, open_collection
 from trainer.data.damage import DamageReport
@@ -22,10 +19,10 @@ from trainer.data.pinned import InFlight, pin
 from trainer.data.position import ScheduleKey
 from trainer.data.shuffled import ShuffledPlan, ShuffledSteps
 from trainer.data.source import EpisodeSource
+from trainer.data.splits import SplitSettings, padding_advice, plan_splits, shards_of_lanes
 from trainer.data.steps import LaneSteps, Steps
 
 _log = logging.getLogger(__name__)
-_MUCH_PADDING = 0.05
 
 
 class RocketDataModule(LightningDataModule):
@@ -118,17 +115,10 @@ class RocketDataModule(LightningDataModule):
             return
         self.collection = open_collection(self.datasets)
         self._check_size()
-        train, val = split_episodes(
-            self.collection.episode_ids, self.split_ratio, seed=self.seed, shuffle=self.shuffle_episodes
-        )
-        if not len(train):
-            raise RocketError(
-                f"data.split_ratio: no episode is left to train on, got {self.split_ratio} of "
-                f"{len(self.collection.episode_ids)} episodes. Use a larger share."
-            )
-        self._train, self._val = train, val
         self._make_plans(self.num_lane_groups or self._num_ranks)
-        self._check_shards()
+        advice = padding_advice(self.plan)
+        if advice and self._rank == 0:
+            _log.warning(advice)
         self._ready = True
         self.load_state_dict(self._saved or {})
 
@@ -142,7 +132,7 @@ class RocketDataModule(LightningDataModule):
 
     def val_dataloader(self) -> LaneLoader | list[Any]:
         """Batches of the validation split: the same windows and goals every time, never varied."""
-        if not len(self._val):
+        if not len(self.val_plan.episodes):
             return []
         if self._val_loader is None:
             self._val_loader = self._make_loader(self.val_plan, self.val_damage, augment=False, only_epoch=0)
@@ -213,7 +203,7 @@ class RocketDataModule(LightningDataModule):
             win_len=self.win_len,
             split_ratio=self.split_ratio,
             shuffle_episodes=self.shuffle_episodes,
-            num_train_episodes=len(self._train),
+            num_train_episodes=len(self.plan.episodes),
             episode_continuous_batch=self.episode_continuous_batch,
         )
 
@@ -225,29 +215,19 @@ class RocketDataModule(LightningDataModule):
             self.teardown()
             self._loader = self._val_loader = None
             self._make_plans(num_groups)
-            self._check_shards()
 
     def _make_plans(self, num_groups: int) -> None:
-        self.plan = self._plan_split(self._train, "train", num_groups, None)
-        self.val_plan = self._plan_split(self._val, "val", num_groups, self.plan)
-
-    def _plan_split(
-        self, episodes: NDArray[np.int64], split: str, num_groups: int, like: LanePlan | None
-    ) -> LanePlan:
-        make = LanePlan if self.episode_continuous_batch else ShuffledPlan
-        return make(
-            self.collection.num_frames,
-            self.collection.shard,
-            episodes,
+        settings = SplitSettings(
+            split_ratio=self.split_ratio,
+            shuffle_episodes=self.shuffle_episodes,
+            episode_continuous_batch=self.episode_continuous_batch,
             num_lanes=self._num_lanes,
-            window_frames=self.win_len,
-            num_groups=num_groups,
+            win_len=self.win_len,
             seed=self.seed,
-            fingerprint=self.collection.fingerprint,
-            split=split,
-            shuffle=self.shuffle_episodes,
-            like=like,
         )
+        self.plan, self.val_plan = plan_splits(self.collection, settings, num_groups)
+        lanes = lanes_of_rank(self._rank, self._num_ranks, self._num_lanes)
+        self.collection.check_shards(shards_of_lanes(self.collection, (self.plan, self.val_plan), lanes))
 
     def _check_size(self) -> None:
         found = (self.collection.frame_width, self.collection.frame_height)
@@ -256,25 +236,6 @@ class RocketDataModule(LightningDataModule):
                 f"{self.datasets[0]}: its frames are {found[0]}x{found[1]}, got data.frame_width x "
                 f"data.frame_height = {self.frame_width}x{self.frame_height}. "
                 f"Use data.frame_width={found[0]} data.frame_height={found[1]}, or rebuild the dataset."
-            )
-
-    def _check_shards(self) -> None:
-        """The shards of this rank's lanes are there; much padding is mentioned, with what helps."""
-        lanes = lanes_of_rank(self._rank, self._num_ranks, self._num_lanes)
-        shards: set[int] = set()
-        for plan in (self.plan, self.val_plan):
-            groups = {lane * plan.num_groups // plan.num_lanes for lane in lanes}
-            shards |= set(self.collection.shard[plan.episodes[np.isin(plan.group_of, list(groups))]].tolist())
-        self.collection.check_shards(sorted(shards))
-        share = self.plan.num_padding / max(self.plan.num_lanes * self.plan.num_steps, 1)
-        if share > _MUCH_PADDING and self._rank == 0:
-            _log.warning(
-                "%.0f %% of each epoch is padding: %d windows on %d lanes in %d groups. Fewer lanes, "
-                "data.num_lane_groups=1 or smaller shards make it less.",
-                100 * share,
-                self.plan.num_windows,
-                self.plan.num_lanes,
-                self.plan.num_groups,
             )
 
     def _make_loader(

@@ -5,8 +5,10 @@
 B lanes of the rank, T frames of a window, H x W pixels.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -27,7 +29,7 @@ class BatchLayout:
     height: int
     width: int
 
-    @property
+    @cached_property
     def fields(self) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
         """Name -> dtype and shape; the first axis is the lane of the rank.
 
@@ -69,7 +71,7 @@ class BatchLayout:
             "damaged": (np.bool_, (self.num_rows,)),
         }
 
-    @property
+    @cached_property
     def slot_bytes(self) -> int:
         return sum(_padded(_num_bytes(*field)) for field in self.fields.values())
 
@@ -90,7 +92,7 @@ def row_views(fields: Mapping[str, NDArray[Any]], row: int) -> dict[str, NDArray
 
 
 def _num_bytes(dtype: type[np.generic], shape: tuple[int, ...]) -> int:
-    return int(np.dtype(dtype).itemsize * np.prod(shape))
+    return np.dtype(dtype).itemsize * math.prod(shape)
 
 
 def _padded(num_bytes: int) -> int:
