@@ -13,6 +13,7 @@ import numpy as np
 
 from pipeline.ffmpeg import ffmpeg_program
 from pipeline.sample.action import act
+from pipeline.sample.barcode import MAX_RECORDING
 from pipeline.sample.inputs import InputLog, dialect_of
 from pipeline.sample.player import Player
 from pipeline.sample.recorder import RecordingWriter
@@ -21,6 +22,9 @@ from pipeline.sample.scene import Scene
 from pipeline.sample.sessions import SessionPlan, duration, plan_sessions
 from pipeline.sample.story import HOTBAR, RECALL_EVENT, Story, StorySettings
 from shards.errors import RocketError
+
+MAX_SESSIONS = (MAX_RECORDING + 1) // 3
+"""A frame's mark holds the number of its recording, and a session has up to three."""
 
 Progress = Callable[[int, int], None]
 """Called now and then with (frames written, frames expected in all)."""
@@ -122,8 +126,8 @@ def _silent(done: int, expected: int) -> None:
 def _check(out: Path, settings: SampleSettings) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise RocketError(f"{out}: not empty, expected a new or empty folder. Name another, or run: rm -r {out}")
-    if settings.num_sessions < 1:
-        raise RocketError(f"make-sample: num_sessions = {settings.num_sessions}, expected 1 or more.")
+    if not 1 <= settings.num_sessions <= MAX_SESSIONS:
+        raise RocketError(f"make-sample: num_sessions = {settings.num_sessions}, expected 1 to {MAX_SESSIONS}.")
     if not 1 <= settings.min_recording_frames <= settings.max_recording_frames <= 5500:
         raise RocketError(
             f"make-sample: recordings of {settings.min_recording_frames} to {settings.max_recording_frames} "
@@ -229,6 +233,7 @@ class _Session:
                 recall_frames=writer.roles["recall"],
             )
         )
+        self._progress(sum(recording.num_frames for recording in self._recordings))
         self._start = _next_start(self._start, writer.num_frames)
         self._server_tick += writer.num_frames
 

@@ -68,7 +68,10 @@ def duration(num_frames: int) -> timedelta:
 def plan_sessions(
     num_sessions: int, min_frames: int, max_frames: int, rng: np.random.Generator
 ) -> list[SessionPlan]:
-    """Return the sessions; the first crosses a full hour, the fifth follows it within minutes in a new world."""
+    """Return the sessions; the first crosses a full hour, the fifth follows it within minutes in a new world.
+
+    From the eleventh on they are of the same kinds again, on later days.
+    """
     plans: list[SessionPlan] = []
     again_after = datetime(2022, 4, 11, 10, 0, tzinfo=UTC)
     for index in range(num_sessions):
@@ -88,7 +91,7 @@ def plan_sessions(
             start = again_after + timedelta(minutes=6)
         else:
             start = day + timedelta(hours=int(rng.integers(8, 22)), seconds=int(rng.integers(300, 1800)))
-        if index == 0:
+        if kind is _KINDS[0]:
             again_after = start + duration(sum(lengths) + 200)
         hex_digits = "".join(f"{n:x}" for n in rng.integers(0, 16, 12))
         plans.append(
@@ -101,7 +104,7 @@ def plan_sessions(
                 lengths=tuple(lengths),
                 theme=tuple(THEMES)[index % len(THEMES)],
                 first_server_tick=1 if index % 3 == 0 else int(rng.integers(2000, 90000)),
-                stuck_attack=(-1, 0, -1, 1)[index % 4],
+                stuck_attack=0 if index % 4 == 1 else -1,
                 extra_frame=tuple((index + number) % 3 == 0 for number in range(kind.num_recordings)),
             )
         )

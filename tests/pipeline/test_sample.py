@@ -14,6 +14,7 @@ import pytest
 from av.video.frame import PictureType
 
 from pipeline.sample import SampleRecording, SampleSettings, SampleSummary, StorySettings, make_sample
+from pipeline.sample.sessions import plan_sessions
 from shards.errors import RocketError
 
 STEM = re.compile(r"^[A-Za-z0-9-]+-[0-9a-f]{12}-[0-9]{8}-[0-9]{6}$")
@@ -178,6 +179,13 @@ def test_a_new_world_begins_minutes_after_the_first_session_under_the_same_name(
     )
 
 
+def test_many_sessions_have_names_of_their_own() -> None:
+    plans = plan_sessions(60, 20, 40, np.random.default_rng(0))
+    names = [plan.stem(plan.start) for plan in plans]
+    assert len(set(names)) == 60
+    assert len(plans[0].lengths) > 1
+
+
 def test_lengths_are_uneven(sample: SampleSummary) -> None:
     lengths = [recording.num_frames for recording in sample.recordings]
     assert len(set(lengths)) > len(lengths) // 2
@@ -336,7 +344,7 @@ def test_empty_folder_is_filled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (SampleSettings(num_sessions=0), "num_sessions = 0, expected 1 or more"),
+        (SampleSettings(num_sessions=0), "num_sessions = 0, expected 1 to 682"),
         (SampleSettings(min_recording_frames=9, max_recording_frames=8), "recordings of 9 to 8 frames"),
         (SampleSettings(max_recording_frames=6000), "expected 1 <= shortest <= longest <= 5500"),
     ],
