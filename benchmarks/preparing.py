@@ -138,6 +138,36 @@ def ffmpeg_command(video: Path, out: Path, frames: np.ndarray) -> list[str]:
     return command
 
 
+def prepare_for_loading(source: Source, work: Path, num_copies: int) -> tuple[Path, Path]:
+    """Our dataset and MineStudio's of the recordings taken so many times under other names.
+
+    MineStudio's intermediate files are those that `measure` left.
+    """
+    ours, theirs = work / "loading", work / "loading-minestudio"
+    recordings, root = work / "loading-recordings", theirs / "intermediate"
+    for folder in (ours, theirs, recordings):
+        shutil.rmtree(folder, ignore_errors=True)
+    intermediate = work / f"minestudio-{source.name}" / "intermediate"
+    pairs = [(source.contractor, recordings)]
+    pairs += [(intermediate / kind, root / kind) for kind in ("videos", "actions", "segmentation")]
+    for folder, target in pairs:
+        target.mkdir(parents=True)
+        for number in range(num_copies):
+            for path in folder.iterdir():
+                os.link(path, target / f"copy{number}-{path.name}")
+    program = [
+        str(Path(sys.executable).parent / "rocket-prep"),
+        "build-shards",
+        str(recordings),
+        "--out",
+        str(ours),
+    ]
+    run_program([*program, "--workers", str(NUM_WORKERS), f"shard_frames={source.num_frames // 2}"])
+    words = [str(root), str(theirs / "lmdb"), "--workers", str(NUM_WORKERS), "--segmentation"]
+    minestudio().run("benchmarks.programs.minestudio_convert", *words)
+    return ours, theirs / "lmdb"
+
+
 @dataclass(frozen=True)
 class Measured:
     """All trials of a source by program, and the quality of what ours and MineStudio's left."""

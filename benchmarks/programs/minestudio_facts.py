@@ -1,4 +1,4 @@
-"""What MineStudio's converters left: bytes and frames by modality."""
+"""What MineStudio's converters left: bytes and frames by modality, and its episodes."""
 
 import pickle
 import sys
@@ -12,6 +12,7 @@ from benchmarks.measure import answer
 def main() -> None:
     num_bytes: dict[str, int] = {}
     num_frames: dict[str, int] = {}
+    episodes: dict[str, int] = {}
     for modality in sorted(path for path in Path(sys.argv[1]).iterdir() if path.is_dir()):
         for part in modality.iterdir():
             with (
@@ -24,7 +25,7 @@ def main() -> None:
                 )  # written by the converter just now
             num_bytes[modality.name] = num_bytes.get(modality.name, 0) + values
             num_frames[modality.name] = num_frames.get(modality.name, 0) + frames
-    answer(num_bytes=num_bytes, num_frames=num_frames["image"], frames_by_modality=num_frames)
+    answer(num_bytes=num_bytes, num_frames=num_frames["image"], frames_by_modality=num_frames, episodes=episodes)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,148 @@
+"""Measures everything side by side and writes a result page: `make bench`, or
+
+python -m benchmarks.run [--only PART ...] [--small] [--repeats N] [--work DIR]
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import abilities, codec_table, loading, planning, policy, preparing
+from benchmarks.environments import OURS, load_average, machine, machine_slug, minestudio, peers
+from benchmarks.measure import ROOT, Spread
+from benchmarks.recordings import real_source, sample_source
+from benchmarks.report import Bars, Table, draw_chart
+from pipeline.ffmpeg import ffmpeg_version
+from shards.reader import open_dataset
+
+PARTS = ("preparing", "loading", "abilities", "policy", "planning", "codec")
+_COPIES = 3
+_OURS = ("torch", "torchvision", "av", "numpy", "webdataset", "pyarrow", "lightning", "timm")
+_PEERS = ("litdata", "mosaicml-streaming", "webdataset", "torchcodec", "av", "torch", "numpy")
+_MINESTUDIO = ("minestudio", "av", "lmdb", "opencv-python-headless")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--frames", type=int, default=4000, help="source frames of the sample recordings")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--small", action="store_true", help="tiny and once: does everything run?")
+    parser.add_argument("--work", type=Path, default=Path("build/bench"), help="recordings and datasets; kept")
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    options = parser.parse_args()
+    if options.small:
+        options.frames, options.repeats = min(options.frames, 1200), 1
+    work = options.work.resolve()
+    work.mkdir(parents=True, exist_ok=True)
+    started, load = datetime.now(UTC), load_average()
+    tables, panels = measure(options, work)
+    page = options.results / f"{started:%Y-%m-%d}-{machine_slug()}.md"
+    chart = page.with_suffix(".png") if panels else None
+    if chart is not None:
+        draw_chart(panels, chart)
+    page.write_text(make_page(tables, chart, started, load, options), encoding="utf-8")
+    print(f"\n{page}: written.")
+
+
+def measure(options: argparse.Namespace, work: Path) -> tuple[list[Table], list[Bars]]:
+    """All chosen tables in order, and panels for the chart."""
+    tables: list[Table] = []
+    panels: list[Bars] = []
+    parts = set(options.only)
+    sample, real = sample_source(work, options.frames), real_source(work)
+    ours, theirs = work / "loading", work / "loading-minestudio" / "lmdb"
+    if "preparing" in parts:
+        for source in (sample, real) if not options.small else (sample,):
+            if source is not None:
+                done = preparing.measure(source, work, options.repeats)
+                tables.append(preparing.table(done))
+                rates = {name: preparing.rate(trials, source.num_frames) for name, trials in done.trials.items()}
+                panels.append(_bars(f"preparing ({source.name}), source frames a core-second", rates))
+        ours, theirs = preparing.prepare_for_loading(sample, work, _COPIES)
+        loading.make_peers_sets(ours)
+    if parts & {"loading", "abilities", "planning"} and not ours.exists():
+        raise SystemExit(f"{ours}: nothing to load yet. Run the part `preparing` first.")
+    entrants = loading.contenders(ours, theirs) if parts & {"loading", "abilities"} else []
+    if "loading" in parts:
+        loaded = loading.measure(entrants, 2 if options.small else 6, options.repeats)
+        tables.append(loading.table(loaded, loading.check_equal(entrants)))
+        rates = {name: _rate(trials) for name, trials in loaded.items() if "torchcodec" not in name}
+        panels.append(_bars("loading, frames a core-second", rates))
+    if "abilities" in parts:
+        tables.append(try_abilities(entrants, ours))
+    if "policy" in parts:
+        shapes = [("cpu", 1, 4)] if options.small else policy.shapes()
+        tables.append(policy.table(*policy.measure(options.repeats, work, shapes)))
+    if "planning" in parts:
+        scales = ([0.1, 1.0], [0.1]) if options.small else ([1.0, 10.0, 100.0], [1.0, 10.0, 100.0])
+        tables += planning.measure(ours, work, options.repeats, *scales)
+    if "codec" in parts:
+        for source in (sample, real):
+            if source is not None:
+                num_frames = 256 if options.small else 1280
+                tables.append(codec_table.measure(source, num_frames, work, options.repeats))
+    return tables, panels
+
+
+def try_abilities(entrants: list[loading.Contender], ours: Path) -> Table:
+    """Lanes and resume of each loader."""
+    dataset = open_dataset(ours)
+    lengths = dict(zip(dataset.episodes.ids, dataset.episodes.num_frames.tolist(), strict=True))
+    chosen = [
+        loading.Contender(one.name, one.name, one.environment, one.data, 0, "none")
+        for one in entrants
+        if one.num_workers == 0 and one.decode == "planar" and one.name != "libavcodec"
+    ]
+    of_minestudio = next(one for one in chosen if one.name == "MineStudio")
+    theirs = minestudio().run("benchmarks.programs.minestudio_facts", str(of_minestudio.data)).answer["episodes"]
+    return abilities.try_all(chosen, {one.name: theirs if one.name == "MineStudio" else lengths for one in chosen})
+
+
+def make_page(
+    tables: list[Table], chart: Path | None, started: datetime, load: float, options: argparse.Namespace
+) -> str:
+    """The result page."""
+    facts = [*machine().items(), ("load average at the start", f"{load:.1f}"), ("ffmpeg", ffmpeg_version())]
+    for title, versions in (
+        ("ours", OURS.versions(*_OURS)),
+        ("peers", peers().versions(*_PEERS)),
+        ("MineStudio", minestudio().versions(*_MINESTUDIO)),
+    ):
+        facts.append((title, ", ".join(f"{name} {version}" for name, version in versions.items())))
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
+    ).stdout
+    command = f"python -m benchmarks.run {' '.join(sys.argv[1:])}".strip()
+    lines = [
+        f"# Benchmarks of {started:%Y-%m-%d}",
+        "",
+        f"`{command}` at commit {commit.strip()}. Medians of {options.repeats} trials (lowest to highest), the "
+        "programs taken in turn. A core-second is a second of CPU time of all processes of a program together.",
+        "",
+        *(f"- {name}: {value}" for name, value in facts),
+        "",
+    ]
+    if chart is not None:
+        lines += [f"![chart]({chart.name})", ""]
+    return "\n".join(lines) + "\n" + "\n".join(table.markdown() for table in tables)
+
+
+def _rate(trials: list[Any]) -> Spread:
+    return Spread.of([trial["frames_per_core_second"] for trial in trials])
+
+
+def _bars(title: str, rates: dict[str, Spread]) -> Bars:
+    spreads = list(rates.values())
+    return Bars(
+        title, list(rates), [s.median for s in spreads], [s.low for s in spreads], [s.high for s in spreads]
+    )
+
+
+if __name__ == "__main__":
+    main()
