@@ -3,26 +3,44 @@
 # make bench  side by side with the peers, in a second environment
 
 PYTHON ?= python3
-VENV := .venv
-INSTALLED := $(VENV)/.installed
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+# The sample's frames are small, and so are its policy's layers: a thread each is fastest.
+DEMO := OMP_NUM_THREADS=1
 
 .PHONY: demo test bench clean
 
 demo: $(INSTALLED)
-	$(VENV)/bin/python -m benchmarks.demo
+	rm -rf demo
+	$(BIN)/rocket-prep make-sample demo/recordings
+	$(BIN)/rocket-prep build-shards demo/recordings --out demo/dataset frame_width=64 frame_height=64
+	$(BIN)/rocket-prep inspect demo/dataset
+	@echo "# Half a run, then the rest of it from its checkpoint."
+	$(BIN)/rocket-train demo trainer.max_steps=150
+	$(BIN)/rocket-train demo --resume auto
+	@echo "# The same run with its memory emptied before every window."
+	$(BIN)/rocket-train demo trainer.memory=reset run_dir=demo/run-without-memory
+	$(BIN)/rocket-train compare demo/run demo/run-without-memory
+	@echo
+	@echo "recordings  demo/recordings"
+	@echo "shards      demo/dataset    look at them:  $(BIN)/rocket-prep report demo/dataset --out demo/report.html"
+	@echo "policy      demo/run        its figures:   demo/run/metrics.csv"
+	@echo "With your own recordings:"
+	@echo "    $(BIN)/rocket-prep build-shards RECORDINGS --out DATASET"
+	@echo "    $(BIN)/rocket-train rocket1 data.datasets=[DATASET] --dry-run"
 
 test: $(INSTALLED)
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/mypy
-	$(VENV)/bin/python -m pytest
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
 
 # Installed once, and again only when what is asked for has changed.
 $(INSTALLED): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf .venv .venv-bench build *.egg-info
