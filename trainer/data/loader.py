@@ -147,7 +147,8 @@ class LaneLoader:
         return batch
 
     def _start(self) -> None:
-        num_slots = self._num_ahead + _HELD_BATCHES
+        # The trainer holds two batches only for the moment in which it asks for the next.
+        num_slots = max(self._num_ahead, _HELD_BATCHES) + 1
         pool = WorkerPool(self._layout, num_slots, self._num_workers, self._timeout_seconds, self._cache)
         self._pool, self._free = pool, deque(range(num_slots))
         undo = None
