@@ -64,7 +64,7 @@ class DataConfig(Section):
     episode_continuous_batch: bool = True  # lanes of contiguous windows; false: shuffled windows, no memory
     num_lane_groups: PositiveInt | None = None  # groups of lanes that shards are tied to; null: one a rank
     augment: bool = False  # vary colour and frame geometry, drawn once for a lane's episode
-    max_damaged_windows: NotNegativeInt = 0  # windows that damage may cost before the run stops
+    max_damaged_windows: NotNegativeInt = 0  # windows that damage may cost a rank before the run stops
     cache_dir: str | None = None  # local folder for copies of shards that lie at an address; null: none are kept
     cache_gb: PositiveFloat = 100.0  # gigabytes that the copies of all ranks of a machine may take together
 
@@ -106,7 +106,8 @@ class TrainerConfig(Section):
     save_every: PositiveInt = 1000  # steps between checkpoints
     val_every: PositiveInt | None = 1000  # steps between validations; null: never
     limit_val_steps: PositiveInt | None = None  # steps of one validation; null: the whole split
-    compile: bool = False  # torch.compile the policy
+    compile: bool = False  # torch.compile the policy's layers
+    activation_checkpointing: bool = False  # compute layers again in the backward pass, to save memory
     memory: Literal["carry", "reset"] = "carry"  # keep a lane's memory from window to window, or forget it
     spike_factor: AboveOne | None = 10.0  # stop at a loss this many times its running mean; null: only at NaN
 

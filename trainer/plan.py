@@ -142,9 +142,10 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None) -> list[s
         steps = data.steps_per_epoch
         train = f"{data.num_train_episodes:,} episodes with {data.num_train_frames:,} frames train"
         windows = f"{data.num_windows:,} windows + {data.num_padding:,} of padding ({share:.2%})"
+        groups = f"{data.num_lane_groups} group{'s' if data.num_lane_groups > 1 else ''}"
         lines = [
             f"data         {train}, {data.num_val_episodes:,} episodes validate",
-            f"epoch        {steps:,} steps = {windows}, lanes in {data.num_lane_groups} groups",
+            f"epoch        {steps:,} steps = {windows}, lanes in {groups}",
         ]
     total = total_steps(config, steps)
     lines.append(f"run          {total:,} steps = {total / steps:.2f} epochs, {total * frames_per_step:,} frames")

@@ -210,8 +210,10 @@ def train(
         build_objectives(config.objectives, load_teacher),
         name_of_episode=lambda episode: data.collection.episode_ids[episode],
     )
+    if config.trainer.activation_checkpointing:
+        policy.enable_activation_checkpointing()
     if config.trainer.compile:
-        policy.compile()
+        policy.compile_layers()
     resume_command = f"{command} --resume auto"
     callbacks, checkpoints = _callbacks(config, start, facts, clock := LoopClock(), resume_command)
     lightning_trainer = build_trainer(config, start.num_ranks, callbacks, _loggers(config, start), clock)
@@ -283,11 +285,22 @@ def last_words(
             "Run: rocket-prep verify DATASET --repair SOURCE"
         )
     lines.append(f"written: {run_dir / METRICS_FILE}, {checkpoints.last_saved}, {run_dir / 'weights'}/")
+    lines.append(leave_page(run_dir))
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
     datasets = " ".join(shlex.quote(path) for path in data.datasets)
     if newest:
         lines.append(f"next: rocket-train evaluate {newest[-1]} {datasets}")
     return lines
+
+
+def leave_page(run_dir: Path) -> str:
+    """The run's page lies in its folder; what to say about it. Its failure does not fail the run."""
+    from trainer.run_page import write_run_page
+
+    try:
+        return f"page: {write_run_page(run_dir)}"
+    except (RocketError, OSError) as error:
+        return f"page: not written, {error}"
 
 
 def _callbacks(
