@@ -128,6 +128,7 @@ class EmaConfig(Section):
 class LoggingConfig(Section):
     wandb: WandbMode = "auto"  # auto: online where there is a key, else offline into run_dir
     project: str = "rocket1"  # the project's name in wandb
+    page: bool = True  # leave a page with the run's curves in run_dir when it ends
 
 
 class RunConfig(Section):

@@ -285,7 +285,8 @@ def last_words(
             "Run: rocket-prep verify DATASET --repair SOURCE"
         )
     lines.append(f"written: {run_dir / METRICS_FILE}, {checkpoints.last_saved}, {run_dir / 'weights'}/")
-    lines.append(leave_page(run_dir))
+    if module.config.logging.page:
+        lines.append(leave_page(run_dir))
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
     datasets = " ".join(shlex.quote(path) for path in data.datasets)
     if newest:

@@ -50,6 +50,7 @@ def overrides(dataset: Path, run_dir: Path, *more: str) -> list[str]:
         "trainer.save_every=4",
         "trainer.val_every=6",
         "ema.every_n_steps=2",
+        "logging.page=false",
         "validation.watch_events=[event_1]",
         *more,
     ]
