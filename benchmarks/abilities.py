@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def _try(entrant: Contender, num_frames: Mapping[str, int]) -> list[str]:
 def count_broken(rows: Rows, num_frames: Mapping[str, int]) -> tuple[int, int]:
     """Transitions of a place of the batch to a window that does not follow, and all transitions."""
     broken = total = 0
-    for before, after in zip(rows[:-1], rows[1:], strict=True):
+    for before, after in pairwise(rows):
         for previous, current in zip(before, after, strict=False):
             total += 1
             if previous is None:

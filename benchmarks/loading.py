@@ -41,11 +41,13 @@ def contenders(ours: Path, theirs: Path) -> list[Contender]:
         with_workers = f", {num_workers} workers"
         found.append(Contender(f"rocket1{with_workers}", "rocket1", OURS, ours, num_workers))
         found.append(Contender(f"MineStudio{with_workers}", "MineStudio", minestudio(), theirs, num_workers))
-        for name in READERS_OF_OUR_CLIPS:
-            found.append(Contender(f"{name}{with_workers}", name, peers(), ours, num_workers))
-    for name in READERS_OF_OUR_CLIPS:
-        found.append(Contender(f"{name}, 0 workers, RGB by torchcodec", name, peers(), ours, 0, "rgb"))
-    return found
+        found += [
+            Contender(f"{name}{with_workers}", name, peers(), ours, num_workers) for name in READERS_OF_OUR_CLIPS
+        ]
+    torchcodec = "0 workers, RGB by torchcodec"
+    return found + [
+        Contender(f"{name}, {torchcodec}", name, peers(), ours, 0, "rgb") for name in READERS_OF_OUR_CLIPS
+    ]
 
 
 def make_peers_sets(ours: Path) -> None:
@@ -108,7 +110,7 @@ def table(results: dict[str, list[dict[str, float]]], equal: dict[str, str]) -> 
             f"{worker:,.0f} MB" if ", 2 workers" in title else "",
         )
     result.notes.append(
-        "The readers of our clips make the same tensors as ours does, with the same functions (unless RGB is said): "
+        "The readers of our clips make the tensors that ours makes, with the same functions (unless RGB is said): "
         + "; ".join(f"{name} {text}" for name, text in equal.items())
         + ". MineStudio reads its own chunks and makes RGB. Times to the first batch count from the opening on, "
         "after imports."

@@ -1,4 +1,4 @@
-"""Planning and opening: how the cost grows from full size (15,700 episodes, 160 million frames) to 100 times that."""
+"""Planning and opening: how the cost grows from full size (15,700 episodes, 160 million frames) on."""
 
 from __future__ import annotations
 

@@ -58,8 +58,8 @@ def table(results: dict[str, list[Any]], error: float) -> Table:
             f"{max(trial['peak_mb'] for trial in trials):,.0f} MB",
         )
     result.notes.append(
-        "With MineStudio's weights and the same frames, the largest difference of any action's log-probability over "
-        f"two windows is {error:.0e} of the largest one."
+        "With MineStudio's weights and the same frames, the largest difference of any action's log-probability "
+        f"over two windows is {error:.0e} of the largest one."
     )
     return result
 

@@ -10,17 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import ffmpeg
-import numpy as np
-
+from benchmarks.bare_ffmpeg import ffmpeg_command, kept_frames
 from benchmarks.environments import Environment, minestudio
 from benchmarks.measure import Finished, Spread, alternate, run_program
 from benchmarks.recordings import Source
 from benchmarks.report import Table
-from pipeline.ffmpeg import ffmpeg_program
-from pipeline.settings import BuildSettings
 from shards.reader import Dataset, open_dataset
-from shards.vocabulary import FRAMES_PER_SECOND
 
 NUM_WORKERS = min(2, os.cpu_count() or 1)
 
@@ -99,43 +94,6 @@ def prepare_with_ffmpeg(source: Source, out: Path, dataset: Dataset) -> Prepared
     files = list(out.rglob("*.mp4"))
     num_frames = int(dataset.episodes.num_frames.sum())
     return _prepared(done, {"all": done.core_seconds}, {"video": sum(f.stat().st_size for f in files)}, num_frames)
-
-
-def kept_frames(dataset: Dataset) -> dict[str, np.ndarray]:
-    """Recording -> the source frames that a dataset holds of it, ascending."""
-    kept: dict[str, list[np.ndarray]] = {}
-    for episode in range(len(dataset.episodes)):
-        for row in dataset.clip_rows(episode):
-            clip = dataset.read_clip(episode, row)
-            for index in np.unique(clip.arrays.recording):
-                frames = clip.arrays.source_frame[clip.arrays.recording == index]
-                kept.setdefault(clip.info.recordings[index], []).append(frames)
-    return {name: np.concatenate(frames) for name, frames in kept.items()}
-
-
-def ffmpeg_command(video: Path, out: Path, frames: np.ndarray) -> list[str]:
-    """Decode a recording, keep these frames, scale them and encode them as our clips are, one thread each."""
-    settings = BuildSettings()
-    breaks = np.flatnonzero(np.diff(frames) > 1)
-    first, last = frames[np.concatenate(([0], breaks + 1))], frames[np.concatenate((breaks, [len(frames) - 1]))]
-    chosen = "+".join(f"between(n,{a},{b})" for a, b in zip(first, last, strict=True))
-    out.mkdir()
-    stream = ffmpeg.input(str(video), threads=1).video
-    stream = stream.filter("select", chosen).filter("setpts", f"N/{FRAMES_PER_SECOND}/TB")
-    stream = stream.filter("scale", settings.frame_width, settings.frame_height, flags="area")
-    output = stream.output(
-        f"{out}/%06d.mp4",
-        **settings.codec_options(),
-        r=FRAMES_PER_SECOND,
-        filter_threads=1,
-        format="segment",
-        segment_format="mp4",
-        segment_time=settings.clip_frames / FRAMES_PER_SECOND,
-        reset_timestamps=1,
-    )
-    program = [ffmpeg_program(), "-nostdin", "-loglevel", "error"]
-    command: list[str] = ffmpeg.compile(output, cmd=program)
-    return command
 
 
 def prepare_for_loading(source: Source, work: Path, num_copies: int) -> tuple[Path, Path]:

@@ -115,15 +115,17 @@ def make_page(
         ("MineStudio", minestudio().versions(*_MINESTUDIO)),
     ):
         facts.append((title, ", ".join(f"{name} {version}" for name, version in versions.items())))
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout
+    asked = ["git", "rev-parse", "--short", "HEAD"]
+    commit = (
+        subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
+    )
     command = f"python -m benchmarks.run {' '.join(sys.argv[1:])}".strip()
     lines = [
         f"# Benchmarks of {started:%Y-%m-%d}",
         "",
-        f"`{command}` at commit {commit.strip()}. Medians of {options.repeats} trials (lowest to highest), the "
-        "programs taken in turn. A core-second is a second of CPU time of all processes of a program together.",
+        f"`{command}` at commit {commit}. Medians of {options.repeats} trials (lowest to highest), in turn.",
+        "",
+        "A core-second is a second of CPU time of all processes of a program together.",
         "",
         *(f"- {name}: {value}" for name, value in facts),
         "",
