@@ -117,6 +117,18 @@ def compare(
     typer.echo("\n".join(compare_lines(run_dirs)))
 
 
+@app.command(epilog="Example: rocket-train report demo/run")
+def report(
+    run_dir: Annotated[Path, typer.Argument(help="The run's folder.")],
+    out: Annotated[Path | None, typer.Option(help="The page to write. Default: RUN_DIR/report.html.")] = None,
+    frames: Annotated[bool, typer.Option(help="Show frames with the actions that the policy predicts.")] = True,
+) -> None:
+    """Write a page that shows a run: loss, memory, validation, speed, frames with predicted actions."""
+    from trainer.run_page import write_run_page
+
+    typer.echo(f"Wrote {write_run_page(run_dir, out, frames=frames)}. Open it in a browser.")
+
+
 @app.command("import-weights", epilog="Example: rocket-train import-weights minestudio.ckpt --out start.ckpt")
 def import_weights(
     source: Annotated[
