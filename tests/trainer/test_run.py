@@ -260,3 +260,48 @@ def test_wandb_that_does_not_answer_costs_seconds_and_not_the_run(
     assert re.search("wandb online: .*; going on without", caplog.text)
     assert time.monotonic() - began < 60
     assert len(list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))) == 1
+
+
+def test_signal_to_one_rank_stops_all_of_them_with_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    arguments = overrides(dataset, run_dir, *SPREAD, "trainer.save_every=100", "trainer.max_steps=200")
+    main, other = start_ranks(*arguments, num_ranks=2, log=log)
+    wait_for_step(run_dir, 3, main)
+    assert other.pid is not None
+    os.kill(other.pid, signal.SIGUSR1)
+    said = finish(main, tmp_path / "log0", status=128 + signal.SIGUSR1)
+    finish(other, tmp_path / "log1")
+    (saved,) = full_checkpoints(run_dir)
+    assert f"everything is in {saved}." in said
+    assert read_full(saved)["rocket"]["memories"]["policy"]["lanes"].tolist() == [0, 1, 2, 3]
+
+
+def damaged_copy(dataset: Path, folder: Path) -> Path:
+    """The dataset with a byte changed in the middle of each shard."""
+    shutil.copytree(dataset, folder)
+    for shard in folder.glob("*.tar"):
+        content = bytearray(shard.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        shard.write_bytes(content)
+    return folder
+
+
+def test_damaged_clips_are_masked_and_told_at_the_end(dataset: Path, tmp_path: Path) -> None:
+    damaged, log = damaged_copy(dataset, tmp_path / "damaged"), tmp_path / "log"
+    arguments = overrides(damaged, tmp_path / "run", "trainer.max_steps=10", "data.max_damaged_windows=40")
+    said = finish(in_child(*arguments, log=log), log)
+    told = re.search(
+        r"^damage: (\d+) windows with \d+ frames were masked, in (.*)\. Run: rocket-prep verify",
+        said,
+        re.MULTILINE,
+    )
+    assert told is not None, said
+    assert 1 <= int(told[1]) <= 6  # a clip of 16 frames is two windows; one clip in each of three shards
+    assert all(re.fullmatch(rf"{damaged}/00000[0-2]\.tar", shard) for shard in told[2].split(", "))
+    assert [row["step"] for row in rows(tmp_path / "run")] == [str(step) for step in range(1, 11)]
+
+
+def test_more_damage_than_allowed_stops_the_run_and_names_the_shard(dataset: Path, tmp_path: Path) -> None:
+    damaged, log = damaged_copy(dataset, tmp_path / "damaged"), tmp_path / "log"
+    said = finish(in_child(*overrides(damaged, tmp_path / "run"), log=log), log, status=1)
+    assert re.search(r"error: .*00000\d\.tar: 1 windows are damaged, expected at most 0", said)
