@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -17,12 +18,29 @@ app = typer.Typer(
     name="rocket-prep",
     help="Contractor recordings in, ordered shards for a ROCKET-1 policy out.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        try:
+            typer.echo(f"rocket-prep {version('rocket1')}")
+        except PackageNotFoundError:
+            typer.echo("rocket-prep (not installed)")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(name="make-sample")
