@@ -97,6 +97,10 @@ class RangeHandler(http.server.SimpleHTTPRequestHandler):
         if fault == "close":
             self.close_connection = True
             return
+        if fault == "silent":
+            time.sleep(1)
+            self.close_connection = True
+            return
         if fault is not None and fault.isdigit():
             self.send_error(int(fault))
             return

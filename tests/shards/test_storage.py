@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from shards import remote
 from shards.cache import BLOCK_BYTES, BlockCache
 from shards.errors import DatasetError, RocketError, StorageError
 from shards.reader import open_dataset
@@ -81,7 +82,15 @@ def test_failed_request_is_made_again(site, faults, caplog):
         assert f"try {len(faults) + 1} of 4" in caplog.text
 
 
-def test_address_that_stays_silent_is_named_with_the_number_of_tries(site):
+def test_server_that_says_nothing_is_asked_again(folder, monkeypatch, caplog):
+    monkeypatch.setattr(remote, "_SILENCE_SECONDS", 0.2)
+    with http_server(folder) as (url, handler):
+        handler.faults[:] = ["silent"]
+        assert RemoteStorage(url, retries=QUICK).read_range("a.tar", 0, 50) == CONTENT[:50]
+    assert "Timeout" in caplog.text
+
+
+def test_address_that_gives_no_answer_is_named_with_the_number_of_tries(site):
     storage, handler = site
     handler.faults[:] = ["503"] * 9
     with pytest.raises(StorageError, match=r"http://127.0.0.1:\d+/a.tar: no answer after 4 tries .*503"):

@@ -44,13 +44,13 @@ class Augmentation:
         u_of, v_of = self._chroma_tables()
         at_luma, at_chroma = _samples(self, height, width, 1), _samples(self, height, width, 2)
         for frame in range(len(yuv)):
-            luma[frame] = luma_of[at_luma.bilinear(luma[frame])]
+            luma[frame] = luma_of.take(at_luma.bilinear(luma[frame]))
             u, v = (at_chroma.bilinear(plane) for plane in chroma[frame])
             colour = (u.astype(np.uint16) << 8) | v
-            chroma[frame] = np.stack((u_of[colour], v_of[colour]))
+            chroma[frame] = np.stack((u_of.take(colour), v_of.take(colour)))
             if mask_bits[frame].any():
                 pixels = np.unpackbits(mask_bits[frame], count=height * width)
-                mask_bits[frame] = np.packbits(pixels[at_luma.nearest].reshape(-1))
+                mask_bits[frame] = np.packbits(pixels.take(at_luma.nearest).reshape(-1))
 
     def _luma_table(self) -> NDArray[np.uint8]:
         """What becomes of each luma: brightness scales it from black, contrast about the middle."""
@@ -100,16 +100,16 @@ class _Samples:
         w10, w01 = below - w11, beside - w11
         w00 = _FIXED_POINT - below - beside + w11
         self._corners = [
-            ((r * width + c).astype(np.intp), w.astype(np.uint32))
+            ((r * width + c).astype(np.intp), w.astype(np.uint16))
             for r, c, w in ((top, left, w00), (top, right, w01), (down, left, w10), (down, right, w11))
         ]
 
     def bilinear(self, plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
         flat = np.ascontiguousarray(plane).reshape(-1)
-        total = np.full(self._shape, _FIXED_POINT // 2, np.uint32)
+        total = np.full(self._shape, _FIXED_POINT // 2, np.uint16)  # the weights add up to 256: 16 bits are enough
         for place, weight in self._corners:
-            total += flat[place] * weight
-        return (total // _FIXED_POINT).astype(np.uint8)
+            total += flat.take(place, mode="clip") * weight
+        return (total >> 8).astype(np.uint8)
 
 
 @lru_cache(maxsize=16)

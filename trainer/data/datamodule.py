@@ -19,7 +19,7 @@ from trainer.data.pinned import InFlight, pin
 from trainer.data.position import ScheduleKey
 from trainer.data.shuffled import ShuffledPlan, ShuffledSteps
 from trainer.data.source import EpisodeSource
-from trainer.data.splits import SplitSettings, padding_advice, plan_splits, shards_of_lanes
+from trainer.data.splits import SplitSettings, notes_on, plan_splits, shards_of_lanes
 from trainer.data.steps import LaneSteps, Steps
 
 _log = logging.getLogger(__name__)
@@ -116,9 +116,9 @@ class RocketDataModule(LightningDataModule):
         self.collection = open_collection(self.datasets)
         self._check_size()
         self._make_plans(self.num_lane_groups or self._num_ranks)
-        advice = padding_advice(self.plan)
-        if advice and self._rank == 0:
-            _log.warning(advice)
+        if self._rank == 0:
+            for note in notes_on(self.plan):
+                _log.warning(note)
         self._ready = True
         self.load_state_dict(self._saved or {})
 

@@ -84,12 +84,18 @@ def shards_of_lanes(collection: Collection, plans: Sequence[LanePlan], lanes: Se
     return sorted(shards)
 
 
-def padding_advice(plan: LanePlan) -> str | None:
-    """A sentence for a plan that wastes much on padding."""
+def notes_on(plan: LanePlan) -> list[str]:
+    """What a user should know about a plan before the run: sentences, mostly none."""
+    notes = []
+    if plan.by_episode:
+        notes.append(
+            f"There are fewer shards than the {plan.num_groups} groups of lanes, so episodes are assigned one by "
+            "one and ranks read from the same shards."
+        )
     share = plan.num_padding / max(plan.num_lanes * plan.num_steps, 1)
-    if share <= _MUCH_PADDING:
-        return None
-    return (
-        f"{share:.0%} of each epoch is padding: {plan.num_windows} windows on {plan.num_lanes} lanes in "
-        f"{plan.num_groups} groups. Fewer lanes, data.num_lane_groups=1 or smaller shards make it less."
-    )
+    if share > _MUCH_PADDING:
+        notes.append(
+            f"{share:.0%} of each epoch is padding: {plan.num_windows} windows on {plan.num_lanes} lanes in "
+            f"{plan.num_groups} groups. Fewer lanes, data.num_lane_groups=1 or smaller shards make it less."
+        )
+    return notes
