@@ -19,47 +19,16 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
+from pipeline.clip_facts import ClipFacts
 from pipeline.masks import Candidate, MaskError, RecordingMasks, resized_runs
 from pipeline.recording import Recording, RecordingContent, Rejection
 from pipeline.settings import BuildSettings
 from pipeline.transcode import ClipEncoder, FrameScaler
-from shards.clip import Clip, ClipArrays, ClipInfo, Interaction
+from shards.clip import Clip, ClipInfo, Interaction
 from shards.manifest import RecordingRow
 from shards.writer import PartWriter
 
 _MASKS_HELD = 64  # a mask often stays the same for some frames
-
-
-@dataclass
-class _Pending:
-    """The facts of the frames of one clip."""
-
-    start_frame: int
-    num_recordings: int = 0  # how many of the episode's recordings were known at its last frame
-    buttons: list[NDArray[np.uint8]] = field(default_factory=list)
-    camera: list[NDArray[np.float64]] = field(default_factory=list)
-    recording: list[int] = field(default_factory=list)
-    source_frame: list[int] = field(default_factory=list)
-    gui: list[bool] = field(default_factory=list)
-    num_candidates: list[int] = field(default_factory=list)
-    interactions: list[int] = field(default_factory=list)
-    points: list[tuple[float, float]] = field(default_factory=list)
-    runs: list[NDArray[np.uint32]] = field(default_factory=list)
-
-    def arrays(self) -> ClipArrays:
-        k = len(self.runs)
-        return ClipArrays(
-            buttons=np.array(self.buttons, np.uint8),
-            camera=np.array(self.camera, np.float64),
-            recording=np.array(self.recording, np.uint16),
-            source_frame=np.array(self.source_frame, np.int32),
-            gui=np.array(self.gui, np.uint8),
-            candidate_offsets=np.cumsum([0, *self.num_candidates], dtype=np.int32),
-            candidate_interaction=np.array(self.interactions, np.int32),
-            candidate_point=np.array(self.points, np.float32).reshape(k, 2),
-            mask_offsets=np.cumsum([0, *(len(runs) for runs in self.runs)], dtype=np.int64),
-            mask_runs=np.concatenate(self.runs) if k else np.zeros(0, np.uint32),
-        )
 
 
 @dataclass
@@ -99,8 +68,8 @@ class EpisodeWriter:
         )
         self._recordings: list[RecordingRow] = []
         self._interactions: list[Interaction] = []
-        self._open = _Pending(0)
-        self._full: deque[_Pending] = deque()
+        self._open = ClipFacts(0)
+        self._full: deque[ClipFacts] = deque()
         self._num_clips = 0
         self._current: _Current | None = None
         self._runs: dict[str, NDArray[np.uint32]] = {}
@@ -142,7 +111,7 @@ class EpisodeWriter:
         self._encoder.write(self._scaler.scale(frame, self._cursor(current, source_frame, frame)))
         self._note(current, source_frame)
         self.num_frames += 1
-        if len(self._open.buttons) == self._settings.clip_frames:
+        if self._open.num_frames == self._settings.clip_frames:
             self._close_clip()
             self._write(self._encoder.take_finished())
 
@@ -154,7 +123,7 @@ class EpisodeWriter:
             OSError: the part cannot be written.
         """
         self._end_recording()
-        if self._open.buttons:
+        if self._open.num_frames:
             self._close_clip()
         clips = self._encoder.finish()
         if self.num_frames < self._settings.min_frames:
@@ -188,7 +157,7 @@ class EpisodeWriter:
         # Noted now: when a clip comes back from the encoder depends on its speed, and the bytes must not.
         self._open.num_recordings = len(self._recordings)
         self._full.append(self._open)
-        self._open = _Pending(self.num_frames)
+        self._open = ClipFacts(self.num_frames)
 
     def _end_recording(self) -> None:
         if self._recordings:
@@ -209,25 +178,18 @@ class EpisodeWriter:
         return float(x), float(y)
 
     def _note(self, current: _Current, source_frame: int) -> None:
-        clip, content = self._open, current.content
-        clip.buttons.append(content.buttons[source_frame])
-        clip.camera.append(content.camera[source_frame])
-        clip.recording.append(len(self._recordings) - 1)
-        clip.source_frame.append(source_frame)
-        clip.gui.append(bool(content.gui[source_frame]))
-        num_candidates = 0
-        for candidate in current.masks.candidates(source_frame) if current.masks else ():
-            assert current.masks is not None
+        clip = self._open
+        clip.add_frame(len(self._recordings) - 1, current.content, source_frame)
+        if current.masks is None:
+            return
+        for candidate in current.masks.candidates(source_frame):
             try:
                 runs = self._runs_of(candidate, current.masks)
             except MaskError as error:
                 current.bad_masks.append((source_frame, str(error)))
                 continue
-            clip.interactions.append(self._interaction(current, candidate.interaction))
-            clip.points.append(_fraction(candidate, current.masks))
-            clip.runs.append(runs)
-            num_candidates += 1
-        clip.num_candidates.append(num_candidates)
+            interaction = self._interaction(current, candidate.interaction)
+            clip.add_candidate(interaction, _fraction(candidate, current.masks), runs)
 
     def _runs_of(self, candidate: Candidate, masks: RecordingMasks) -> NDArray[np.uint32]:
         runs = self._runs.get(candidate.rle)
