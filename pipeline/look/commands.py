@@ -5,6 +5,7 @@ Heavy imports wait until a command needs them, so that `inspect` answers at once
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -33,7 +34,7 @@ def inspect(
 ) -> None:
     """Print what is in a dataset: episodes, interactions, actions, shards, what was left out and why.
 
-    Reads the manifest only. Example: rocket-prep inspect data/contractors
+    Reads the manifest only, so it answers at once.
     """
     from pipeline.look.output import print_json, print_lines
     from shards.reader import open_dataset
@@ -77,10 +78,7 @@ def plan(
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the lanes into this picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what a training run would do: steps, padding, each rank's shards, time, ways to resume.
-
-    Example: rocket-prep plan data/contractors --lanes 64 --ranks 8 --split-ratio 0.95 --out lanes.png
-    """
+    """Print what a training run would do: steps, padding, each rank's shards, time, ways to resume."""
     from pipeline.look.lane_plan import LaneSettings, plan_lanes
     from pipeline.look.output import print_json, print_lines
     from shards.reader import open_dataset
@@ -125,9 +123,8 @@ def preview(
 ) -> None:
     """Draw frames with masks, events, pressed keys and camera movement, of an episode or of a lane.
 
-    Example: rocket-prep preview data/contractors --episode ID --frames 400:600 --out sheet.png.
-    A lane shows what training gets, with the goal of each frame and where memory starts anew; give it the run's
-    own settings. Example: rocket-prep preview data/contractors --lane 3 --lanes 64 --steps 0:8 --out lane.mp4
+    A lane shows what training gets: the goal of each frame, and where memory starts anew. Give it the run's own
+    settings.
     """
     from pipeline.look.preview import EPISODE_CELLS, LANE_CELLS, check_out, preview_episode, preview_lane
     from pipeline.look.ranges import parse_range
@@ -185,7 +182,6 @@ def verify(
     """Check every byte of a dataset: checksums, frames, actions, masks, manifest against tars.
 
     Faults are listed by shard, episode and clip; exit status 1 if there are any.
-    Example: rocket-prep verify data/contractors --repair recordings/
     """
     from pipeline.look.verify_command import run_verify
 
@@ -203,7 +199,7 @@ def report(
 ) -> None:
     """Write a page that shows a dataset: charts, frames with masks, what was left out, the lane plan.
 
-    One file that needs no network. Example: rocket-prep report data/contractors --out report.html
+    One file that needs no network.
     """
     from pipeline.look.lane_plan import LaneSettings
     from pipeline.look.report import check_out, report_page
@@ -216,7 +212,20 @@ def report(
     typer.echo(f"Wrote {out}. Open it in a browser.")
 
 
+_EXAMPLES: dict[Callable[..., None], list[str]] = {
+    inspect: ["rocket-prep inspect data/contractors"],
+    preview: [
+        "rocket-prep preview data/contractors --episode ID --frames 400:600 --out sheet.png",
+        "rocket-prep preview data/contractors --lane 3 --lanes 64 --ranks 8 --out lane.mp4",
+    ],
+    plan: ["rocket-prep plan data/contractors --lanes 64 --ranks 8 --out lanes.png"],
+    verify: ["rocket-prep verify data/contractors", "rocket-prep verify data/contractors --repair recordings/"],
+    report: ["rocket-prep report data/contractors --out report.html"],
+}
+
+
 def add_commands(app: typer.Typer) -> None:
     """The app has the commands of this module."""
-    for command in (inspect, preview, plan, verify, report):
-        app.command()(command)
+    for command, examples in _EXAMPLES.items():
+        title = "Example:" if len(examples) == 1 else "Examples:"
+        app.command(epilog="\b\n" + "\n  ".join([title, *examples]))(command)
