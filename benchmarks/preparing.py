@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.bare_ffmpeg import ffmpeg_command, kept_frames
 from benchmarks.environments import Environment, minestudio
 from benchmarks.measure import Finished, Spread, alternate, run_program
-from benchmarks.recordings import Source
+from benchmarks.recordings import NUM_COPIES, Source, link_copies
 from benchmarks.report import Table
 from shards.reader import Dataset, open_dataset
 
@@ -38,10 +38,16 @@ class Prepared:
 
 
 def prepare_ours(source: Source, out: Path) -> Prepared:
-    """Our build, with its default settings."""
+    """Our build, with its default settings but for smaller shards: some for each of a loader's processes."""
     shutil.rmtree(out, ignore_errors=True)
-    program = [str(Path(sys.executable).parent / "rocket-prep"), "build-shards", str(source.contractor)]
-    done = run_program([*program, "--out", str(out), "--workers", str(NUM_WORKERS)])
+    program = [
+        str(Path(sys.executable).parent / "rocket-prep"),
+        "build-shards",
+        str(source.many),
+        "--out",
+        str(out),
+    ]
+    done = run_program([*program, "--workers", str(NUM_WORKERS), f"shard_frames={source.num_frames}"])
     dataset = open_dataset(out)
     sizes = {"video": 0, "actions and masks": 0, "in all": sum(dataset.info.files["shard_bytes"])}
     for episode in range(len(dataset.episodes)):
@@ -88,7 +94,7 @@ def prepare_with_ffmpeg(source: Source, out: Path, dataset: Dataset) -> Prepared
     out.mkdir(parents=True)
     lines = []
     for name, frames in kept_frames(dataset).items():
-        command = ffmpeg_command(source.contractor / f"{name}.mp4", out / name, frames)
+        command = ffmpeg_command(source.many / f"{name}.mp4", out / name, frames)
         lines.append("\x1f".join(command))
     done = run_program([sys.executable, "-m", "benchmarks.programs.run_all", str(NUM_WORKERS), *lines])
     files = list(out.rglob("*.mp4"))
@@ -96,34 +102,20 @@ def prepare_with_ffmpeg(source: Source, out: Path, dataset: Dataset) -> Prepared
     return _prepared(done, {"all": done.core_seconds}, {"video": sum(f.stat().st_size for f in files)}, num_frames)
 
 
-def prepare_for_loading(source: Source, work: Path, num_copies: int) -> tuple[Path, Path]:
-    """Our dataset and MineStudio's of the recordings taken so many times under other names.
-
-    MineStudio's intermediate files are those that `measure` left.
-    """
-    ours, theirs = work / "loading", work / "loading-minestudio"
-    recordings, root = work / "loading-recordings", theirs / "intermediate"
-    for folder in (ours, theirs, recordings):
-        shutil.rmtree(folder, ignore_errors=True)
-    intermediate = work / f"minestudio-{source.name}" / "intermediate"
-    pairs = [(source.contractor, recordings)]
-    pairs += [(intermediate / kind, root / kind) for kind in ("videos", "actions", "segmentation")]
-    for folder, target in pairs:
-        target.mkdir(parents=True)
-        for number in range(num_copies):
-            for path in folder.iterdir():
-                os.link(path, target / f"copy{number}-{path.name}")
-    program = [
-        str(Path(sys.executable).parent / "rocket-prep"),
-        "build-shards",
-        str(recordings),
-        "--out",
-        str(ours),
-    ]
-    run_program([*program, "--workers", str(NUM_WORKERS), f"shard_frames={source.num_frames // 2}"])
-    words = [str(root), str(theirs / "lmdb"), "--workers", str(NUM_WORKERS), "--segmentation"]
+def convert_for_loading(source: Source, work: Path) -> tuple[Path, Path]:
+    """Our dataset that `measure` left, and MineStudio's of the same recordings and copies."""
+    intermediate, theirs = work / f"minestudio-{source.name}" / "intermediate", work / "minestudio-many"
+    shutil.rmtree(theirs, ignore_errors=True)
+    for kind in ("videos", "actions", "segmentation"):
+        link_copies(intermediate / kind, theirs / "intermediate" / kind)
+    words = [str(theirs / "intermediate"), str(theirs / "lmdb"), "--workers", str(NUM_WORKERS), "--segmentation"]
     minestudio().run("benchmarks.programs.minestudio_convert", *words)
-    return ours, theirs / "lmdb"
+    return loading_sets(source, work)
+
+
+def loading_sets(source: Source, work: Path) -> tuple[Path, Path]:
+    """Where our dataset and MineStudio's lie."""
+    return work / f"ours-{source.name}", work / "minestudio-many" / "lmdb"
 
 
 @dataclass(frozen=True)
@@ -150,9 +142,12 @@ def measure(source: Source, work: Path, repeats: int) -> Measured:
     }
     done = alternate(trials, repeats)
     quality = {}
-    for name, folder in (("rocket1", ours), ("MineStudio", theirs / "lmdb")):
-        asked = minestudio().run("benchmarks.programs.video_quality", name, str(folder), str(source.contractor))
-        quality[name] = asked.answer
+    for name, folder, recordings in (
+        ("rocket1", ours, source.many),
+        ("MineStudio", theirs / "lmdb", source.contractor),
+    ):
+        words = [name, str(folder), str(recordings)]
+        quality[name] = minestudio().run("benchmarks.programs.video_quality", *words).answer
     return Measured(source, done, quality)
 
 
@@ -179,7 +174,7 @@ def table(measured: Measured) -> Table:
         sizes = made.num_bytes.get("video", made.num_bytes.get("image", 0)) if has_video else 0
         result.add(
             name,
-            rate(trials, source.num_frames, part).text(),
+            rate(measured, program, part).text(),
             f"{sizes / made.num_frames:,.0f}" if sizes else "",
             f"{quality['luma_psnr']:.1f} dB" if quality else "",
             f"{quality['rgb_psnr']:.1f} dB / {quality['rgb_ssim']:.3f}" if quality else "",
@@ -212,9 +207,10 @@ MINESTUDIO_PARTS = {
 }
 
 
-def rate(trials: list[Prepared], num_source_frames: int, part: str = "all") -> Spread:
+def rate(measured: Measured, program: str, part: str = "all") -> Spread:
     """Source frames a core-second."""
-    return Spread.of([num_source_frames / trial.core_seconds[part] for trial in trials])
+    num_frames = measured.source.num_frames * (1 if program == "MineStudio" else NUM_COPIES)
+    return Spread.of([num_frames / trial.core_seconds[part] for trial in measured.trials[program]])
 
 
 def _prepared(

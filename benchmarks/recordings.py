@@ -15,7 +15,8 @@ from pipeline.sample import SampleSettings, make_sample
 REAL_CLIP = ROOT.parent / "shared" / "data" / "video" / "human_survival_640x360_20fps.mp4"
 REAL_LOGS = ROOT.parent / "shared" / "data" / "contractor_jsonl"
 _REAL_CLIP_FRAMES = 889
-_REAL_COPIES = 4
+_REAL_COPIES = 2
+NUM_COPIES = 4
 _FRAMES_PER_RECORDING = 1500
 
 
@@ -26,11 +27,14 @@ class Source:
     Attributes:
         contractor: `<recording>.mp4`, `.jsonl` and, with masks, `.rle`: what OpenAI and ROCKET-1 published.
         minestudio: `mp4/`, `jsonl/` and `segmentation/`: what MineStudio's scripts want.
+        many: as `contractor`, each recording NUM_COPIES times under other names: enough work for programs that
+            need a tenth of MineStudio's time, so that their start does not weigh more than it does in reality.
     """
 
     name: str
     contractor: Path
     minestudio: Path
+    many: Path
     num_recordings: int
     num_frames: int
     has_masks: bool
@@ -109,4 +113,15 @@ def _describe(name: str, folder: Path, *, has_masks: bool) -> Source:
     logs = sorted((folder / "contractor").glob("*.jsonl"))
     num_frames = sum(len(log.read_text().splitlines()) for log in logs)
     assert all(json.loads(log.read_text().splitlines()[0]) for log in logs)
-    return Source(name, folder / "contractor", folder / "minestudio", len(logs), num_frames, has_masks)
+    contractor, minestudio, many = (folder / layout for layout in ("contractor", "minestudio", "many"))
+    if not many.exists():
+        link_copies(contractor, many)
+    return Source(name, contractor, minestudio, many, len(logs), num_frames, has_masks)
+
+
+def link_copies(folder: Path, target: Path) -> None:
+    """Each file lies in `target` NUM_COPIES times, as if other players had made it."""
+    target.mkdir(parents=True)
+    for number in range(NUM_COPIES):
+        for path in folder.iterdir():
+            os.link(path, target / f"copy{number}-{path.name}")

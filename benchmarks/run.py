@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from pipeline.ffmpeg import ffmpeg_version
 from shards.reader import open_dataset
 
 PARTS = ("preparing", "loading", "abilities", "policy", "planning", "codec")
-_COPIES = 3
 _OURS = ("torch", "torchvision", "av", "numpy", "webdataset", "pyarrow", "lightning", "timm")
 _PEERS = ("litdata", "mosaicml-streaming", "webdataset", "torchcodec", "av", "torch", "numpy")
 _MINESTUDIO = ("minestudio", "av", "lmdb", "opencv-python-headless")
@@ -56,18 +54,18 @@ def measure(options: argparse.Namespace, work: Path) -> tuple[list[Table], list[
     panels: list[Bars] = []
     parts = set(options.only)
     sample, real = sample_source(work, options.frames), real_source(work)
-    ours, theirs = work / "loading", work / "loading-minestudio" / "lmdb"
+    ours, theirs = preparing.loading_sets(sample, work)
     if "preparing" in parts:
         for source in (sample, real) if not options.small else (sample,):
             if source is not None:
                 done = preparing.measure(source, work, options.repeats)
                 tables.append(preparing.table(done))
-                rates = {name: preparing.rate(trials, source.num_frames) for name, trials in done.trials.items()}
+                rates = {name: preparing.rate(done, name) for name in done.trials}
                 panels.append(_bars(f"preparing ({source.name}), source frames a core-second", rates))
-        ours, theirs = preparing.prepare_for_loading(sample, work, _COPIES)
+        preparing.convert_for_loading(sample, work)
         loading.make_peers_sets(ours)
-    if parts & {"loading", "abilities", "planning"} and not ours.exists():
-        raise SystemExit(f"{ours}: nothing to load yet. Run the part `preparing` first.")
+    if parts & {"loading", "abilities", "planning"} and not theirs.exists():
+        raise SystemExit(f"{theirs}: nothing to load yet. Run the part `preparing` first.")
     entrants = loading.contenders(ours, theirs) if parts & {"loading", "abilities"} else []
     if "loading" in parts:
         loaded = loading.measure(entrants, 2 if options.small else 6, options.repeats)
@@ -119,7 +117,7 @@ def make_page(
     commit = (
         subprocess.run(asked, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or "unknown"
     )
-    command = f"python -m benchmarks.run {' '.join(sys.argv[1:])}".strip()
+    command = f"python -m benchmarks.run --only {' '.join(options.only)} --frames {options.frames}"
     lines = [
         f"# Benchmarks of {started:%Y-%m-%d}",
         "",
