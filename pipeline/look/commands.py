@@ -7,21 +7,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from pipeline.look.lane_plan import LaneSettings
+
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or address of a dataset.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-WindowOption = Annotated[int, typer.Option(metavar="T", min=1, help="Frames of a window: data.win_len.")]
+RunOption = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="RUN_DIR", help="Take this run's settings, or a YAML file's."),
+]
+WindowOption = Annotated[
+    int | None, typer.Option(metavar="T", min=1, help="Frames of a window: data.win_len. Default: 128.")
+]
 EpochOption = Annotated[int, typer.Option(metavar="N", min=0, help="Which epoch.")]
-SeedOption = Annotated[int, typer.Option(metavar="N", help="The run's seed.")]
+SeedOption = Annotated[int | None, typer.Option(metavar="N", help="The run's seed. Default: 0.")]
+RanksOption = Annotated[
+    int | None, typer.Option(metavar="W", min=1, help="Training processes, one a GPU. Default: 1.")
+]
 SplitRatioOption = Annotated[
     float | None,
     typer.Option(metavar="X", min=0, max=1, help="Training's share: data.split_ratio. Default: all episodes."),
 ]
 SplitOption = Annotated[Literal["train", "val"], typer.Option(help="Which part, with --split-ratio.")]
-ShuffleOption = Annotated[bool, typer.Option(help="data.shuffle_episodes.")]
+ShuffleOption = Annotated[bool | None, typer.Option(help="data.shuffle_episodes. Default: shuffle.")]
 LaneGroupsOption = Annotated[
     int | None, typer.Option(metavar="G", min=1, help="data.num_lane_groups. Default: one for each rank.")
 ]
@@ -63,28 +75,33 @@ def inspect(
 
 def plan(
     dataset: DatasetArgument,
-    lanes: Annotated[int, typer.Option(metavar="L", min=1, help="Global batch: ranks times lanes of a rank.")],
-    ranks: Annotated[int, typer.Option(metavar="W", min=1, help="Training processes, one a GPU.")] = 1,
-    window: WindowOption = 128,
+    lanes: Annotated[
+        int | None, typer.Option(metavar="L", min=1, help="Global batch: ranks times lanes of a rank.")
+    ] = None,
+    ranks: RanksOption = None,
+    window: WindowOption = None,
+    run: RunOption = None,
     frames_per_second: Annotated[
         float | None, typer.Option("--fps", metavar="N", min=0.001, help="Training speed of all ranks, frames/s.")
     ] = None,
     epoch: EpochOption = 0,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     split_ratio: SplitRatioOption = None,
     split: SplitOption = "train",
-    shuffle: ShuffleOption = True,
+    shuffle: ShuffleOption = None,
     lane_groups: LaneGroupsOption = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the lanes into this picture.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what a training run would do: steps, padding, each rank's shards, time, ways to resume."""
-    from pipeline.look.lane_plan import LaneSettings, plan_lanes
+    from pipeline.look.lane_plan import plan_lanes
     from pipeline.look.output import print_json, print_lines
     from shards.reader import open_dataset
     from shards.wording import terminal_columns
 
-    settings = LaneSettings(lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
+    if lanes is None and run is None:
+        raise typer.BadParameter("give --lanes L or --run RUN_DIR", param_hint="--lanes")
+    settings = _settings(run, lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
     if out is not None:
         from pipeline.look.lane_chart import check_out
 
@@ -110,14 +127,15 @@ def preview(
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only these frames of the episode.")] = None,
     lane: Annotated[int | None, typer.Option(metavar="L", min=0, help="Show what this lane sees.")] = None,
     steps: Annotated[str, typer.Option(metavar="A:B", help="These steps of the lane.")] = "0:6",
-    lanes: Annotated[int, typer.Option(metavar="N", min=1, help="Lanes of the run.")] = 1,
-    ranks: Annotated[int, typer.Option(metavar="W", min=1, help="Ranks of the run.")] = 1,
-    window: WindowOption = 128,
+    lanes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Lanes of the run. Default: 1.")] = None,
+    ranks: RanksOption = None,
+    window: WindowOption = None,
+    run: RunOption = None,
     epoch: EpochOption = 0,
-    seed: SeedOption = 0,
+    seed: SeedOption = None,
     split_ratio: SplitRatioOption = None,
     split: SplitOption = "train",
-    shuffle: ShuffleOption = True,
+    shuffle: ShuffleOption = None,
     lane_groups: LaneGroupsOption = None,
     cells: Annotated[int | None, typer.Option(metavar="N", min=1, help="Frames on a sheet; a window's.")] = None,
 ) -> None:
@@ -152,15 +170,17 @@ def preview(
             number = preview_episode(opened, episode, span, out, num_cells=cells or EPISODE_CELLS, progress=report)
         else:
             assert lane is not None
-            from pipeline.look.lane_plan import LaneSettings, plan_lanes
+            from pipeline.look.lane_plan import plan_lanes
             from pipeline.look.lane_view import LaneView
 
-            settings = LaneSettings(lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
+            settings = _settings(run, lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
             planned = plan_lanes(opened, settings, epoch)
             start, stop = parse_range("--steps", steps)
             view = LaneView(opened, planned, lane)
             chosen = view.steps(start or 0, planned.schedule.num_steps if stop is None else stop)
-            title = f"lane {lane} of {lanes}, epoch {epoch}, windows of {window} frames"
+            title = (
+                f"lane {lane} of {settings.num_lanes}, epoch {epoch}, windows of {settings.window_frames} frames"
+            )
             number = preview_lane(
                 opened, view, chosen, out, title=title, num_cells=cells or LANE_CELLS, progress=report
             )
@@ -194,8 +214,8 @@ def report(
     lanes: Annotated[
         int | None, typer.Option(metavar="L", min=1, help="Plan so many lanes. Default: as many as fit.")
     ] = None,
-    ranks: Annotated[int, typer.Option(metavar="W", min=1, help="On so many ranks, with --lanes.")] = 1,
-    window: WindowOption = 128,
+    ranks: RanksOption = None,
+    window: WindowOption = None,
 ) -> None:
     """Write a page that shows a dataset: charts, frames with masks, what was left out, the lane plan.
 
@@ -207,16 +227,47 @@ def report(
     from shards.reader import open_dataset
 
     check_out(out)
-    settings = None if lanes is None else LaneSettings(lanes, ranks, window)
+    settings = None if lanes is None else LaneSettings(lanes, ranks or 1, window or 128)
     write_page(report_page(open_dataset(dataset), settings), out)
     typer.echo(f"Wrote {out}. Open it in a browser.")
+
+
+def _settings(
+    run: Path | None,
+    lanes: int | None,
+    ranks: int | None,
+    window: int | None,
+    seed: int | None,
+    split_ratio: float | None,
+    split: Literal["train", "val"],
+    shuffle: bool | None,
+    lane_groups: int | None,
+) -> LaneSettings:
+    """What the options say, on top of a run's settings where one is given."""
+    from dataclasses import replace
+
+    from pipeline.look.lane_plan import LaneSettings
+    from pipeline.look.run_settings import settings_of_run
+
+    given = {
+        "num_lanes": lanes,
+        "num_ranks": ranks,
+        "window_frames": window,
+        "seed": seed,
+        "split_ratio": split_ratio,
+        "shuffle": shuffle,
+        "num_groups": lane_groups,
+    }
+    base = LaneSettings(num_lanes=1) if run is None else settings_of_run(run)
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return replace(base, split=split, **chosen)
 
 
 _EXAMPLES: dict[Callable[..., None], list[str]] = {
     inspect: ["rocket-prep inspect data/contractors"],
     preview: [
         "rocket-prep preview data/contractors --episode ID --frames 400:600 --out sheet.png",
-        "rocket-prep preview data/contractors --lane 3 --lanes 64 --ranks 8 --out lane.mp4",
+        "rocket-prep preview data/contractors --lane 3 --run runs/rocket1 --steps 0:8 --out lane.mp4",
     ],
     plan: ["rocket-prep plan data/contractors --lanes 64 --ranks 8 --out lanes.png"],
     verify: ["rocket-prep verify data/contractors", "rocket-prep verify data/contractors --repair recordings/"],

@@ -8,6 +8,7 @@ from PIL import Image
 from pipeline.look.lane_chart import check_out, draw_plan
 from pipeline.look.lane_plan import LaneSettings, plan_lanes
 from pipeline.look.lane_plan_text import plan_lines
+from pipeline.look.run_settings import settings_of_run
 from shards import RocketError, open_dataset
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17]
@@ -91,3 +92,45 @@ def test_plan_picture_shows_padding_and_lanes(dataset, tmp_path):
 def test_plan_picture_elsewhere_than_png_is_refused(tmp_path):
     with pytest.raises(RocketError, match="lanes.gif ends in .gif, expected .png"):
         check_out(tmp_path / "lanes.gif")
+
+
+RUN = """
+seed: 7
+data:
+  datasets: {datasets}
+  win_len: 32
+  batch_size: 4
+  num_lanes: 16
+  split_ratio: 0.8
+  shuffle_episodes: false
+  num_lane_groups: 2
+trainer: {{devices: auto, num_nodes: 1}}
+"""
+
+
+def test_settings_of_a_run_are_those_that_it_trains_with(tmp_path):
+    (tmp_path / "config.yaml").write_text(RUN.format(datasets="[a]"))
+    expected = LaneSettings(16, 4, 32, seed=7, split_ratio=0.8, shuffle=False, num_groups=2)
+    assert settings_of_run(tmp_path) == expected
+    assert settings_of_run(tmp_path / "config.yaml") == expected
+
+
+def test_settings_of_the_shipped_recipe_are_read(request):
+    recipe = request.config.rootpath / "configs" / "rocket1.yaml"
+    assert settings_of_run(recipe) == LaneSettings(64, 8, 128, seed=0, split_ratio=0.95)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (None, "config.yaml: cannot be read, got No such file or directory"),
+        ("data: 3\n", "not the settings of a run"),
+        ("[", "not the settings of a run"),
+        (RUN.format(datasets="[a, b]"), "the run joins 2 datasets on its lanes, expected one"),
+    ],
+)
+def test_what_is_no_run_is_refused(tmp_path, text, problem):
+    if text is not None:
+        (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(RocketError, match=problem):
+        settings_of_run(tmp_path)
