@@ -11,7 +11,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,21 @@ from pipeline.episode_writer import EpisodeWriter
 from pipeline.episodes import episode_id, group_episodes
 from pipeline.frames import source_frames
 from pipeline.masks import RecordingMasks
+from pipeline.pieces import CannotCopy
 from pipeline.plan import Group, PlannedRecording
 from pipeline.probe import MAX_REORDERED, BadVideo
 from pipeline.recording import (
     EPISODE_START,
     CarryState,
     Extent,
+    Recording,
     RecordingContent,
     Rejection,
     SourceError,
     pair_frames,
 )
 from pipeline.settings import BuildSettings
-from pipeline.sources import load_log, load_masks
+from pipeline.sources import load_log, load_masks, video_chunks
 from shards.manifest import EpisodeRow
 from shards.writer import PartWriter
 
@@ -99,16 +101,19 @@ def build_group(task: GroupTask, progress: Progress = lambda _: None) -> None:
     folder = task.work / f"{task.group.index:06d}-{uuid.uuid4().hex[:12]}"
     folder.mkdir(parents=True)
     try:
-        endings: dict[str, _Ending] = {}
+        known = _Known()
         while True:
             counter = _Counter(task.group.num_frames, progress)
             try:
                 with PartWriter(folder / "part.tar") as part:
-                    rejections = _GroupBuild(task, part, folder, endings, counter).run()
+                    rejections = _GroupBuild(task, part, folder, known, counter).run()
                 break
             except _EndsEarly as early:
                 # Interactions are written with their last frame, which was not reached: begin again, knowing it.
-                endings[early.ending.name] = early.ending
+                known.endings[early.ending.name] = early.ending
+                counter.undo()
+            except CannotCopy:
+                known.copies = False
                 counter.undo()
         PartRecord(part.rows, [rejection.to_json() for rejection in rejections]).write(folder / "part.json")
         os.replace(folder / "part.tar", part_path(task.parts, task.group.index))
@@ -128,6 +133,19 @@ class _Ending:
     detail: str
 
 
+@dataclass
+class _Known:
+    """What earlier tries at a group found out.
+
+    Attributes:
+        endings: by the name of the recording.
+        copies: whether pieces of video may be taken as they are.
+    """
+
+    endings: dict[str, _Ending] = field(default_factory=dict)
+    copies: bool = True
+
+
 class _EndsEarly(Exception):
     def __init__(self, ending: _Ending) -> None:
         super().__init__(ending)
@@ -141,8 +159,8 @@ class _Counter:
         self._expected, self._progress = expected, progress
         self._done = self._reported = 0
 
-    def add(self) -> None:
-        self._done += 1
+    def add(self, num_frames: int = 1) -> None:
+        self._done += num_frames
         if self._done - self._reported >= _REPORT_FRAMES and self._done <= self._expected:
             self._progress(self._done - self._reported)
             self._reported = self._done
@@ -174,13 +192,11 @@ class _Usable:
 
 
 class _GroupBuild:
-    """One try at a group; `endings` holds what earlier tries found out."""
+    """One try at a group; `known` holds what earlier tries found out."""
 
-    def __init__(
-        self, task: GroupTask, part: PartWriter, folder: Path, endings: dict[str, _Ending], counter: _Counter
-    ) -> None:
+    def __init__(self, task: GroupTask, part: PartWriter, folder: Path, known: _Known, counter: _Counter) -> None:
         self._task, self._settings, self._part = task, task.settings, part
-        self._folder, self._endings, self._counter = folder, endings, counter
+        self._folder, self._known, self._counter = folder, known, counter
         self._rejections: list[Rejection] = []
         self._num_episodes = 0
 
@@ -256,12 +272,12 @@ class _GroupBuild:
                 rejections.append(
                     Rejection(name, "lengths_differ", detail, video, first, pairing.num_unpaired_frames)
                 )
-            elif pairing.num_unpaired_lines and num_in_header < num_frames and name not in self._endings:
+            elif pairing.num_unpaired_lines and num_in_header < num_frames and name not in self._known.endings:
                 rejections.append(
                     Rejection(name, "lengths_differ", detail, video, num_in_header, num_frames - num_in_header)
                 )
                 num_frames = num_in_header
-        ending = self._endings.get(name)
+        ending = self._known.endings.get(name)
         if ending is not None and ending.num_frames < num_frames:
             num_left_out = num_frames - ending.num_frames
             rejections.append(
@@ -318,7 +334,9 @@ class _GroupBuild:
         num_decoded = 0
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
         try:
-            for frame in source_frames(recording):
+            if self._copies(usable):
+                num_decoded = self._copy(writer, recording)
+            for frame in source_frames(recording) if num_decoded < len(keep) else ():
                 if num_decoded < len(keep):
                     if keep[num_decoded] and (max_frames is None or writer.num_frames < max_frames):
                         writer.add(num_decoded, frame)
@@ -334,6 +352,35 @@ class _GroupBuild:
         if num_decoded < len(keep):
             raise _EndsEarly(_Ending(recording.name, num_decoded, reason, detail))
         self._rejections += writer.bad_masks()
+
+    def _copies(self, usable: _Usable) -> bool:
+        """Whether the recording's video pieces may be taken as they are: all of them, with all of their frames."""
+        planned = usable.planned
+        return (
+            planned.recording.source == "lmdb"
+            and self._settings.copy_pieces
+            and self._known.copies
+            and bool(usable.keep.all())
+            and len(usable.keep) == planned.extent.num_frames
+        )
+
+    def _copy(self, writer: EpisodeWriter, recording: Recording) -> int:
+        """All of the recording's pieces are in the episode; returns how many frames they have.
+
+        Raises:
+            CannotCopy: a piece does not fit, or is missing or damaged: frame by frame, what is before can be used.
+        """
+        num_frames = 0
+        for chunk in video_chunks(recording):
+            if chunk.mp4 is None:
+                raise CannotCopy("a piece is missing")
+            try:
+                writer.add_piece(range(num_frames, num_frames + chunk.num_frames), chunk.mp4)
+            except BadVideo as bad:
+                raise CannotCopy(str(bad)) from bad
+            num_frames += chunk.num_frames
+            self._counter.add(chunk.num_frames)
+        return num_frames
 
     def _masks(self, usable: _Usable) -> RecordingMasks | None:
         recording = usable.planned.recording

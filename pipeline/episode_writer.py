@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from pipeline.clip_facts import ClipFacts
 from pipeline.masks import Candidate, MaskError, RecordingMasks, resized_runs
+from pipeline.pieces import PieceJoiner
 from pipeline.recording import Recording, RecordingContent, Rejection
 from pipeline.settings import BuildSettings
 from pipeline.transcode import ClipEncoder, FrameScaler
@@ -63,9 +64,9 @@ class EpisodeWriter:
         self.episode_id, self.num_frames = episode_id, 0
         self._part, self._settings = part, settings
         self._scaler = FrameScaler(settings.frame_width, settings.frame_height)
-        self._encoder = ClipEncoder(
-            settings, folder, where=f"episode {episode_id}", timeout_seconds=timeout_seconds
-        )
+        self._folder, self._timeout_seconds = folder, timeout_seconds
+        self._encoder: ClipEncoder | None = None
+        self._joiner: PieceJoiner | None = None
         self._recordings: list[RecordingRow] = []
         self._interactions: list[Interaction] = []
         self._open = ClipFacts(0)
@@ -108,12 +109,38 @@ class EpisodeWriter:
         """
         current = self._current
         assert current is not None, "begin_recording comes first"
+        assert self._joiner is None, "an episode is copied or encoded, not both"
+        if self._encoder is None:
+            self._encoder = ClipEncoder(
+                self._settings,
+                self._folder,
+                where=f"episode {self.episode_id}",
+                timeout_seconds=self._timeout_seconds,
+            )
         self._encoder.write(self._scaler.scale(frame, self._cursor(current, source_frame, frame)))
         self._note(current, source_frame)
-        self.num_frames += 1
         if self._open.num_frames == self._settings.clip_frames:
             self._close_clip()
             self._write(self._encoder.take_finished())
+
+    def add_piece(self, source_frames: range, piece: bytes) -> None:
+        """These frames of the current recording are the episode's next ones, encoded as they are.
+
+        Raises:
+            CannotCopy: the piece does not fit; the episode has to be written anew, by `add`.
+            BadVideo: the piece does not decode.
+        """
+        current = self._current
+        assert current is not None, "begin_recording comes first"
+        assert self._encoder is None, "an episode is copied or encoded, not both"
+        if self._joiner is None:
+            self._joiner = PieceJoiner(self._settings)
+        self._joiner.add(piece, len(source_frames))
+        for source_frame in source_frames:
+            self._note(current, source_frame)
+        if self._open.num_frames == self._settings.clip_frames:
+            self._close_clip()
+            self._write(self._joiner.take_finished())
 
     def finish(self) -> bool:
         """The episode is in the part, or, if it has fewer than `min_frames` frames, nothing of it is: False.
@@ -125,10 +152,11 @@ class EpisodeWriter:
         self._end_recording()
         if self._open.num_frames:
             self._close_clip()
-        clips = self._encoder.finish()
         if self.num_frames < self._settings.min_frames:
             return False  # a clip is at least that long, so that none was written
-        self._write(clips)
+        source = self._encoder or self._joiner
+        assert source is not None, "min_frames is 1 at least"
+        self._write(source.finish())
         assert not self._full
         self._part.end_episode(self.episode_id, self._recordings, self._interactions)
         return True
@@ -180,9 +208,8 @@ class EpisodeWriter:
     def _note(self, current: _Current, source_frame: int) -> None:
         clip = self._open
         clip.add_frame(len(self._recordings) - 1, current.content, source_frame)
-        if current.masks is None:
-            return
-        for candidate in current.masks.candidates(source_frame):
+        for candidate in current.masks.candidates(source_frame) if current.masks else ():
+            assert current.masks is not None
             try:
                 runs = self._runs_of(candidate, current.masks)
             except MaskError as error:
@@ -190,6 +217,7 @@ class EpisodeWriter:
                 continue
             interaction = self._interaction(current, candidate.interaction)
             clip.add_candidate(interaction, _fraction(candidate, current.masks), runs)
+        self.num_frames += 1
 
     def _runs_of(self, candidate: Candidate, masks: RecordingMasks) -> NDArray[np.uint32]:
         runs = self._runs.get(candidate.rle)
@@ -242,7 +270,8 @@ class EpisodeWriter:
         exception: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._encoder.__exit__(exception_type, exception, traceback)
+        if self._encoder is not None:
+            self._encoder.__exit__(exception_type, exception, traceback)
 
 
 def _fraction(candidate: Candidate, masks: RecordingMasks) -> tuple[float, float]:

@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 
 from pipeline.probe import BadVideo, good_frames
 from pipeline.recording import Recording
-from pipeline.sources.minestudio_lmdb import video_chunks
+from pipeline.sources import video_chunks
 
 
 def source_frames(recording: Recording) -> Iterator[VideoFrame]:
@@ -27,8 +27,16 @@ def _chunked_frames(recording: Recording) -> Iterator[VideoFrame]:
     for chunk in video_chunks(recording):
         if chunk.mp4 is None:
             raise BadVideo("video_missing", f"the piece from frame {chunk.start_frame} on is missing", num_good)
+        num_frames = 0
         try:
-            yield from good_frames(io.BytesIO(chunk.mp4))
+            for frame in good_frames(io.BytesIO(chunk.mp4)):
+                yield frame
+                num_frames += 1
+                if num_frames == chunk.num_frames:
+                    break
         except BadVideo as bad:
             raise BadVideo(bad.reason, bad.detail, chunk.start_frame + bad.num_good_frames) from bad
-        num_good = chunk.start_frame + chunk.num_frames
+        num_good = chunk.start_frame + num_frames
+        if num_frames != chunk.num_frames:
+            detail = f"the piece from frame {chunk.start_frame} on has {num_frames} frames, not {chunk.num_frames}"
+            raise BadVideo("lengths_differ", detail, num_good)

@@ -39,6 +39,8 @@ class BuildSettings(BaseModel):
     preset: _Preset = "veryfast"
     crf: Annotated[float, Field(ge=0, le=51)] = 15
     tune: _Tune | None = "fastdecode"
+    # Take the video pieces of LMDB sets as they are, where size and codec allow, instead of encoding them again.
+    copy_pieces: bool = True
     # Frames in which nothing is pressed and the camera is still.
     noops: Literal["drop", "keep"] = "drop"
     # A longer hole between two recordings starts a new episode, seconds.

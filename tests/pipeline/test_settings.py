@@ -15,6 +15,7 @@ def test_settings_without_a_file_are_the_defaults():
         "preset": "veryfast",
         "crf": 15.0,
         "tune": "fastdecode",
+        "copy_pieces": True,
         "noops": "drop",
         "max_hole_seconds": 30.0,
         "min_frames": 32,
