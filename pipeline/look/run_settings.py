@@ -24,7 +24,7 @@ def settings_of_run(run: Path) -> LaneSettings:
     """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError
+    from yaml import YAMLError  # type: ignore[import-untyped]
 
     path = run / CONFIG_FILE if run.is_dir() else run
     try:
