@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from shards.errors import RocketError
 from trainer.config import UsageError
+from trainer.ranks import RankFailed, is_main_process
 
 
 class TrainByDefault(TyperGroup):
@@ -168,7 +169,9 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         app(args=arguments)
     except RocketError as error:
-        for line in str(error).splitlines():
+        # What is wrong before training is wrong for all ranks alike, so one of them says it.
+        told = str(error).splitlines() if is_main_process() or isinstance(error, RankFailed) else []
+        for line in told:
             sys.stderr.write(f"{line}\n" if line.startswith("  ") else f"error: {line}\n")
         sys.exit(2 if isinstance(error, UsageError) else 1)
 

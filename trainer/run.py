@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
@@ -51,6 +50,7 @@ from trainer.objectives import build_objectives
 from trainer.plan import DataFacts, PolicyFacts, plan_lines, policy_facts, total_steps
 from trainer.policy import RocketPolicy
 from trainer.policy.backbone import check_name
+from trainer.ranks import RankFailed, is_main_process
 
 AUTO = "auto"
 METRICS_FILE, CONFIG_FILE = "metrics.csv", "config.yaml"
@@ -66,11 +66,6 @@ class Start:
     checkpoint: Path | None
     position: Position | None
     notes: list[str]
-
-
-def is_main_process() -> bool:
-    """Whether this process speaks for the run."""
-    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
 def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Start:
@@ -232,6 +227,10 @@ def train(
             return 0  # the main process tells, and fails, for all
         saved = f" Saved before it: {checkpoints.last_saved}." if checkpoints.last_saved else ""
         raise LossStop(f"{stop}{saved}") from stop
+    except RocketError as error:
+        if is_main_process():
+            raise
+        raise RankFailed(error) from error
     finally:
         data.teardown()
         _finish_wandb()

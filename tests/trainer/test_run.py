@@ -211,6 +211,17 @@ def test_finished_run_has_nothing_left_to_do_until_it_gets_more_steps(
     assert rates[-4:] == [1e-3, 1e-3, 5e-4, 5e-4]  # new settings rule over those in the checkpoint
 
 
+def test_run_of_whole_epochs_ends_with_them_and_can_be_given_another(dataset: Path, tmp_path: Path) -> None:
+    run_dir, log = tmp_path / "run", tmp_path / "log"
+    arguments = overrides(dataset, run_dir, "trainer.max_steps=null", "trainer.val_every=null")
+    finish(in_child(*arguments, "trainer.max_epochs=1", log=log), log)
+    assert read_full(full_path(run_dir, 10))["rocket"]["position"] == {"epoch": 1, "step": 0, "global_step": 10}
+    finish(in_child(*arguments, "trainer.max_epochs=2", resume="auto", log=log), log)
+    assert [(row["step"], row["epoch"]) for row in rows(run_dir)] == [
+        (str(step), str((step - 1) // 10)) for step in range(1, 21)
+    ]
+
+
 def test_run_ends_with_a_validation_and_keeps_all_weights_and_two_whole_checkpoints(undisturbed: Path) -> None:
     assert [row["step"] for row in rows(undisturbed) if "val/loss" in row] == ["6", "12", "18", "23"]
     assert [path.name for path in full_checkpoints(undisturbed)] == ["step-00000021.ckpt", "step-00000023.ckpt"]
@@ -274,6 +285,14 @@ def test_signal_to_one_rank_stops_all_of_them_with_a_checkpoint(dataset: Path, t
     (saved,) = full_checkpoints(run_dir)
     assert f"everything is in {saved}." in said
     assert read_full(saved)["rocket"]["memories"]["policy"]["lanes"].tolist() == [0, 1, 2, 3]
+
+
+def test_wrong_setting_is_told_once_for_all_ranks(dataset: Path, tmp_path: Path) -> None:
+    arguments = overrides(dataset, tmp_path / "run", "policy.backbone=efficientnet_b00")
+    main, other = start_ranks(*arguments, num_ranks=2, log=tmp_path / "log")
+    said = finish(main, tmp_path / "log0", status=1)
+    assert re.fullmatch(r"error: policy\.backbone: timm .* has no model 'efficientnet_b00'.*\n", said)
+    assert finish(other, tmp_path / "log1", status=1) == ""
 
 
 def damaged_copy(dataset: Path, folder: Path) -> Path:

@@ -23,7 +23,7 @@ SECONDS_BETWEEN_LINES = 10.0
 class Reporter(Callback):
     """Writes rows: every `log_freq` steps what training does, after each validation what it found.
 
-    A row's step is the number of optimizer steps done.
+    A row's step is the number of optimizer steps done; rows of Lightning's LearningRateMonitor would be one off.
     """
 
     def __init__(self, speed: SpeedMeter) -> None:

@@ -46,6 +46,7 @@ class SpeedMeter(Callback):
     """Frames and windows a second of all ranks, share of time waiting for data, model FLOPs use.
 
     Validation is left out; saving is not. The step ends in a wait for the device, so wall time is device time.
+    Lightning's ThroughputMonitor knows neither padding nor waiting, and counts validation in.
     """
 
     def __init__(self, clock: LoopClock, flops_per_frame: float | None = None) -> None:
