@@ -8,7 +8,7 @@ from torchvision.transforms.functional import affine
 
 from shards.masks import packed_size
 from tests.synthetic import make_dataset
-from tests.trainer.data_helpers import assert_same, make_module, take
+from tests.trainer.batches import assert_same, make_module, take
 from trainer.data.augment import NO_AUGMENTATION, Augmentation, draw_augmentation
 
 HEIGHT, WIDTH = 64, 96

@@ -6,7 +6,7 @@ import pytest
 from shards.errors import DatasetError
 from shards.reader import open_dataset
 from tests.synthetic import make_dataset
-from tests.trainer.data_helpers import make_module, take
+from tests.trainer.batches import make_module, take
 from trainer.data.damage import TooMuchDamage
 
 

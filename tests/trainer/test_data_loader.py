@@ -24,7 +24,7 @@ from tests.synthetic import (
     make_dataset,
     mask_of,
 )
-from tests.trainer.data_helpers import WIN_LEN, assert_same, joined, make_module, plain, take
+from tests.trainer.batches import WIN_LEN, assert_same, joined, make_module, plain, take
 from trainer.actions import to_policy
 from trainer.data.pool import LoaderError
 
@@ -313,7 +313,7 @@ def test_loader_processes_end_when_the_trainer_is_killed(datasets):
     script = textwrap.dedent(
         f"""
         import os, sys, time
-        from tests.trainer.data_helpers import make_module
+        from tests.trainer.batches import make_module
         loader = make_module({str(datasets[0])!r}, num_workers=2).train_dataloader()
         next(iter(loader))
         print(*loader._pool.pids, flush=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.synthetic import make_dataset
-from tests.trainer.data_helpers import assert_same, joined, make_module, plain, take
+from tests.trainer.batches import assert_same, joined, make_module, plain, take
 from trainer.data.position import PositionMismatch
 
 

@@ -9,7 +9,7 @@ from shards.errors import DatasetError
 from shards.remote import Retries
 from tests.shards.servers import Nginx, free_port, http_server, wait_for
 from tests.synthetic import make_dataset
-from tests.trainer.data_helpers import assert_same, make_module, plain, take
+from tests.trainer.batches import assert_same, make_module, plain, take
 from trainer.data.pool import LoaderError
 
 

@@ -7,7 +7,7 @@ import pytest
 from shards.reader import open_dataset
 from tests.shards.servers import http_server
 from tests.synthetic import frame_number, make_dataset
-from tests.trainer.data_helpers import assert_same, joined, make_module, plain, take
+from tests.trainer.batches import assert_same, joined, make_module, plain, take
 
 LENGTHS = [[60, 36, 40], [1, 90, 53], [35, 37, 70], [28, 84]]
 

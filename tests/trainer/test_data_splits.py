@@ -4,7 +4,7 @@ import pytest
 
 from shards.errors import DatasetError, RocketError
 from tests.synthetic import make_dataset
-from tests.trainer.data_helpers import make_module, take
+from tests.trainer.batches import make_module, take
 
 
 @pytest.fixture(scope="module")
