@@ -5,8 +5,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-# The sample's frames are small, and so are its policy's layers: a thread each is fastest.
-DEMO := OMP_NUM_THREADS=1
+PEERS := .venv-bench/.installed
 
 .PHONY: demo test bench clean
 
@@ -35,11 +34,21 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
 
+bench: $(INSTALLED) $(PEERS)
+	$(BIN)/python -m benchmarks.run
+
 # Installed once, and again only when what is asked for has changed.
 $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0] + ". Try: make PYTHON=python3.12")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+# MineStudio goes into a folder of its own: it pins an older PyAV than the other peers use.
+$(PEERS): benchmarks/requirements.txt benchmarks/minestudio.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
+	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --target .venv-bench/minestudio --requirement benchmarks/minestudio.txt
 	touch $@
 
 clean:

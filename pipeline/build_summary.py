@@ -24,7 +24,8 @@ def summary_lines(report: BuildReport) -> list[str]:
         (
             f"{report.out}: {count(episodes)} episodes of {count(counts['num_recordings'])} recordings, "
             f"{count(frames)} frames ({play_time(frames)}), {count(counts['num_interactions'])} interactions, "
-            f"in {count(shards)} shards, {size(num_bytes)}, {num_bytes / max(frames, 1):,.0f} bytes a frame."
+            f"in {count(shards)} {'shard' if shards == 1 else 'shards'}, {size(num_bytes)}, "
+            f"{num_bytes / max(frames, 1):,.0f} bytes a frame."
         ),
         *_left_out(report),
         f"Look at it: rocket-prep inspect {report.out}",
