@@ -5,10 +5,8 @@ Every loader walks through an epoch and tells which window each place of the bat
 
 from __future__ import annotations
 
-import socket
 import tempfile
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -44,32 +42,41 @@ def try_all(entrants: list[Contender], num_frames: Mapping[str, Mapping[str, int
 
 
 def _try(entrant: Contender, num_frames: Mapping[str, int]) -> list[str]:
-    alone = replace(entrant, num_workers=0)
-    with_workers = replace(entrant, num_workers=2)
-    rows: Rows = with_workers.run("walk")["rows"]
-    broken, transitions = count_broken(rows, num_frames)
-    order = "the same" if alone.run("walk")["rows"] == rows else "another"
-    cells = [f"{broken} of {transitions}", _two_ranks(with_workers, num_frames), order]
+    alone, with_workers = replace(entrant, num_workers=0), replace(entrant, num_workers=2)
     with tempfile.TemporaryDirectory() as folder:
         state = Path(folder) / "state"
-        try:
-            with_workers.run("walk", "--batches", str(_STOP_AFTER), "--state-out", str(state))
-        except ProgramFailed as problem:
-            return [*cells, f"not able: {_reason(problem)}", "", "", ""]
-        resume = ("--state-in", str(state))
-        seconds = []
-        for contender in (with_workers, alone):
-            try:
-                done = contender.run("walk", *resume)
-                seconds.append(done["first_batch_seconds"])
-                cells.append(_compare(done["rows"], rows[_STOP_AFTER:]))
-            except ProgramFailed as problem:
-                cells.append(f"not able: {_reason(problem)}")
-        try:
-            cells.append(_compare(_join(_run_ranks(with_workers, *resume)), rows[_STOP_AFTER:]))
-        except ProgramFailed as problem:
-            cells.append(f"not able: {_reason(problem)}")
+        whole = with_workers.run("walk", "--batches", str(_STOP_AFTER), "--state-out", str(state))
+        rows: Rows = whole["rows"]
+        broken, transitions = count_broken(rows, num_frames)
+        cells = [
+            f"{broken} of {transitions}",
+            _attempt(lambda: _two_ranks(_run_ranks(with_workers), num_frames)),
+            _attempt(lambda: "the same" if alone.run("walk")["rows"] == rows else "another"),
+        ]
+        if not state.exists():
+            return [*cells, f"not able: {whole['no_state']}", "", "", ""]
+        rest, resume = rows[_STOP_AFTER:], ("--state-in", str(state))
+        seconds: list[float] = []
+
+        def resumed(contender: Contender) -> str:
+            done = contender.run("walk", *resume)
+            seconds.append(done["first_batch_seconds"])
+            return _compare(done["rows"], rest)
+
+        cells += [
+            _attempt(lambda: resumed(with_workers)),
+            _attempt(lambda: resumed(alone)),
+            _attempt(lambda: _compare(_join(_run_ranks(with_workers, *resume)), rest)),
+        ]
     return [*cells, f"{min(seconds):.1f} s" if seconds else ""]
+
+
+def _attempt(trial: Callable[[], str]) -> str:
+    """What the trial found, or the error that it gave."""
+    try:
+        return trial()
+    except ProgramFailed as problem:
+        return f"not able: {_reason(problem)}"
 
 
 def count_broken(rows: Rows, num_frames: Mapping[str, int]) -> tuple[int, int]:
@@ -87,31 +94,16 @@ def count_broken(rows: Rows, num_frames: Mapping[str, int]) -> tuple[int, int]:
     return broken, total
 
 
-def _two_ranks(entrant: Contender, num_frames: Mapping[str, int]) -> str:
+def _two_ranks(ranks: list[Rows], num_frames: Mapping[str, int]) -> str:
     """Steps of each of two ranks, and how many episodes both of them read."""
-    try:
-        ranks = _run_ranks(entrant)
-    except ProgramFailed as problem:
-        return f"not able: {_reason(problem)}"
     episodes = [{row[0] for rows in rank for row in rows if row is not None} for rank in ranks]
     steps = " and ".join(str(len(rank)) for rank in ranks)
-    return f"{steps}, {len(episodes[0] & episodes[1])} of {len(num_frames)}"
+    return f"{steps}; {len(episodes[0] & episodes[1])} of {len(num_frames)}"
 
 
 def _run_ranks(entrant: Contender, *words: str) -> list[Rows]:
     """The walks of two processes of one group."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port = str(found.getsockname()[1])
-
-    def run(rank: int) -> Rows:
-        place = {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
-        group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "0", "GROUP_RANK": "0"}
-        rows: Rows = entrant.run("walk", *words, **place, **group)["rows"]
-        return rows
-
-    with ThreadPoolExecutor(2) as threads:
-        return list(threads.map(run, range(2)))
+    return [done["rows"] for done in entrant.run("walk", *words, program="two_ranks")["ranks"]]
 
 
 def _join(ranks: Sequence[Rows]) -> Rows:

@@ -25,13 +25,11 @@ class Contender:
     num_workers: int
     decode: str = "planar"
 
-    def run(self, task: str, *words: str, **variables: str) -> Any:
+    def run(self, task: str, *words: str, program: str = "load") -> Any:
         """The answer of the program that opens the loader for this task."""
         chosen = ["--workers", str(self.num_workers), "--decode", self.decode]
-        done = self.environment.run(
-            "benchmarks.programs.load", task, self.name, str(self.data), *chosen, *words, **variables
-        )
-        return done.answer
+        module = f"benchmarks.programs.{program}"
+        return self.environment.run(module, task, self.name, str(self.data), *chosen, *words).answer
 
 
 def contenders(ours: Path, theirs: Path) -> list[Contender]:

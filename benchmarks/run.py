@@ -28,7 +28,7 @@ _MINESTUDIO = ("minestudio", "av", "lmdb", "opencv-python-headless")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--frames", type=int, default=4000, help="source frames of the sample recordings")
+    parser.add_argument("--frames", type=int, default=1600, help="source frames of the sample recordings")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--small", action="store_true", help="tiny and once: does everything run?")
     parser.add_argument("--work", type=Path, default=Path("build/bench"), help="recordings and datasets; kept")

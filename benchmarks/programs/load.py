@@ -85,18 +85,19 @@ def forever(loader: Loader) -> Iterator[Batch]:
 
 
 def walk(loader: Loader, options: argparse.Namespace, start: float) -> dict[str, Any]:
-    """The windows of the rest of an epoch; with --state-out, of so many batches, and the position after them."""
+    """The windows of an epoch, or of the rest after --state-in; --state-out keeps a position on the way."""
     if options.state_in:
         loader.restore(pickle.loads(options.state_in.read_bytes()))  # written by this program just now
-    rows: list[Any] = []
-    first_batch_seconds = 0.0
+    found: dict[str, Any] = {"rows": []}
     for batch in loader.epoch():
-        first_batch_seconds = first_batch_seconds or time.perf_counter() - start
-        rows.append([None if row is None else [row.episode, row.start, row.stop] for row in batch.rows])
-        if options.state_out and len(rows) == options.batches:
-            options.state_out.write_bytes(pickle.dumps(loader.state()))
-            break
-    return {"rows": rows, "first_batch_seconds": first_batch_seconds}
+        found.setdefault("first_batch_seconds", time.perf_counter() - start)
+        found["rows"].append([None if row is None else [row.episode, row.start, row.stop] for row in batch.rows])
+        if options.state_out and len(found["rows"]) == options.batches:
+            try:
+                options.state_out.write_bytes(pickle.dumps(loader.state()))
+            except NotImplementedError as reason:
+                found["no_state"] = str(reason)
+    return found
 
 
 def digest(loader: Loader) -> dict[str, dict[str, str]]:

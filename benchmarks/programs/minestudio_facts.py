@@ -20,9 +20,10 @@ def main() -> None:
                 environment.begin() as transaction,
             ):
                 values = sum(len(value) for key, value in transaction.cursor() if not key.startswith(b"__"))
-                frames = pickle.loads(
-                    transaction.get(b"__num_total_frames__")
-                )  # written by the converter just now
+                # Pickles that the converter wrote just now.
+                frames = pickle.loads(transaction.get(b"__num_total_frames__"))
+                infos = pickle.loads(transaction.get(b"__chunk_infos__"))
+            episodes |= {info["episode"]: info["num_frames"] for info in infos}
             num_bytes[modality.name] = num_bytes.get(modality.name, 0) + values
             num_frames[modality.name] = num_frames.get(modality.name, 0) + frames
     answer(num_bytes=num_bytes, num_frames=num_frames["image"], frames_by_modality=num_frames, episodes=episodes)
