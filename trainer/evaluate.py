@@ -41,7 +41,7 @@ def evaluate(
         datasets: folders or addresses.
         split: `val` or `train` as the run divided them, or `all` episodes.
         averaged: take a full checkpoint's moving average instead of its weights.
-        overrides: `key=value` on top of the checkpoint's settings.
+        overrides: `key=value` on top of the checkpoint's settings; without a `trainer.limit_val_steps`, all steps.
 
     Raises:
         RocketError: what does not fit, and what to do.
@@ -57,7 +57,10 @@ def evaluate(
     if split == "all":
         fixed["split_ratio"] = 1.0
     data_settings = config.data.model_copy(update=fixed)
-    one_rank = config.trainer.model_copy(update={"devices": 1, "num_nodes": 1, "val_every": 1})
+    alone: dict[str, Any] = {"devices": 1, "num_nodes": 1, "val_every": 1}
+    if not any(override.startswith("trainer.limit_val_steps=") for override in overrides):
+        alone["limit_val_steps"] = None  # the run's limit was for validations in between
+    one_rank = config.trainer.model_copy(update=alone)
     config = resolve_lanes(config.model_copy(update={"data": data_settings, "trainer": one_rank}), 1)
     check_devices(config)
     policy = load_policy(config, path, policy_state(path, content, averaged))

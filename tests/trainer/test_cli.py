@@ -217,6 +217,12 @@ def test_evaluation_prints_a_table_of_any_split_and_of_the_average(
     assert lines.index("button_f1") < lines.index("loss_by_type")
 
 
+def test_evaluation_can_be_cut_short(capsys: pytest.CaptureFixture[str], run_dir: Path, dataset: Path) -> None:
+    path = str(weights_path(run_dir, STEPS))
+    out, _ = said(capsys, "evaluate", path, str(dataset), "trainer.limit_val_steps=1", "--json")
+    assert json.loads(out)["num_frames"] <= 4 * 8
+
+
 def test_evaluation_needs_a_dataset(capsys: pytest.CaptureFixture[str], run_dir: Path) -> None:
     path = str(weights_path(run_dir, STEPS))
     assert "no dataset given" in refusal(capsys, "evaluate", path, "data.num_workers=0", status=2)
