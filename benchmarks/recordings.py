@@ -16,7 +16,7 @@ REAL_CLIP = ROOT.parent / "shared" / "data" / "video" / "human_survival_640x360_
 REAL_LOGS = ROOT.parent / "shared" / "data" / "contractor_jsonl"
 _REAL_CLIP_FRAMES = 889
 _REAL_COPIES = 1
-NUM_COPIES = 4
+NUM_COPIES = 8
 _FRAMES_PER_RECORDING = 1500
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from benchmarks.loaders import MODULES, Batch, Loader, Options, open_loader
 from benchmarks.measure import MemorySampler, answer, tree_core_seconds
 
+_WARM_UP_BATCHES = 4
 _DIGESTED = ("yuv", "mask_bits", "obj_id", "buttons", "camera")
 
 
@@ -58,11 +59,12 @@ def join_group() -> tuple[int, int]:
 
 
 def measure_speed(loader: Loader, num_batches: int, start: float) -> dict[str, float]:
-    """Core-seconds and memory of so many batches, after the first two."""
+    """Core-seconds and memory of so many batches, after a few: by then every buffer that is used again was used."""
     batches = forever(loader)
     next(batches)
     first_batch_seconds = time.perf_counter() - start
-    next(batches)
+    for _ in range(_WARM_UP_BATCHES - 1):
+        next(batches)
     num_frames = 0
     with MemorySampler(with_self=True, interval_seconds=2.0) as memory:
         cores, begin = tree_core_seconds(), time.perf_counter()
