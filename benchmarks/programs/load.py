@@ -59,7 +59,7 @@ def join_group() -> tuple[int, int]:
 
 
 def measure_speed(loader: Loader, num_batches: int, start: float) -> dict[str, float]:
-    """Core-seconds and memory of so many batches, after a few: by then every buffer that is used again was used."""
+    """Core-seconds and memory of so many batches, after a few, by which every buffer that is reused was used."""
     batches = forever(loader)
     next(batches)
     first_batch_seconds = time.perf_counter() - start
