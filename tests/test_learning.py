@@ -1,0 +1,56 @@
+"""The demo's claim: the policy learns from the sample recordings, and what it remembers is worth something."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer.compare import last_validation
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def _start(package: str, *words: str) -> subprocess.Popen[str]:
+    """A package's command line at work, on one thread."""
+    return subprocess.Popen(
+        [sys.executable, "-c", f"from {package}.cli import main; main()", *words],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _finish(process: subprocess.Popen[str]) -> None:
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+
+
+@pytest.mark.timeout(1800)
+def test_the_demo_learns_and_needs_its_memory(tmp_path):
+    recordings, dataset = str(tmp_path / "recordings"), str(tmp_path / "dataset")
+    _finish(_start("pipeline", "make-sample", recordings))
+    _finish(_start("pipeline", "build-shards", recordings, "--out", dataset, "frame_width=64", "frame_height=64"))
+    runs = {
+        memory: _start(
+            "trainer",
+            "demo",
+            f"data.datasets=[{dataset}]",
+            f"run_dir={tmp_path / memory}",
+            f"trainer.memory={memory}",
+            "trainer.val_every=1000",
+            "validation.compare_memory=false",
+            "logging.page=false",
+        )
+        for memory in ("carry", "reset")
+    }
+    for process in runs.values():
+        _finish(process)
+    _, carry = last_validation(tmp_path / "carry")
+    _, reset = last_validation(tmp_path / "reset")
+    assert carry["loss"] < 0.6 * carry["loss_constant_guess"]
+    # What rings a bell was seen more than a window ago: without memory, only a guess is left.
+    assert reset["loss_watched"] > 1.3 * carry["loss_watched"]
