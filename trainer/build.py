@@ -22,9 +22,10 @@ from torch import Tensor, nn
 
 from trainer.callbacks.speed import LoopClock
 from trainer.checkpoint import AtomicCheckpointIO
-from trainer.config import ConfigError, RunConfig
+from trainer.config import ConfigError
 from trainer.data.datamodule import RocketDataModule
 from trainer.policy import RocketPolicy
+from trainer.settings import RunConfig
 from trainer.weights import OUR_PREFIX, Weights, WeightsError, load_weights, read_weights
 
 _log = logging.getLogger(__name__)

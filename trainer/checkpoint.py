@@ -26,7 +26,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from shards.errors import RocketError
-from trainer.config import RunConfig
+from trainer.settings import RunConfig
 
 FORMAT = 1
 FULL_FOLDER, WEIGHTS_FOLDER = "checkpoints", "weights"

@@ -9,8 +9,9 @@ from typing import Any
 from trainer.build import build_data, build_trainer, check_devices, load_policy
 from trainer.callbacks.speed import LoopClock
 from trainer.checkpoint import CheckpointError, policy_state, read_checkpoint
-from trainer.config import RunConfig, apply_overrides, parse_config, resolve_lanes
+from trainer.config import apply_overrides, parse_config, resolve_lanes
 from trainer.module import RocketModule
+from trainer.settings import RunConfig
 
 SPLITS = ("val", "train", "all")
 

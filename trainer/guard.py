@@ -59,3 +59,20 @@ class LossGuard:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.mean, self.num_steps = float(state["mean"]), int(state["num_steps"])
+
+
+def loss_stop(step: int, problem: str, where: str, frames: range, lane_loss: float) -> LossStop:
+    """The exception for a refused step.
+
+    Args:
+        step: the refused step, counted from 1.
+        problem: the guard's verdict.
+        where: the lane with the largest loss, and its episode.
+        frames: the frames of its window.
+        lane_loss: the sum of its losses.
+    """
+    return LossStop(
+        f"step {step}: {problem}; the largest share has {where}, frames {frames.start} to {frames.stop - 1} "
+        f"(its sum of losses is {lane_loss:.4g}). The weights are as before this step. Look at those frames with "
+        "rocket-prep preview, or lower optimizer.learning_rate, and go on with --resume auto."
+    )

@@ -12,6 +12,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
 
+METRICS_FILE = "metrics.csv"
 FIRST_COLUMNS = ("step", "epoch", "train/loss", "val/loss")
 
 

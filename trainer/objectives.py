@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.actions import CAMERA_NULL
-from trainer.config import ObjectiveConfig
+from trainer.settings import ObjectiveConfig
 
 
 @dataclass(frozen=True)

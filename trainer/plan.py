@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from trainer.config import RunConfig
 from trainer.policy import RocketPolicy
+from trainer.settings import RunConfig
 
 FULL_SIZE_FRAMES = 160_000_000
 """Frames of OpenAI's contractor releases 6xx to 10xx, for a plan without data."""

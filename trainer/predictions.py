@@ -17,8 +17,9 @@ from shards.vocabulary import NO_INTERACTION
 from trainer import actions
 from trainer.build import build_data, load_policy
 from trainer.checkpoint import policy_state, read_checkpoint
-from trainer.config import RunConfig, resolve_lanes
+from trainer.config import resolve_lanes
 from trainer.memory import LaneMemory
+from trainer.settings import RunConfig
 
 NUM_LANES, NUM_WINDOWS, FRAMES_OF_WINDOW = 3, 3, 6
 

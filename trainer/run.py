@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -15,145 +14,27 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
 from shards.errors import RocketError
-from trainer.build import (
-    build_data,
-    build_policy,
-    build_trainer,
-    build_wandb,
-    check_devices,
-    count_ranks,
-    load_teacher,
-)
+from trainer.build import build_data, build_policy, build_trainer, build_wandb, load_teacher
 from trainer.callbacks.checkpoints import Checkpoints
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.callbacks.reporter import LastValidation, ProgressLine, Reporter
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import LoopClock, SpeedMeter
-from trainer.checkpoint import (
-    CheckpointError,
-    Position,
-    check_architecture,
-    fault_of,
-    full_checkpoints,
-    newest_whole,
-    read_full,
-    set_aside,
-    step_of,
-)
-from trainer.config import ConfigError, RunConfig, resolve_lanes
+from trainer.checkpoint import set_aside
+from trainer.config import ConfigError
 from trainer.data.datamodule import RocketDataModule
 from trainer.guard import LossStop, RunInterrupted
-from trainer.metrics_csv import MetricsCsv
+from trainer.metrics_csv import METRICS_FILE, MetricsCsv
 from trainer.module import RocketModule
 from trainer.objectives import build_objectives
-from trainer.plan import DataFacts, PolicyFacts, plan_lines, policy_facts, total_steps
+from trainer.plan import PolicyFacts, plan_lines, policy_facts, total_steps
 from trainer.policy import RocketPolicy
-from trainer.policy.backbone import check_name
+from trainer.prepare import Start, prepare
 from trainer.ranks import RankFailed, is_main_process
+from trainer.settings import RunConfig
 
-AUTO = "auto"
-METRICS_FILE, CONFIG_FILE = "metrics.csv", "config.yaml"
-
-
-@dataclass(frozen=True)
-class Start:
-    """A run that may begin: settings that fit together, the machine, the data and the checkpoint."""
-
-    config: RunConfig
-    num_ranks: int
-    data: DataFacts | None
-    checkpoint: Path | None
-    position: Position | None
-    notes: list[str]
-
-
-def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Start:
-    """Check everything that can be checked before a GPU is taken.
-
-    Args:
-        config: the run's settings.
-        resume: None, `auto`, or a checkpoint's path.
-        dry_run: the machine need not have the devices, and there may be no data.
-
-    Raises:
-        RocketError: what is wrong, and what to do.
-    """
-    num_ranks = count_ranks(config)
-    config = resolve_lanes(config, num_ranks)
-    if not dry_run:
-        check_devices(config)
-    check_name(config.policy.backbone)
-    checkpoint, notes = _choose_checkpoint(config, resume)
-    if not config.data.datasets and dry_run:
-        return Start(config, num_ranks, None, checkpoint, None, notes)
-    data = build_data(config, rank=0, num_ranks=num_ranks)
-    data.setup()
-    position = None
-    if checkpoint is not None:
-        content = read_full(checkpoint)
-        check_architecture(checkpoint, content, config)
-        try:
-            data.load_state_dict(content[RocketDataModule.__qualname__])
-        except RocketError as error:
-            raise CheckpointError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
-        position = Position(**content["rocket"]["position"])
-    return Start(config, num_ranks, data_facts(data), checkpoint, position, notes)
-
-
-def data_facts(data: RocketDataModule) -> DataFacts:
-    """The numbers of a data module that is set up."""
-    plan, val_plan = data.plan, data.val_plan
-    return DataFacts(
-        num_datasets=len(data.datasets),
-        num_train_episodes=len(plan.episodes),
-        num_val_episodes=len(val_plan.episodes),
-        num_train_frames=int(data.collection.num_frames[plan.episodes].sum()),
-        num_windows=plan.num_windows,
-        num_padding=plan.num_padding,
-        steps_per_epoch=plan.num_steps,
-        val_steps=val_plan.num_steps,
-        num_lane_groups=plan.num_groups,
-    )
-
-
-def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | None, list[str]]:
-    """The checkpoint to go on from, and what is to be said about others."""
-    run_dir = Path(config.run_dir)
-    if resume is None:
-        begun = full_checkpoints(run_dir)
-        if is_main_process() and (begun or (run_dir / METRICS_FILE).exists()):
-            last = f" up to {begun[-1].name}" if begun else ""
-            raise CheckpointError(
-                f"{run_dir}: holds a run already{last}. Go on with --resume auto, or choose another run_dir."
-            )
-        return None, []
-    if resume != AUTO:
-        path = Path(resume)
-        fault = fault_of(path) if path.is_file() else None
-        if fault is not None:
-            raise CheckpointError(f"{path}: {fault}. Use --resume auto, which takes the newest whole one.")
-        newer = [other for other in full_checkpoints(run_dir) if path.is_file() and step_of(other) > _step(path)]
-        if newer and is_main_process():
-            raise CheckpointError(
-                f"{run_dir}: holds a newer checkpoint than {path.name}, {newer[-1].name}. "
-                "Go on with --resume auto, or branch off into another run_dir."
-            )
-        return path, []
-    chosen, faults = newest_whole(run_dir)
-    if chosen is None:
-        if faults:
-            raise CheckpointError(
-                f"{run_dir}: none of its {len(faults)} checkpoints is whole. Start again in another run_dir, from "
-                f"its newest weights: policy.init_from={run_dir}/weights/..."
-            )
-        return None, [f"{run_dir}: no checkpoint yet, so the run starts at the beginning."]
-    return chosen, faults
-
-
-def _step(path: Path) -> int:
-    """The steps that a full checkpoint has seen."""
-    return int(read_full(path)["rocket"]["position"]["global_step"])
+CONFIG_FILE = "config.yaml"
 
 
 def train(

@@ -15,9 +15,10 @@ from shards.errors import RocketError
 from shards.page import Panel, Section, Tile, html_image, html_table, render_page, write_page
 from shards.wording import count, percent, short_count
 from trainer import run_charts
-from trainer.config import RunConfig, parse_config
+from trainer.config import parse_config
 from trainer.metrics_csv import read_metrics
 from trainer.predictions import PredictedWindow, predict_windows
+from trainer.settings import RunConfig
 
 PAGE_FILE = "report.html"
 _METRICS_FILE, _CONFIG_FILE = "metrics.csv", "config.yaml"

@@ -9,8 +9,9 @@ import torch
 
 from trainer.build import read_policy_weights
 from trainer.checkpoint import FORMAT, AtomicCheckpointIO, policy_state, read_checkpoint
-from trainer.config import RunConfig, parse_config
+from trainer.config import parse_config
 from trainer.policy import RocketPolicy
+from trainer.settings import RunConfig
 from trainer.weights import export_weights, load_weights
 
 

@@ -14,9 +14,10 @@ import torch
 from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from tests.synthetic import HEIGHT, WIDTH, make_dataset
-from trainer.config import RunConfig, load_config
+from trainer.config import load_config
 from trainer.module import RocketModule
 from trainer.policy import RocketPolicy
+from trainer.settings import RunConfig
 
 EPISODES = [[40, 16, 25, 9], [1, 70, 33, 18], [15, 17, 30, 52]]
 """Frames of the episodes of each shard."""

@@ -14,8 +14,8 @@ from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import BrokenLane, LaneAuditor
 from trainer.callbacks.reporter import duration
 from trainer.callbacks.speed import LoopClock, SpeedMeter
-from trainer.config import EmaConfig
 from trainer.module import RocketModule
+from trainer.settings import EmaConfig
 
 SHORT = ("trainer.max_steps=7", "trainer.val_every=null")
 

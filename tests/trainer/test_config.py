@@ -12,7 +12,6 @@ import pytest
 
 from trainer.config import (
     ConfigError,
-    DataConfig,
     UsageError,
     all_keys,
     config_names,
@@ -21,6 +20,7 @@ from trainer.config import (
     parse_config,
     resolve_lanes,
 )
+from trainer.settings import DataConfig
 
 # The tutorial's full recipe, typed from its text.
 TUTORIAL = {

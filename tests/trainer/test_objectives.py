@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from tests.trainer.policies import tiny_policy
-from trainer.config import OBJECTIVE_NAMES, ObjectiveConfig
 from trainer.objectives import (
     OBJECTIVES,
     BehaviorCloning,
@@ -19,6 +18,7 @@ from trainer.objectives import (
     build_objectives,
 )
 from trainer.policy import RocketPolicy
+from trainer.settings import OBJECTIVE_NAMES, ObjectiveConfig
 
 RESTING_CAMERA = 60
 

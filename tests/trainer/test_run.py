@@ -277,13 +277,17 @@ def test_wandb_that_does_not_answer_costs_seconds_and_not_the_run(
     assert len(list((tmp_path / "wandb").glob("offline-run-*/*.wandb"))) == 1
 
 
-def test_signal_to_one_rank_stops_all_of_them_with_a_checkpoint(dataset: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("everywhere", [False, True])
+def test_signal_to_one_rank_or_all_stops_all_of_them_with_a_checkpoint(
+    dataset: Path, tmp_path: Path, everywhere: bool
+) -> None:
     run_dir, log = tmp_path / "run", tmp_path / "log"
     arguments = overrides(dataset, run_dir, *SPREAD, "trainer.save_every=100", "trainer.max_steps=200")
     main, other = start_ranks(*arguments, num_ranks=2, log=log)
     wait_for_step(run_dir, 3, main)
-    assert other.pid is not None
-    os.kill(other.pid, signal.SIGUSR1)
+    for process in (other, main) if everywhere else (other,):
+        assert process.pid is not None
+        os.kill(process.pid, signal.SIGUSR1)
     said = finish(main, tmp_path / "log0", status=128 + signal.SIGUSR1)
     finish(other, tmp_path / "log1")
     (saved,) = full_checkpoints(run_dir)

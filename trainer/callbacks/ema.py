@@ -14,8 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
 from trainer.checkpoint import AVERAGE_KEY
-from trainer.config import EmaConfig
 from trainer.module import RocketModule
+from trainer.settings import EmaConfig
 
 
 class Ema(EMAWeightAveraging):
