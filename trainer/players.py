@@ -1,4 +1,4 @@
-"""Who looks at the windows: the policy and the objectives' teachers, each with its memories of this rank's lanes."""
+"""Who looks at the windows: the policy and objectives' teachers, each with its memories of this rank's lanes."""
 
 from __future__ import annotations
 
