@@ -1,7 +1,8 @@
 """A process that has imported everything and forks a build whenever it is told to: builds start in no time.
 
-Reads lines of JSON from stdin, {"source", "out", "workers"}; writes "pid N" when the build begins and "status N"
-when it has ended, with the build's exit status (negative: the signal that killed it).
+Reads lines of JSON from stdin, {"source", "out", "workers", "path"}, where "path" goes in front of PATH; writes
+"pid N" when the build begins and "status N" when it has ended, with the build's exit status (negative: the signal
+that killed it).
 """
 
 import json
@@ -21,6 +22,7 @@ from tests.pipeline.recordings import TINY  # noqa: E402
 
 
 def build(job):
+    os.environ["PATH"] = job["path"] + os.environ["PATH"]
     engine = LocalEngine(job["workers"]) if job["workers"] else InlineEngine()
     try:
         build_shards([Path(job["source"])], Path(job["out"]), TINY, engine, resume=True)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import stat
 import subprocess
 import sys
 import time
@@ -17,9 +16,9 @@ from pipeline.engines.local import LocalEngine
 from pipeline.engines.outcome import Outcome
 from pipeline.engines.task_queue import TaskQueue
 from pipeline.episode_builder import GroupTask
-from pipeline.ffmpeg import ffmpeg_program
 from pipeline.plan import make_plan
 from pipeline.sources import find_recordings
+from tests.pipeline.fake_ffmpeg import fake_ffmpeg
 from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording, write_session
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -93,20 +92,9 @@ def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tm
     assert [command for command in commands if b"pipeline.engines.worker" in command] == []
 
 
-def fake_ffmpeg(folder, encoder):
-    """A program for PATH that answers like ffmpeg but encodes as the shell script says."""
-    program = folder / "ffmpeg"
-    program.write_text(
-        f'#!/bin/sh\ncase "$*" in *libx264*) {encoder} ;; *) exec {ffmpeg_program()} "$@" ;; esac\n',
-        encoding="utf-8",
-    )
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-
-
 def build_with(encoder, source, tmp_path, monkeypatch, timeout_seconds=60.0):
-    (tmp_path / "bin").mkdir()
-    fake_ffmpeg(tmp_path / "bin", encoder)
-    monkeypatch.setattr("pipeline.transcode.ffmpeg_program", lambda: str(tmp_path / "bin" / "ffmpeg"))
+    program = fake_ffmpeg(tmp_path / "bin", encoder) / "ffmpeg"
+    monkeypatch.setattr("pipeline.transcode.ffmpeg_program", lambda: str(program))
     with pytest.raises(BuildFailed) as failure:
         build_shards([source], tmp_path / "out", TINY, InlineEngine(), timeout_seconds=timeout_seconds)
     assert not list((tmp_path / "out" / ".build" / "work").glob("0*")), "work is left behind"
@@ -133,7 +121,7 @@ def test_an_ffmpeg_without_room_stops_the_build(source, tmp_path, monkeypatch):
 
 
 def test_an_ffmpeg_that_writes_too_few_frames_is_found_out(source, tmp_path, monkeypatch):
-    script = f'head -c 20000 | {ffmpeg_program()} "$@" 2>/dev/null; cat > /dev/null; exit 0'
+    script = 'head -c 20000 | $real "$@" 2>/dev/null; cat > /dev/null; exit 0'
     message = build_with(script, source, tmp_path, monkeypatch)
     assert "holds 13 frames, expected 16" in message
 

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.build import build_shards
 from pipeline.engines.inline import InlineEngine
+from tests.pipeline.fake_ffmpeg import fake_ffmpeg
 from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording
 
 ray = pytest.importorskip("ray", reason="the optional package ray is not installed")
@@ -25,13 +26,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def hold(tmp_path):
+    """While this file exists, encoders of the cluster wait."""
+    return tmp_path / "hold"
+
+
+@pytest.fixture
+def cluster(monkeypatch, tmp_path, hold):
     """A head with one core and a node with one core, each with processes of its own."""
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_DISABLE_IMPORT_WARNING", "1")
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    programs = fake_ffmpeg(tmp_path / "bin", f'while [ -e {hold} ]; do sleep 0.05; done; exec $real "$@"')
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
     memory = 80 << 20
     cluster = Cluster(
         initialize_head=True,
@@ -50,24 +59,26 @@ def cluster(monkeypatch):
 
 
 @pytest.mark.timeout(280)
-def test_ray_engine_survives_a_dead_node_and_gives_the_same_bytes(cluster, tmp_path):
+def test_ray_engine_survives_a_dead_node_and_gives_the_same_bytes(cluster, hold, tmp_path):
     from pipeline.engines.ray_cluster import RayEngine
 
     source = tmp_path / "in"
     for number in range(4):
-        write_recording(source, TinyRecording(number, 400, alias=f"fox-{number}"))
+        write_recording(source, TinyRecording(number, 100, alias=f"fox-{number}"))
     build_shards([source], tmp_path / "inline", TINY, InlineEngine())
 
+    hold.touch()
     notes = []
     work = tmp_path / "ray" / ".build" / "work"
     [doomed] = [node for node in cluster.list_all_nodes() if node != cluster.head_node]
 
     def kill_the_node():
-        # Both nodes are at work when there are two folders.
+        # Both nodes are at work, and can't end it, when there are two folders.
         deadline = time.monotonic() + 200
         while len(list(work.glob("0*"))) < 2 and time.monotonic() < deadline:
             time.sleep(0.005)
         cluster.remove_node(doomed, allow_graceful=False)
+        hold.unlink()
 
     class Listener:
         def start(self, title, total, unit):
