@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -13,6 +12,7 @@ import typer
 from pipeline.look.commands import add_commands
 from pipeline.processes import import_without_torch
 from shards.errors import RocketError
+from shards.wording import version_line
 
 app = typer.Typer(
     name="rocket-prep",
@@ -27,10 +27,7 @@ _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=")
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            typer.echo(f"rocket-prep {version('rocket1')}")
-        except PackageNotFoundError:
-            typer.echo("rocket-prep (not installed)")
+        typer.echo(version_line("rocket-prep"))
         raise typer.Exit
 
 

@@ -7,7 +7,7 @@ rows without reading the table.
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from shards.clip import Interaction
 from shards.errors import DatasetError
+from shards.tally import Tally
 
 FORMAT_VERSION = 1
 INFO_FILE, EPISODES_FILE, CLIPS_FILE, REJECTED_FILE = (
@@ -175,6 +176,7 @@ class DatasetInfo:
         settings: what the build was asked for.
         counts: num_episodes, num_clips, num_frames, num_recordings, num_interactions, num_shards,
             num_bytes (of all shards), num_rejected, num_rejected_frames.
+        tally: what all episodes add up to; `Tally.from_json` reads it.
         fingerprint: a hash of all clips' checksums in order; the schedule depends on it.
         files: sha256 of the manifest's other files, and size in bytes of each shard.
     """
@@ -187,6 +189,7 @@ class DatasetInfo:
     tools: Mapping[str, str]
     settings: Mapping[str, Any]
     counts: Mapping[str, int]
+    tally: Mapping[str, Any]
     fingerprint: str
     files: Mapping[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
@@ -255,12 +258,13 @@ def write_manifest(
         ),
         0,
     )
+    tally = Tally()
     fingerprint = hashlib.sha256()
     shard_bytes: list[int] = []
     with (
         _replacing(folder / EPISODES_FILE) as episodes_path,
         _replacing(folder / CLIPS_FILE) as clips_path,
-        _Table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP) as episodes_table,
+        _Table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP, tally.add) as episodes_table,
         _Table(clips_path, CLIPS_SCHEMA, CLIPS_PER_ROW_GROUP) as clips_table,
     ):
         for shard, episodes in enumerate(shards):
@@ -293,6 +297,7 @@ def write_manifest(
         tools=tools,
         settings=settings,
         counts={f"num_{name}": count for name, count in counts.items()},
+        tally=tally.to_json(),
         fingerprint=fingerprint.hexdigest(),
         files={
             "sha256": {name: _sha256(folder / name) for name in (EPISODES_FILE, CLIPS_FILE, REJECTED_FILE)},
@@ -305,10 +310,16 @@ def write_manifest(
 
 
 class _Table:
-    """A parquet file that grows by rows and is flushed by row groups."""
+    """A parquet file that grows by rows and is flushed by row groups, each of which `watch` sees."""
 
-    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int) -> None:
-        self._schema, self._rows_per_group = schema, rows_per_group
+    def __init__(
+        self,
+        path: Path,
+        schema: pa.Schema,
+        rows_per_group: int,
+        watch: Callable[[pa.Table], None] = lambda _: None,
+    ) -> None:
+        self._schema, self._rows_per_group, self._watch = schema, rows_per_group, watch
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._rows: list[Mapping[str, Any]] = []
 
@@ -318,7 +329,9 @@ class _Table:
             self._flush()
 
     def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
+        table = pa.Table.from_pylist(self._rows, self._schema)
+        self._writer.write_table(table)
+        self._watch(table)
         self._rows = []
 
     def __enter__(self) -> Self:

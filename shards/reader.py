@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,7 +77,6 @@ class Dataset:
 
     def __getstate__(self) -> dict[str, Any]:
         lazy = (
-            "_episodes_buffer",
             "_episodes_file",
             "_clips_file",
             "_index_of",
@@ -133,17 +132,10 @@ class Dataset:
         """A column of episodes.parquet."""
         return self._episodes_file.read(columns=[name], use_threads=False)[name]
 
-    @property
-    def num_episode_groups(self) -> int:
-        """Row groups of episodes.parquet; `episode_groups` reads them."""
-        return int(self._episodes_file.metadata.num_row_groups)
-
-    def episode_groups(self, groups: Iterable[int], columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Some columns of episodes.parquet, a row group at a time; several threads may do this at once."""
-        # Threads must not share a reader, but can share its bytes and its parsed footer.
-        file = pq.ParquetFile(pa.BufferReader(self._episodes_buffer), metadata=self._episodes_file.metadata)
-        for group in groups:
-            yield file.read_row_group(group, columns=list(columns), use_threads=False)
+    def episode_groups(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """Some columns of episodes.parquet, or all, a row group at a time."""
+        for group in range(self._episodes_file.metadata.num_row_groups):
+            yield self._episodes_file.read_row_group(group, columns=columns, use_threads=False)
 
     def rejected(self) -> list[dict[str, Any]]:
         """The records of what the build left out."""
@@ -199,12 +191,8 @@ class Dataset:
                 )
 
     @cached_property
-    def _episodes_buffer(self) -> pa.Buffer:
-        return self._read_table(EPISODES_FILE)
-
-    @cached_property
     def _episodes_file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(pa.BufferReader(self._episodes_buffer))
+        return pq.ParquetFile(pa.BufferReader(self._read_table(EPISODES_FILE)))
 
     @cached_property
     def _clips_file(self) -> pq.ParquetFile:

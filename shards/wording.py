@@ -6,6 +6,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from typing import TextIO
 
 from shards.vocabulary import FRAMES_PER_SECOND
@@ -15,6 +16,14 @@ MAX_COLUMNS = 100
 """Longer lines are hard to read; wider terminals get no wider text."""
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
+
+
+def version_line(program: str) -> str:
+    """What `program --version` prints."""
+    try:
+        return f"{program} {version('rocket1')}"
+    except PackageNotFoundError:
+        return f"{program} (not installed)"
 
 
 def terminal_columns() -> int:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import logging
 import shlex
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 
 from shards.errors import RocketError
+from shards.wording import version_line
 from trainer.config import UsageError
 from trainer.ranks import RankFailed, is_main_process
 
@@ -22,11 +23,19 @@ class TrainByDefault(TyperGroup):
     """`rocket-train CONFIG` means `rocket-train train CONFIG`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put `train` in front where no other command is named."""
+        """Put `train` in front where no other command is named, nor meant."""
         own = {"--help", "--version", "--install-completion", "--show-completion"}
-        if args and args[0] not in self.commands and args[0] not in own:
+        if args and args[0] not in self.commands and args[0] not in own and not self._is_typing_error(args[0]):
             args = ["train", *args]
         return super().parse_args(ctx, args)
+
+    def _is_typing_error(self, word: str) -> bool:
+        """Whether the word is nearly a command and no settings: left alone, the nearest command is suggested."""
+        if Path(word).exists() or not difflib.get_close_matches(word, self.commands, n=1, cutoff=0.7):
+            return False
+        from trainer.config import config_names
+
+        return word not in config_names()
 
 
 app = typer.Typer(
@@ -41,10 +50,7 @@ app = typer.Typer(
 
 def _show_version(wanted: bool) -> None:
     if wanted:
-        try:
-            typer.echo(f"rocket-train {version('rocket1')}")
-        except PackageNotFoundError:
-            typer.echo("rocket-train (not installed)")
+        typer.echo(version_line("rocket-train"))
         raise typer.Exit
 
 

@@ -32,6 +32,7 @@ from shards.manifest import (
     shard_name,
 )
 from shards.reader import Dataset, open_dataset
+from shards.tally import Tally
 
 NUM_EPISODES, NUM_FRAMES, FRAMES_PER_SHARD = 15_700, 160_000_000, 65_536
 
@@ -71,6 +72,7 @@ def write_full_size(small: Path, out: Path, scale: float) -> dict[str, int]:
     }
     info: dict[str, Any] = asdict(dataset.info)
     info["counts"] |= counts
+    info["tally"] = _tally(out / EPISODES_FILE)
     info["fingerprint"] = hashlib.sha256(f"full size {scale}".encode()).hexdigest()
     names = (EPISODES_FILE, CLIPS_FILE, REJECTED_FILE)
     info["files"] = {
@@ -79,6 +81,13 @@ def write_full_size(small: Path, out: Path, scale: float) -> dict[str, int]:
     }
     (out / INFO_FILE).write_text(json.dumps(info))
     return counts | {f"{name} bytes": (out / name).stat().st_size for name in names[:2]}
+
+
+def _tally(episodes: Path) -> dict[str, Any]:
+    file, tally = pq.ParquetFile(episodes), Tally()
+    for group in range(file.metadata.num_row_groups):
+        tally.add(file.read_row_group(group))
+    return tally.to_json()
 
 
 def _whole_clips(dataset: Dataset) -> list[ClipRow]:

@@ -39,7 +39,7 @@ def coverage_of(dataset: Dataset) -> Coverage:
     num_bins = max(1, min(_MAX_BINS, end // _MIN_BIN_FRAMES))
     edges = np.unique(np.linspace(0, end, num_bins + 1).round().astype(np.int64))
     covered: dict[int, NDArray[np.int64]] = {}
-    for table in dataset.episode_groups(range(dataset.num_episode_groups), ["interactions", "candidate_runs"]):
+    for table in dataset.episode_groups(["interactions", "candidate_runs"]):
         for type_id, frames in _covered(table, end).items():
             covered[type_id] = covered.get(type_id, np.zeros(end, np.int64)) + frames
     alive = len(lengths) - np.searchsorted(lengths, np.arange(end), side="right")

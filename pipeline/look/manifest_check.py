@@ -15,8 +15,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.look.faults import Fault
-from shards.manifest import CLIPS_FILE, EPISODES_FILE, REJECTED_FILE, shard_name
+from shards.manifest import CLIPS_FILE, EPISODES_FILE, INFO_FILE, REJECTED_FILE, shard_name
 from shards.reader import Dataset
+from shards.tally import Tally
 
 _CLIP_COLUMNS = (
     "episode",
@@ -106,6 +107,7 @@ def _table_faults(dataset: Dataset) -> Iterator[Fault]:
             episodes.ids[episode],
         )
     yield from _order_faults(dataset)
+    yield from _tally_faults(dataset)
     fingerprint = _fingerprint(dataset, column)
     if fingerprint != dataset.info.fingerprint:
         yield Fault(f"fingerprint {fingerprint[:12]}, expected {dataset.info.fingerprint[:12]}")
@@ -123,6 +125,17 @@ def _order_faults(dataset: Dataset) -> Iterator[Fault]:
             shard_name(int(episodes.shard[episode])),
             episodes.ids[episode],
         )
+
+
+def _tally_faults(dataset: Dataset) -> Iterator[Fault]:
+    """The sums are those of the episodes' rows."""
+    tally = Tally()
+    for table in dataset.episode_groups():
+        tally.add(table)
+    expected = tally.to_json()
+    for name in expected:
+        if dataset.info.tally.get(name) != expected[name]:
+            yield Fault(f"{INFO_FILE}: tally.{name} is not the sum over {EPISODES_FILE}")
 
 
 def _fingerprint(dataset: Dataset, column: dict[str, NDArray[Any]]) -> str:

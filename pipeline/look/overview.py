@@ -1,6 +1,6 @@
 """What the manifest alone says of a dataset: the facts behind `rocket-prep inspect`.
 
-Nothing here opens a shard, and only whole columns are computed with, so that the answer comes at once at any size.
+Nothing here opens a shard or reads more than the episodes' light columns, so that the answer comes at once.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.look.tally import tally_of
 from shards.reader import Dataset
-from shards.vocabulary import BUTTONS, FRAMES_PER_SECOND, INTERACTION_TYPES
+from shards.tally import Tally
+from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
 
 _MINUTE, _HOUR = 60, 3600
 _EDGES_SECONDS = (
@@ -168,7 +168,7 @@ def overview_of(dataset: Dataset) -> Overview:
     info, counts = dataset.info, dataset.info.counts
     num_frames = int(dataset.episodes.num_frames.sum(dtype=np.int64))
     num_bytes = counts["num_bytes"]
-    tally = tally_of(dataset)
+    tally = Tally.from_json(info.tally)
     return Overview(
         path=dataset.path,
         format_version=info.format_version,
@@ -186,23 +186,20 @@ def overview_of(dataset: Dataset) -> Overview:
         num_bytes=num_bytes,
         bytes_per_frame=num_bytes / num_frames if num_frames else 0.0,
         lengths=Lengths.of(dataset.episodes.num_frames),
-        num_interactions=sum(tally.interactions.values()),
+        num_interactions=sum(of_type.num_interactions for of_type in tally.interactions.values()),
         num_masked_frames=tally.num_masked_frames,
         num_overlap_frames=tally.num_overlap_frames,
         interactions=[
             TypeFacts(
                 type=type_id,
                 name=INTERACTION_TYPES.get(type_id, f"type {type_id}"),
-                num_interactions=tally.interactions[type_id],
-                num_frames=tally.type_frames[type_id],
-                top_events=_most_frequent(
-                    {event: number for (kind, event), number in tally.events.items() if kind == type_id},
-                    _NUM_TOP_EVENTS,
-                ),
+                num_interactions=of_type.num_interactions,
+                num_frames=of_type.num_frames,
+                top_events=_most_frequent(of_type.events, _NUM_TOP_EVENTS),
             )
-            for type_id in sorted(tally.interactions)
+            for type_id, of_type in sorted(tally.interactions.items())
         ],
-        button_frames=dict(zip(BUTTONS, tally.buttons.tolist(), strict=True)),
+        button_frames=tally.buttons,
         num_camera_frames=tally.num_camera_frames,
         num_gui_frames=tally.num_gui_frames,
         shards=_shard_facts(dataset),

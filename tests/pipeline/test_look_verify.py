@@ -120,6 +120,17 @@ def test_verify_finds_a_changed_list_of_rejections(copy):
     assert fault.problem.startswith("rejected.jsonl: sha256 ")
 
 
+def test_verify_finds_sums_that_are_not_those_of_the_episodes(copy):
+    info = json.loads((copy / "dataset.json").read_text())
+    info["tally"]["num_camera_frames"] += 1
+    info["tally"]["buttons"]["attack"] += 1
+    (copy / "dataset.json").write_text(json.dumps(info))
+    assert [fault.problem for fault in _faults(copy)] == [
+        "dataset.json: tally.buttons is not the sum over episodes.parquet",
+        "dataset.json: tally.num_camera_frames is not the sum over episodes.parquet",
+    ]
+
+
 def test_a_half_copied_dataset_is_refused_by_name(copy):
     (copy / "episodes.parquet").write_bytes((copy / "episodes.parquet").read_bytes()[:-100])
     with pytest.raises(DatasetError, match="episodes.parquet: sha256 .*, expected .*. Copy the file again"):

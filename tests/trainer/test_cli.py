@@ -93,6 +93,13 @@ def test_dry_run_on_data_counts_its_windows_and_padding(
     assert "12 steps = 1.20 epochs, 384 frames" in out
 
 
+def test_mistyped_command_suggests_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["evalute", "run.ckpt", "dataset"])
+    assert end.value.code == 2
+    assert "No such command 'evalute'. Did you mean 'evaluate'?" in capsys.readouterr().err
+
+
 def test_unknown_config_suggests_one(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Did you mean demo?" in refusal(capsys, "demmo")
 
