@@ -198,12 +198,13 @@ def _parse_runs(text: str, height: int, width: int) -> tuple[NDArray[np.int64], 
         raise MaskError(f"mask: {len(numbers)} numbers, expected start length pairs.")
     num_pixels = height * width
     starts, lengths = numbers[0::2] - 1, numbers[1::2]
-    if len(starts) and (starts.min() < 0 or lengths.max() > num_pixels or (starts + lengths).max() > num_pixels):
+    stops = starts + lengths  # of numbers that are not too large themselves, so that the sum is right
+    if len(starts) and (starts.min() < 0 or numbers.max() > num_pixels + 1 or stops.max() > num_pixels):
         raise MaskError(
             f"mask: a run leaves the pixels 1 to {num_pixels} ({height}x{width}, row by row), got starts "
             f"{starts.min() + 1} to {starts.max() + 1} and lengths up to {lengths.max()}."
         )
-    return starts, starts + lengths
+    return starts, stops
 
 
 def encode_rle(mask: NDArray[np.bool_]) -> str:
@@ -243,13 +244,14 @@ def resized_runs(text: str, height: int, width: int, new_height: int, new_width:
     shown = (new_rows >= 0) & (last > first)
     new_rows = new_rows[shown] * new_width
     begin, end = new_rows + first[shown], new_rows + last[shown]
-    apart = begin[1:] != end[:-1]  # a run up to the right edge goes on in the next row
-    bounds = np.zeros(2 * int(np.count_nonzero(apart)) + 4 if len(begin) else 2, np.int64)
-    bounds[-1] = new_height * new_width
-    if len(begin):
-        bounds[1:-1:2] = begin[np.concatenate(([True], apart))]
-        bounds[2:-1:2] = end[np.concatenate((apart, [True]))]
-    runs = np.diff(bounds, append=bounds[-1]).astype(np.uint32)  # an even number: a last run of no ones
+    bounds = np.empty(2 * len(begin) + 2, np.int64)
+    bounds[0], bounds[-1] = 0, new_height * new_width
+    bounds[1:-1:2], bounds[2:-1:2] = begin, end
+    joined = begin[1:] == end[:-1]  # a run up to the right edge goes on in the next row
+    if joined.any():
+        bounds = np.concatenate((bounds[:2], bounds[2:-2][np.repeat(~joined, 2)], bounds[-2:]))
+    runs = np.zeros(len(bounds), np.uint32)  # an even number: a last run of no ones
+    runs[:-1] = bounds[1:] - bounds[:-1]
     if len(begin) and runs[-2] == 0:
         runs = runs[:-2]
     return runs

@@ -33,6 +33,7 @@ from pipeline.ffmpeg import ffmpeg_program
 from pipeline.processes import die_with_parent
 from pipeline.settings import BuildSettings
 from shards.errors import RocketError
+from shards.video import plane_rows
 from shards.vocabulary import FRAMES_PER_SECOND
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
@@ -91,8 +92,8 @@ class FrameScaler:
             copy = self._scratch = VideoFrame(frame.width, frame.height, "yuv420p")
             luma, blue, red = (_pixels(plane) for plane in copy.planes)
             self._copy_pixels = luma, blue, red
-        for source, target in zip(frame.planes, self._copy_pixels, strict=True):
-            np.copyto(target, _pixels(source))
+        for source, target in zip(frame.planes, copy.planes, strict=True):
+            plane_rows(target)[:] = plane_rows(source)
         return copy
 
     def _as_bt601(self, frame: VideoFrame) -> VideoFrame:

@@ -9,6 +9,7 @@ import av
 import av.error
 import numpy as np
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from numpy.typing import NDArray
 
 
@@ -56,11 +57,7 @@ def decode_yuv(data: bytes, start: int, stop: int, out: NDArray[np.uint8] | None
 
 
 class _Planes:
-    """The planes of frames in an array u8 (n, height * 3 // 2, width), as rows that are copied whole.
-
-    One item a row (a void type as wide as the row) makes a copy out of the decoder's padded rows cost a third of
-    what it costs byte by byte.
-    """
+    """The planes of frames in an array u8 (n, height * 3 // 2, width), as rows that are copied whole."""
 
     def __init__(self, frames: NDArray[np.uint8], height: int, width: int) -> None:
         assert frames.flags.c_contiguous, "frames lie one after the other"
@@ -68,7 +65,7 @@ class _Planes:
         luma_bytes, chroma_bytes = height * width, (height // 2) * (width // 2)
         self._size = (height, width)
         self._parts = [
-            (flat[:, at : at + rows * columns].view(f"V{columns}"), rows, f"V{columns}")
+            flat[:, at : at + rows * columns].view(f"V{columns}")
             for at, rows, columns in (
                 (0, height, width),
                 (luma_bytes, height // 2, width // 2),
@@ -82,5 +79,14 @@ class _Planes:
             raise ValueError(f"video: pixel format {frame.format.name}, expected yuv420p")
         if (frame.height, frame.width) != self._size:
             raise ValueError(f"video: a frame of {frame.height} x {frame.width}, expected {self._size}")
-        for plane, (target, rows, dtype) in zip(frame.planes, self._parts, strict=True):
-            target[number] = np.ndarray((rows,), dtype, memoryview(plane), 0, (plane.line_size,))
+        for plane, target in zip(frame.planes, self._parts, strict=True):
+            target[number] = plane_rows(plane)
+
+
+def plane_rows(plane: VideoPlane) -> NDArray[np.void]:
+    """A plane's pixels (height,), each row one item, over the plane's own memory and without its padding.
+
+    One item a row (a void type as wide as the row) makes a copy out of the decoder's padded rows cost a third of
+    what it costs byte by byte.
+    """
+    return np.ndarray((plane.height,), f"V{plane.width}", memoryview(plane), 0, (plane.line_size,))
