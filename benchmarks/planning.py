@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ _PROGRAM = "benchmarks.programs.plan_scale"
 
 def measure(
     small: Path, work: Path, repeats: int, plan_scales: list[float], open_scales: list[float]
-) -> list[Table]:
-    """The table of planning and that of opening; `small` is a dataset to make the large ones of."""
+) -> Iterator[Table]:
+    """The table of planning, then that of opening; `small` is a dataset to make the large ones of."""
     print("planning", flush=True)
     planning = Table(
         "Planning an epoch: 64 lanes, 8 groups, windows of 128",
@@ -33,6 +34,7 @@ def measure(
             f"{max(one['added_mb'] for one in done):,.0f} MB",
             f"{100 * done[0]['padding']:.3f} %",
         )
+    yield planning
     opening = Table(
         "Opening a dataset: read and check the manifest, split, plan, check shards, first batch (2 workers)",
         [
@@ -63,7 +65,7 @@ def measure(
         "Times count from the import of our code on. The large manifests repeat a small dataset's clips, so they "
         "compress better than real ones; the shards are links to one file."
     )
-    return [planning, opening]
+    yield opening
 
 
 def _spread(done: list[dict[str, Any]], name: str) -> str:

@@ -15,7 +15,7 @@ from pipeline.sample import SampleSettings, make_sample
 REAL_CLIP = ROOT.parent / "shared" / "data" / "video" / "human_survival_640x360_20fps.mp4"
 REAL_LOGS = ROOT.parent / "shared" / "data" / "contractor_jsonl"
 _REAL_CLIP_FRAMES = 889
-_REAL_COPIES = 1
+_REAL_COPIES = 2
 NUM_COPIES = 8
 _FRAMES_PER_RECORDING = 1500
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from benchmarks.report import Bars, Table, draw_chart
 from pipeline.ffmpeg import ffmpeg_version
 from shards.reader import open_dataset
 
-PARTS = ("preparing", "loading", "abilities", "policy", "planning", "codec")
+PARTS = ("preparing", "loading", "abilities", "policy", "codec", "planning")
 _OURS = ("torch", "torchvision", "av", "numpy", "webdataset", "pyarrow", "lightning", "timm")
 _PEERS = ("litdata", "mosaicml-streaming", "webdataset", "torchcodec", "av", "torch", "numpy")
 _MINESTUDIO = ("minestudio", "av", "lmdb", "opencv-python-headless")
@@ -39,19 +40,22 @@ def main() -> None:
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
     started, load = datetime.now(UTC), load_average()
-    tables, panels = measure(options, work)
     page = options.results / f"{started:%Y-%m-%d}-{machine_slug()}.md"
-    chart = page.with_suffix(".png") if panels else None
-    if chart is not None:
-        draw_chart(panels, chart)
-    page.write_text(make_page(tables, chart, started, load, options), encoding="utf-8")
+    tables: list[Table] = []
+    panels: list[Bars] = []
+    for done in measure(options, work):
+        for one in done:
+            (panels if isinstance(one, Bars) else tables).append(one)
+        # Written anew after each part: what was measured is kept, whatever becomes of the rest.
+        chart = page.with_suffix(".png") if panels else None
+        if chart is not None:
+            draw_chart(panels, chart)
+        page.write_text(make_page(tables, chart, started, load, options), encoding="utf-8")
     print(f"\n{page}: written.")
 
 
-def measure(options: argparse.Namespace, work: Path) -> tuple[list[Table], list[Bars]]:
-    """All chosen tables in order, and panels for the chart."""
-    tables: list[Table] = []
-    panels: list[Bars] = []
+def measure(options: argparse.Namespace, work: Path) -> Iterator[list[Table | Bars]]:
+    """The chosen parts' tables in order, and panels for the chart, each part when it is done."""
     parts = set(options.only)
     sample, real = sample_source(work, options.frames), real_source(work)
     ours, theirs = preparing.loading_sets(sample, work)
@@ -59,9 +63,9 @@ def measure(options: argparse.Namespace, work: Path) -> tuple[list[Table], list[
         for source in (sample, real) if not options.small else (sample,):
             if source is not None:
                 done = preparing.measure(source, work, options.repeats)
-                tables.append(preparing.table(done))
                 rates = {name: preparing.rate(done, name) for name in done.trials}
-                panels.append(_bars(f"preparing ({source.name}), source frames a core-second", rates))
+                title = f"preparing ({source.name}), source frames a core-second"
+                yield [preparing.table(done), _bars(title, rates)]
         preparing.convert_for_loading(sample, work)
         loading.make_peers_sets(ours)
     if parts & {"loading", "abilities", "planning"} and not theirs.exists():
@@ -69,23 +73,25 @@ def measure(options: argparse.Namespace, work: Path) -> tuple[list[Table], list[
     entrants = loading.contenders(ours, theirs) if parts & {"loading", "abilities"} else []
     if "loading" in parts:
         loaded = loading.measure(entrants, 2 if options.small else 6, options.repeats)
-        tables.append(loading.table(loaded, loading.check_equal(entrants)))
         rates = {name: _rate(trials) for name, trials in loaded.items() if "torchcodec" not in name}
-        panels.append(_bars("loading, frames a core-second", rates))
+        yield [
+            loading.table(loaded, loading.check_equal(entrants)),
+            _bars("loading, frames a core-second", rates),
+        ]
     if "abilities" in parts:
-        tables.append(try_abilities(entrants, ours))
+        yield [try_abilities(entrants, ours)]
     if "policy" in parts:
         shapes = [("cpu", 1, 4)] if options.small else policy.shapes()
-        tables.append(policy.table(*policy.measure(options.repeats, work, shapes)))
-    if "planning" in parts:
-        scales = ([0.1, 1.0], [0.1]) if options.small else ([1.0, 10.0, 100.0], [1.0, 10.0, 100.0])
-        tables += planning.measure(ours, work, options.repeats, *scales)
+        yield [policy.table(*policy.measure(options.repeats, work, shapes))]
     if "codec" in parts:
         for source in (sample, real):
             if source is not None:
                 num_frames = 256 if options.small else 1280
-                tables.append(codec_table.measure(source, num_frames, work, options.repeats))
-    return tables, panels
+                yield [codec_table.measure(source, num_frames, work, options.repeats)]
+    if "planning" in parts:
+        scales = ([0.1, 1.0], [0.1]) if options.small else ([1.0, 10.0, 100.0], [1.0, 10.0, 100.0])
+        for table in planning.measure(ours, work, options.repeats, *scales):
+            yield [table]
 
 
 def try_abilities(entrants: list[loading.Contender], ours: Path) -> Table:

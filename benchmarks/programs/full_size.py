@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 from dataclasses import asdict
@@ -63,7 +62,7 @@ def write_full_size(small: Path, out: Path, scale: float) -> dict[str, int]:
     (out / REJECTED_FILE).write_bytes(b"")
     num_shards = int(shard.max()) + 1
     for number in range(num_shards):
-        os.link(small / shard_name(0), out / shard_name(number))
+        (out / shard_name(number)).symlink_to((small / shard_name(0)).resolve())
     counts = {
         "num_episodes": len(num_clips),
         "num_clips": int(num_clips.sum()),
