@@ -187,10 +187,8 @@ def table(measured: Measured) -> Table:
     for part, name in MINESTUDIO_PARTS.items():
         if part in measured.trials["MineStudio"][0].core_seconds:
             row(f"MineStudio, {name}", "MineStudio", part)
-    ours, limit, theirs = (
-        rate(measured.trials[name], 1).median for name in ("rocket1", "ffmpeg alone", "MineStudio")
-    )
-    converting = rate(measured.trials["MineStudio"], 1, "converting").median
+    ours, limit, theirs = (rate(measured, name).median for name in ("rocket1", "ffmpeg alone", "MineStudio"))
+    converting = rate(measured, "MineStudio", "converting").median
     result.notes.append(
         f"So ours is {ours / theirs:.1f} times MineStudio's route, {ours / converting:.1f} times its converters "
         f"alone, and {100 * ours / limit:.0f} % of the limit."

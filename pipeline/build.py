@@ -16,7 +16,8 @@ from typing import Any
 
 from pipeline.build_folder import BuildFolder, refuse_difference
 from pipeline.engines import Engine, FramesDone, GroupDone, GroupFailed
-from pipeline.episode_builder import GroupTask, PartRecord, part_path, record_path
+from pipeline.episode_builder import GroupTask
+from pipeline.part import PartRecord, part_path, record_path
 from pipeline.plan import BuildPlan, make_plan
 from pipeline.progress import ProgressReport, Silent
 from pipeline.settings import BuildSettings

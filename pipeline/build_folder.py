@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.episode_builder import record_path
+from pipeline.part import record_path
 from shards.errors import RocketError
 from shards.manifest import INFO_FILE
 

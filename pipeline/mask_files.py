@@ -39,7 +39,7 @@ def load_masks_file(path: Path) -> RecordingMasks:
     Raises:
         SourceError: if the file as a whole cannot be read.
     """
-    return _load_jsonl(path) if path.name.endswith(JSONL_SUFFIX) else _load_pickle(path)
+    return _load_jsonl(path) if path.name.lower().endswith(JSONL_SUFFIX) else _load_pickle(path)
 
 
 def _load_pickle(path: Path) -> RecordingMasks:

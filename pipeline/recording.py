@@ -45,9 +45,11 @@ REASONS: Mapping[str, str] = {
     "masks_unreadable": "the masks cannot be read; the recording is used without them",
     "mask_entry": "a mask is not what the layout says; the frame is used without it",
     "unknown_interaction": "a mask has an interaction type that is not known; the frame is used without it",
+    "missing_masks": "other recordings have masks, this one has none; it is used without",
+    "too_short": "the episode has fewer frames than `min_frames`",
     "minestudio_rule": "MineStudio's own converter leaves it out (compat: minestudio)",
 }
-"""Reason codes of the sources; the build adds those about videos."""
+"""Reason codes; `probe.VIDEO_REASONS` has those about videos."""
 
 
 class SourceError(RocketError):
@@ -103,7 +105,7 @@ class Rejection:
 
     Attributes:
         recording: its name.
-        reason: a key of `REASONS`, or of the build's own codes.
+        reason: a key of `REASONS` or of `probe.VIDEO_REASONS`.
         detail: one sentence with the values that were met and expected.
         path: the file at fault.
         first_frame: first frame that is left out; 0 = the whole recording.

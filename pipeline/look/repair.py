@@ -13,8 +13,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from pipeline.episode_builder import GroupTask, PartRecord, build_group, part_path, record_path
+from pipeline.episode_builder import GroupTask, build_group
 from pipeline.look.faults import Fault
+from pipeline.part import PartRecord, part_path, record_path
 from pipeline.plan import Group, make_plan
 from pipeline.recording import Findings
 from pipeline.settings import BuildSettings

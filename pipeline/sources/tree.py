@@ -119,7 +119,7 @@ class SourceTree:
         """
         kinds: dict[str, list[SourceFile]] = {name: [] for name in cls.__dataclass_fields__}
         for file in list_files(roots):
-            name = file.path.name
+            name = file.path.name.lower()
             if name == "data.mdb":
                 kinds["environments"].append(file)
             elif name.endswith(MASK_SUFFIXES):
@@ -141,7 +141,7 @@ class SourceTree:
 def stem(path: Path) -> str:
     """The file's name without its extension, which may be `.masks.jsonl`."""
     for suffix in (*MASK_SUFFIXES, LOG_SUFFIX, *VIDEO_SUFFIXES, ".pkl"):
-        if path.name.endswith(suffix):
+        if path.name.lower().endswith(suffix):
             return path.name[: -len(suffix)]
     return path.stem
 
@@ -166,7 +166,8 @@ class MaskFinder:
         if not found:
             return None
         return min(
-            found, key=lambda path: (set_folder(path) != folder, not path.name.endswith(MASK_SUFFIXES[0]), path)
+            found,
+            key=lambda path: (set_folder(path) != folder, not path.name.lower().endswith(MASK_SUFFIXES[0]), path),
         )
 
     def names(self) -> set[str]:
