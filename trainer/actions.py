@@ -54,7 +54,7 @@ def to_policy(
         pressed = buttons[..., [BUTTONS.index(name) for name in group]] != 0
         digit = (pressed * np.arange(1, len(group) + 1)).max(axis=-1)
         if group in CANCELLING_GROUPS:
-            digit[pressed.all(axis=-1)] = 0
+            digit = np.where(pressed.all(axis=-1), 0, digit)
         action = action * (len(group) + 1) + digit
     action = action * 2 + (bins != CAMERA_NULL_BIN).any(axis=-1)
     camera_action = bins[..., 0] * NUM_CAMERA_BINS + bins[..., 1]

@@ -53,13 +53,13 @@ def memory_chart(rows: Rows) -> str:
     with new_chart(NARROW_INCHES, 3.0) as (figure, axes):
         _curve(axes, rows, "val/loss_with_memory", SERIES[2], "with memory", marker="o")
         _curve(axes, rows, "val/loss_without_memory", SERIES[4], "without memory", marker="o", dashed=True)
-        _curve(axes, rows, "val/loss_watched", SERIES[0], "watched events, with", marker="o")
+        _curve(axes, rows, "val/loss_watched", SERIES[0], "watched, with", marker="o")
         _curve(
             axes,
             rows,
             "val/loss_watched_without_memory",
             SERIES[1],
-            "watched events, without",
+            "watched, without",
             marker="o",
             dashed=True,
         )
@@ -163,5 +163,6 @@ def _finished(figure: object, axes: Axes, name: str, unit: str, description: str
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     if legend and axes.get_legend_handles_labels()[1]:
-        axes.legend(labelcolor=INK, loc="best")
+        # Above the axes, where it covers no curve.
+        axes.legend(labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
     return to_svg(figure, name, description)

@@ -174,6 +174,15 @@ def test_camera_rests_where_the_button_action_says_so():
     assert buttons[:, BUTTONS.index("jump")].tolist() == [1, 1, 0]
 
 
+def test_single_action_needs_no_leading_axis():
+    buttons, camera = np.zeros((3, len(BUTTONS)), np.uint8), np.array([[0.0, 0.0], [3.0, -1.0], [0.0, 0.0]])
+    buttons[0, BUTTONS.index("forward")] = buttons[0, BUTTONS.index("back")] = 1
+    buttons[1, BUTTONS.index("attack")] = buttons[2, BUTTONS.index("inventory")] = 1
+    of_all = to_policy(buttons, camera)
+    for row in range(3):
+        assert [int(action) for action in to_policy(buttons[row], camera[row])] == [int(a[row]) for a in of_all]
+
+
 def test_leading_axes_are_kept_and_twenty_buttons_are_enough():
     buttons = np.zeros((2, 3, len(POLICY_BUTTONS)), np.uint8)
     buttons[1, 2, POLICY_BUTTONS.index("attack")] = 1
