@@ -76,7 +76,7 @@ def _attempt(trial: Callable[[], str]) -> str:
     try:
         return trial()
     except ProgramFailed as problem:
-        return f"not able: {_reason(problem)}"
+        return f"not able: {problem.reason()}"
 
 
 def count_broken(rows: Rows, num_frames: Mapping[str, int]) -> tuple[int, int]:
@@ -121,9 +121,3 @@ def _compare(rows: Rows, expected: Rows) -> str:
     if not missing and not again:
         return "the same windows in another order"
     return f"{missing} of {len(wanted)} windows missing, {again} again"
-
-
-def _reason(problem: ProgramFailed) -> str:
-    lines = [line.strip() for line in str(problem).splitlines() if line.strip()]
-    last = next((line for line in reversed(lines) if "Error" in line), lines[-1])
-    return last.split(": ", 1)[-1][:160]

@@ -29,10 +29,10 @@ class Environment:
     python: Path
     variables: dict[str, str] = field(default_factory=dict)
 
-    def run(self, module: str, *words: str, **variables: str) -> Finished:
+    def run(self, module: str, *words: str, timeout_seconds: float = 1200.0) -> Finished:
         """The program `python -m module words` has ended well."""
         command = [str(self.python), "-m", module, *words]
-        return run_program(command, extra_environment={**self.variables, **variables})
+        return run_program(command, extra_environment=self.variables, timeout_seconds=timeout_seconds)
 
     def versions(self, *names: str) -> dict[str, str]:
         """Package -> installed version."""

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.environments import OURS, Environment, minestudio, peers
-from benchmarks.measure import Spread, alternate
+from benchmarks.measure import ProgramFailed, Spread, alternate
 from benchmarks.report import Table
 
+_PATIENCE_SECONDS = 240.0
 READERS_OF_OUR_CLIPS = ("WebDataset", "LitData", "Streaming")
 
 
@@ -29,7 +30,8 @@ class Contender:
         """The answer of the program that opens the loader for this task."""
         chosen = ["--workers", str(self.num_workers), "--decode", self.decode]
         module = f"benchmarks.programs.{program}"
-        return self.environment.run(module, task, self.name, str(self.data), *chosen, *words).answer
+        words = (task, self.name, str(self.data), *chosen, *words)
+        return self.environment.run(module, *words, timeout_seconds=_PATIENCE_SECONDS).answer
 
 
 def contenders(ours: Path, theirs: Path) -> list[Contender]:
@@ -54,14 +56,33 @@ def make_peers_sets(ours: Path) -> None:
         peers().run(f"benchmarks.loaders.{module}", str(ours))
 
 
-def measure(entrants: list[Contender], num_batches: int, repeats: int) -> dict[str, list[dict[str, float]]]:
-    """Title -> its trials."""
+@dataclass(frozen=True)
+class Loaded:
+    """Title -> its trials, and title -> why there are none."""
+
+    trials: dict[str, list[dict[str, float]]]
+    failures: dict[str, str]
+
+
+def measure(entrants: list[Contender], num_batches: int, repeats: int) -> Loaded:
+    """Every loader's speed, in turn; one that fails is not tried again."""
     print(f"loading: {num_batches} batches of 8 windows of 128 frames", flush=True)
+    failures: dict[str, str] = {}
+
+    def attempt(entrant: Contender) -> Any:
+        if entrant.title in failures:
+            return None
+        try:
+            return entrant.run("speed", "--batches", str(num_batches))
+        except ProgramFailed as problem:
+            failures[entrant.title] = problem.reason()
+            return None
+
     trials: dict[str, Callable[[], Any]] = {
-        entrant.title: lambda entrant=entrant: entrant.run("speed", "--batches", str(num_batches))
-        for entrant in entrants
+        entrant.title: lambda entrant=entrant: attempt(entrant) for entrant in entrants
     }
-    return alternate(trials, repeats)
+    done = alternate(trials, repeats)
+    return Loaded({title: tried for title, tried in done.items() if title not in failures}, failures)
 
 
 def check_equal(entrants: list[Contender]) -> dict[str, str]:
@@ -80,11 +101,9 @@ def check_equal(entrants: list[Contender]) -> dict[str, str]:
     return found
 
 
-def table(results: dict[str, list[dict[str, float]]], equal: dict[str, str]) -> Table:
+def table(loaded: Loaded, equal: dict[str, str]) -> Table:
     """Rates, first batch and memory."""
-    rates = {
-        title: Spread.of([trial["frames_per_core_second"] for trial in done]) for title, done in results.items()
-    }
+    rates = {title: rate(trials) for title, trials in loaded.trials.items()}
     limit = next(spread.median for title, spread in rates.items() if title.startswith("libavcodec"))
     result = Table(
         "Loading 128-frame windows with actions and masks, 8 at a time",
@@ -97,7 +116,7 @@ def table(results: dict[str, list[dict[str, float]]], equal: dict[str, str]) -> 
             "of the largest worker",
         ],
     )
-    for title, done in results.items():
+    for title, done in loaded.trials.items():
         worker = max(trial["peak_child_mb"] for trial in done)
         result.add(
             title,
@@ -107,6 +126,8 @@ def table(results: dict[str, list[dict[str, float]]], equal: dict[str, str]) -> 
             f"{max(trial['peak_mb'] for trial in done):,.0f} MB",
             f"{worker:,.0f} MB" if ", 2 workers" in title else "",
         )
+    for title, reason in loaded.failures.items():
+        result.add(title, f"not able: {reason}", "", "", "", "")
     result.notes.append(
         "The readers of our clips make the tensors that ours makes, with the same functions (unless RGB is said): "
         + "; ".join(f"{name} {text}" for name, text in equal.items())
@@ -114,3 +135,8 @@ def table(results: dict[str, list[dict[str, float]]], equal: dict[str, str]) -> 
         "after imports."
     )
     return result
+
+
+def rate(trials: list[dict[str, float]]) -> Spread:
+    """Frames a core-second."""
+    return Spread.of([trial["frames_per_core_second"] for trial in trials])

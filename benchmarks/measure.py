@@ -25,6 +25,12 @@ _PR_SET_CHILD_SUBREAPER = 36
 class ProgramFailed(RuntimeError):
     """A measured program ended otherwise than it should."""
 
+    def reason(self) -> str:
+        """The line of its output that says most."""
+        lines = [line.strip() for line in str(self).splitlines() if line.strip()]
+        told = next((line for line in reversed(lines) if "Error" in line), lines[-1])
+        return told.split(": ", 1)[-1][:160]
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -123,27 +129,34 @@ def run_program(
     command: Sequence[str],
     *,
     extra_environment: Mapping[str, str] | None = None,
-    timeout_seconds: float = 3600.0,
+    timeout_seconds: float = 1200.0,
     cwd: Path = ROOT,
 ) -> Finished:
     """The program has ended well and so has everything that it started.
 
     Raises:
-        ProgramFailed: if it ended with another status than 0; the end of its output is given.
+        ProgramFailed: if it ended with another status than 0, or not in time; the end of its output is given.
     """
     _adopt_orphans()
     environment = {**os.environ, "PYTHONWARNINGS": "ignore", **(extra_environment or {})}
     before, start = _children_core_seconds(), time.perf_counter()
     with MemorySampler(with_self=False) as memory:
-        done = subprocess.run(
-            list(command),
-            cwd=cwd,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=timeout_seconds,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                list(command),
+                cwd=cwd,
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=timeout_seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as late:
+            _reap_orphans(patience_seconds=0.0)
+            said = (late.stderr or b"").decode(errors="replace")
+            raise ProgramFailed(
+                f"{' '.join(command)}: not done after {timeout_seconds:g} s\n{said[-3000:]}"
+            ) from late
         wall_seconds = time.perf_counter() - start
         _reap_orphans()
     if done.returncode != 0:

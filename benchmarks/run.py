@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks import abilities, codec_table, loading, planning, policy, preparing
 from benchmarks.environments import OURS, load_average, machine, machine_slug, minestudio, peers
@@ -73,7 +72,7 @@ def measure(options: argparse.Namespace, work: Path) -> Iterator[list[Table | Ba
     entrants = loading.contenders(ours, theirs) if parts & {"loading", "abilities"} else []
     if "loading" in parts:
         loaded = loading.measure(entrants, 2 if options.small else 6, options.repeats)
-        rates = {name: _rate(trials) for name, trials in loaded.items() if "torchcodec" not in name}
+        rates = {name: loading.rate(trials) for name, trials in loaded.trials.items() if "torchcodec" not in name}
         yield [
             loading.table(loaded, loading.check_equal(entrants)),
             _bars("loading, frames a core-second", rates),
@@ -137,10 +136,6 @@ def make_page(
     if chart is not None:
         lines += [f"![chart]({chart.name})", ""]
     return "\n".join(lines) + "\n" + "\n".join(table.markdown() for table in tables)
-
-
-def _rate(trials: list[Any]) -> Spread:
-    return Spread.of([trial["frames_per_core_second"] for trial in trials])
 
 
 def _bars(title: str, rates: dict[str, Spread]) -> Bars:
