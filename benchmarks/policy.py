@@ -49,7 +49,7 @@ def table(results: dict[str, list[Any]], error: float) -> Table:
     for name, trials in results.items():
         seconds = Spread.of([value for trial in trials for value in trial["seconds"]])
         cores = Spread.of([value for trial in trials for value in trial["core_seconds"]])
-        lanes, frames = (int(word) for word in name.split(", ")[1].removesuffix(" frames").split(" x "))
+        lanes, frames = (int(word) for word in name.split(", ")[-1].removesuffix(" frames").split(" x "))
         result.add(
             name,
             seconds.text(2),

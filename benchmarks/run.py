@@ -85,7 +85,7 @@ def measure(options: argparse.Namespace, work: Path) -> Iterator[list[Table | Ba
     if "codec" in parts:
         for source in (sample, real):
             if source is not None:
-                num_frames = 256 if options.small else 1280
+                num_frames = 256 if options.small else 768
                 yield [codec_table.measure(source, num_frames, work, options.repeats)]
     if "planning" in parts:
         scales = ([0.1, 1.0], [0.1]) if options.small else ([1.0, 10.0, 100.0], [1.0, 10.0, 100.0])

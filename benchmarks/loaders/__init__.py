@@ -7,7 +7,7 @@ set of the same recordings).
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -76,8 +76,7 @@ class Loader(Protocol):
         """The next epoch begins at that position."""
 
 
-def open_loader(name: str, options: Options) -> Loader:
-    """The loader of that name; its module is imported only now, since each lives in one environment."""
-    module = importlib.import_module(MODULES[name])
-    loader: Loader = module.open_loader(options)
-    return loader
+def import_loader(name: str) -> Callable[[Options], Loader]:
+    """What opens the loader of that name; its module is imported only now, since each lives in one environment."""
+    opener: Callable[[Options], Loader] = importlib.import_module(MODULES[name]).open_loader
+    return opener

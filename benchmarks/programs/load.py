@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.loaders import MODULES, Batch, Loader, Options, open_loader
+from benchmarks.loaders import MODULES, Batch, Loader, Options, import_loader
 from benchmarks.measure import MemorySampler, answer, tree_core_seconds
 
 _WARM_UP_BATCHES = 4
@@ -33,11 +33,9 @@ def main() -> None:
     parser.add_argument("--state-in", type=Path)
     options = parser.parse_args()
     rank, num_ranks = join_group()
+    open_loader = import_loader(options.name)
     start = time.perf_counter()
-    loader = open_loader(
-        options.name,
-        Options(options.data, options.workers, options.decode, rank, num_ranks, options.shuffle),
-    )
+    loader = open_loader(Options(options.data, options.workers, options.decode, rank, num_ranks, options.shuffle))
     if options.task == "speed":
         answer(**measure_speed(loader, options.batches, start))
     elif options.task == "digest":
