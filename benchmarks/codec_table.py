@@ -75,7 +75,7 @@ SETTINGS = (
             "-crf",
             "18",
             "-x265-params",
-            "pools=none:frame-threads=1:log-level=0",
+            "pools=none:frame-threads=1:open-gop=0:log-level=0",
         ),
     ),
 )
@@ -102,10 +102,9 @@ def encode(frames: Path, setting: Setting, out: Path) -> float:
     if "libx265" in setting.options:
         interval = ["-g", str(setting.keyframes)]
     clips = ["-f", "segment", "-segment_format", "mp4", "-segment_time", str(CLIP_FRAMES / 20), f"{out}/%06d.mp4"]
+    times = ["-reset_timestamps", "1", "-avoid_negative_ts", "disabled"]  # every clip's first frame is at 0
     command = [ffmpeg_program(), "-nostdin", "-loglevel", "error", *form]
-    return run_program(
-        [*command, *setting.options, *interval, "-threads", "1", "-reset_timestamps", "1", *clips]
-    ).core_seconds
+    return run_program([*command, *setting.options, *interval, "-threads", "1", *times, *clips]).core_seconds
 
 
 def decode_all(clips: list[bytes], counts: list[int]) -> tuple[Frames, float]:
