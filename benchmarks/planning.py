@@ -17,7 +17,7 @@ _PROGRAM = "benchmarks.programs.plan_scale"
 def measure(
     small: Path, work: Path, repeats: int, plan_scales: list[float], open_scales: list[float]
 ) -> Iterator[Table]:
-    """The table of planning, then that of opening; `small` is a dataset to make the large ones of."""
+    """The table of planning, then that of opening after each of its rows; `small` is what large ones are made of."""
     print("planning", flush=True)
     planning = Table(
         "Planning an epoch: 64 lanes, 8 groups, windows of 128",
@@ -47,6 +47,10 @@ def measure(
             "process's memory",
         ],
     )
+    opening.notes.append(
+        "Times count from the import of our code on. The large manifests repeat a small dataset's clips, so they "
+        "compress better than real ones; the shards are links to one file."
+    )
     for scale in open_scales:
         large = work / "full-size"
         made = OURS.run("benchmarks.programs.full_size", str(small), str(large), str(scale)).answer
@@ -61,11 +65,7 @@ def measure(
             f"{max(one['peak_mb'] for one in done):,.0f} MB",
         )
         shutil.rmtree(large)
-    opening.notes.append(
-        "Times count from the import of our code on. The large manifests repeat a small dataset's clips, so they "
-        "compress better than real ones; the shards are links to one file."
-    )
-    yield opening
+        yield opening
 
 
 def _spread(done: list[dict[str, Any]], name: str) -> str:

@@ -44,7 +44,9 @@ def main() -> None:
     panels: list[Bars] = []
     for done in measure(options, work):
         for one in done:
-            (panels if isinstance(one, Bars) else tables).append(one)
+            into = panels if isinstance(one, Bars) else tables
+            if one not in into:  # a table that has grown comes again
+                into.append(one)
         # Written anew after each part: what was measured is kept, whatever becomes of the rest.
         chart = page.with_suffix(".png") if panels else None
         if chart is not None:
