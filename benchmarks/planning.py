@@ -17,7 +17,7 @@ _PROGRAM = "benchmarks.programs.plan_scale"
 def measure(
     small: Path, work: Path, repeats: int, plan_scales: list[float], open_scales: list[float]
 ) -> Iterator[Table]:
-    """The table of planning, then that of opening after each of its rows; `small` is what large ones are made of."""
+    """The table of planning, then that of opening after each row; `small` is what large datasets are made of."""
     print("planning", flush=True)
     planning = Table(
         "Planning an epoch: 64 lanes, 8 groups, windows of 128",
