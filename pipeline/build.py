@@ -25,7 +25,8 @@ from pipeline.sources import find_recordings
 from pipeline.tools import tool_versions
 from pipeline.transcode import DEFAULT_TIMEOUT_SECONDS
 from shards.errors import RocketError
-from shards.manifest import REJECTED_FILE, DatasetInfo, EpisodeRow, shard_name, write_manifest
+from shards.manifest import REJECTED_FILE, DatasetInfo, EpisodeRow, shard_name
+from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.writer import join_parts
 

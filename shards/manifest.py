@@ -1,24 +1,18 @@
-"""The manifest: what `dataset.json`, `episodes.parquet` and `clips.parquet` hold, and how they are written.
+"""The manifest: what `dataset.json`, `episodes.parquet` and `clips.parquet` hold.
 
 A row's byte offsets count from the start of its shard. Row groups are small enough to fetch one episode's
 rows without reading the table.
 """
 
-import hashlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from shards.clip import Interaction
 from shards.errors import DatasetError
-from shards.tally import Tally
 
 FORMAT_VERSION = 1
 INFO_FILE, EPISODES_FILE, CLIPS_FILE, REJECTED_FILE = (
@@ -220,144 +214,3 @@ class DatasetInfo:
 def shard_name(shard: int) -> str:
     """The file name of a shard."""
     return f"{shard:06d}.tar"
-
-
-def write_manifest(
-    folder: Path,
-    shards: Iterable[Sequence[EpisodeRow]],
-    rejected: Iterable[Mapping[str, Any]],
-    *,
-    frame_size_px: tuple[int, int],
-    clip_frames: int,
-    keyframe_interval: int,
-    codec: Mapping[str, Any],
-    tools: Mapping[str, str],
-    settings: Mapping[str, Any],
-) -> DatasetInfo:
-    """The folder is a dataset: both tables and rejected.jsonl are written, and dataset.json after them.
-
-    Every file is written aside and renamed; dataset.json, which makes the folder a dataset, comes last.
-    Rows are consumed one shard at a time, so that memory does not grow with the dataset.
-
-    Args:
-        shards: for each shard in order, its episodes in order, offsets counted from the shard's start.
-        rejected: a record for each recording or part that was left out, with "num_frames".
-        frame_size_px: (width, height).
-    """
-    counts = dict.fromkeys(
-        (
-            "episodes",
-            "clips",
-            "frames",
-            "recordings",
-            "interactions",
-            "shards",
-            "bytes",
-            "rejected",
-            "rejected_frames",
-        ),
-        0,
-    )
-    tally = Tally()
-    fingerprint = hashlib.sha256()
-    shard_bytes: list[int] = []
-    with (
-        _replacing(folder / EPISODES_FILE) as episodes_path,
-        _replacing(folder / CLIPS_FILE) as clips_path,
-        _Table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP, tally.add) as episodes_table,
-        _Table(clips_path, CLIPS_SCHEMA, CLIPS_PER_ROW_GROUP) as clips_table,
-    ):
-        for shard, episodes in enumerate(shards):
-            shard_bytes.append((folder / shard_name(shard)).stat().st_size)
-            for episode in episodes:
-                record = {**episode.to_record(), "shard": shard, "num_clips": len(episode.clips)}
-                del record["clips"]
-                episodes_table.append(record)
-                fingerprint.update(f"{episode.episode_id}\n".encode())
-                for clip in episode.clips:
-                    clips_table.append({**vars(clip), "episode": counts["episodes"], "shard": shard})
-                    fingerprint.update(f"{clip.clip} {clip.num_frames} {clip.crc32}\n".encode())
-                counts["episodes"] += 1
-                counts["clips"] += len(episode.clips)
-                counts["frames"] += episode.num_frames
-                counts["recordings"] += len(episode.recordings)
-                counts["interactions"] += len(episode.interactions)
-    with _replacing(folder / REJECTED_FILE) as path, open(path, "w", encoding="utf-8") as file:
-        for row in rejected:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-            counts["rejected"] += 1
-            counts["rejected_frames"] += int(row.get("num_frames") or 0)
-    counts["shards"], counts["bytes"] = len(shard_bytes), sum(shard_bytes)
-    info = DatasetInfo(
-        frame_width=frame_size_px[0],
-        frame_height=frame_size_px[1],
-        clip_frames=clip_frames,
-        keyframe_interval=keyframe_interval,
-        codec=codec,
-        tools=tools,
-        settings=settings,
-        counts={f"num_{name}": count for name, count in counts.items()},
-        tally=tally.to_json(),
-        fingerprint=fingerprint.hexdigest(),
-        files={
-            "sha256": {name: _sha256(folder / name) for name in (EPISODES_FILE, CLIPS_FILE, REJECTED_FILE)},
-            "shard_bytes": shard_bytes,
-        },
-    )
-    with _replacing(folder / INFO_FILE) as path:
-        path.write_text(json.dumps(asdict(info), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return info
-
-
-class _Table:
-    """A parquet file that grows by rows and is flushed by row groups, each of which `watch` sees."""
-
-    def __init__(
-        self,
-        path: Path,
-        schema: pa.Schema,
-        rows_per_group: int,
-        watch: Callable[[pa.Table], None] = lambda _: None,
-    ) -> None:
-        self._schema, self._rows_per_group, self._watch = schema, rows_per_group, watch
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        self._rows: list[Mapping[str, Any]] = []
-
-    def append(self, row: Mapping[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) == self._rows_per_group:
-            self._flush()
-
-    def _flush(self) -> None:
-        table = pa.Table.from_pylist(self._rows, self._schema)
-        self._writer.write_table(table)
-        self._watch(table)
-        self._rows = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        try:
-            if exception[0] is None and self._rows:
-                self._flush()
-        finally:
-            self._writer.close()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; afterwards the file has that content, on the disk; a crash leaves the old one."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -9,7 +9,8 @@ import av
 import numpy as np
 
 from shards.clip import Clip, ClipArrays, ClipInfo, Interaction
-from shards.manifest import DatasetInfo, EpisodeRow, RecordingRow, write_manifest
+from shards.manifest import DatasetInfo, EpisodeRow, RecordingRow
+from shards.manifest_writer import write_manifest
 from shards.masks import encode_runs
 from shards.vocabulary import BUTTONS
 from shards.writer import PartWriter, join_parts

@@ -18,7 +18,8 @@ from pipeline.look.verify_command import run_verify
 from pipeline.sample import SampleSettings, make_sample
 from pipeline.settings import BuildSettings
 from shards import DatasetError, open_dataset
-from shards.manifest import RecordingRow, write_manifest
+from shards.manifest import RecordingRow
+from shards.manifest_writer import write_manifest
 from shards.writer import PartWriter, join_parts
 from tests.synthetic import HEIGHT, WIDTH, encode, episode_interactions, frame_yuv, make_clip
 

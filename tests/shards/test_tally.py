@@ -11,8 +11,8 @@ from shards.manifest import (
     EpisodeRow,
     Interaction,
     RecordingRow,
-    write_manifest,
 )
+from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.tally import Tally
 from shards.vocabulary import BUTTONS
