@@ -44,17 +44,21 @@ def _x264(preset: str, crf: float, *options: str, name: str = "") -> Setting:
     return Setting(f"x264 {preset} crf {crf:g}{name}", words)
 
 
-FAST = ("-tune", "fastdecode")
+FAST, THREE_B = ("-tune", "fastdecode"), ("-b_strategy", "0")
 SETTINGS = (
     _x264("ultrafast", 18),
-    _x264("superfast", 16),
-    _x264("superfast", 16, *FAST, name=", fastdecode"),
+    _x264("superfast", 18),
+    _x264("superfast", 18, *FAST, name=", fastdecode"),
+    _x264("superfast", 19, *FAST, name=", fastdecode"),
+    _x264("superfast", 18, *FAST, *THREE_B, name=", fastdecode, b-adapt 0"),
+    _x264("superfast", 19, *FAST, *THREE_B, name=", fastdecode, b-adapt 0"),
     _x264("veryfast", 15),
     _x264("veryfast", 18),
     _x264("veryfast", 15, "-bf", "0", name=", no B-frames"),
     _x264("veryfast", 14, *FAST, name=", fastdecode"),
     _x264("veryfast", 15, *FAST, name=", fastdecode"),
     _x264("veryfast", 16, *FAST, name=", fastdecode"),
+    _x264("veryfast", 16, *FAST, *THREE_B, name=", fastdecode, b-adapt 0"),
     _x264("veryfast", 18, *FAST, name=", fastdecode"),
     _x264("faster", 15, *FAST, name=", fastdecode"),
     _x264("medium", 18),

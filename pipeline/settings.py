@@ -35,9 +35,9 @@ class BuildSettings(BaseModel):
     # Frames from one key frame to the next; divides clip_frames.
     keyframe_interval: Annotated[int, Field(ge=1, le=1024)] = 32
     # libx264: slower presets make smaller files; a lower crf is better and larger; tune fastdecode doubles the
-    # speed of decoding for 7 % more bytes.
-    preset: _Preset = "veryfast"
-    crf: Annotated[float, Field(ge=0, le=51)] = 15
+    # speed of decoding for 7 % more bytes. Chosen from the table of benchmarks/codec_table.py.
+    preset: _Preset = "superfast"
+    crf: Annotated[float, Field(ge=0, le=51)] = 18
     tune: _Tune | None = "fastdecode"
     # Take the video pieces of LMDB sets as they are, where size and codec allow, instead of encoding them again.
     copy_pieces: bool = True
@@ -76,7 +76,8 @@ class BuildSettings(BaseModel):
         """The output options of ffmpeg for the codec, by name.
 
         One thread and `cpu-independent` make the bytes the same on every machine; the colour is written into the
-        stream only, since as an option of ffmpeg it would convert.
+        stream only, since as an option of ffmpeg it would convert. `b-adapt=0` takes three B-frames always:
+        quicker than looking ahead for their number, and better at the same size.
         """
         colours = "colormatrix=smpte170m:colorprim=smpte170m:transfer=smpte170m"
         return {
@@ -89,7 +90,7 @@ class BuildSettings(BaseModel):
             "sc_threshold": 0,
             "threads": 1,
             "pix_fmt": "yuv420p",
-            "x264-params": f"cpu-independent=1:open-gop=0:{colours}",
+            "x264-params": f"cpu-independent=1:open-gop=0:b-adapt=0:{colours}",
             "flags:v": "+bitexact",
         }
 

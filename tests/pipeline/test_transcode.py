@@ -129,7 +129,7 @@ def test_num_samples_of_what_is_no_mp4_is_none():
 
 def test_the_codecs_table_choice_is_what_ffmpeg_is_told():
     options = BuildSettings().codec_options()
-    assert (options["preset"], options["crf"], options["tune"]) == ("veryfast", "15", "fastdecode")
+    assert (options["preset"], options["crf"], options["tune"]) == ("superfast", "18", "fastdecode")
     assert "open-gop=0" in options["x264-params"]
     assert json.dumps(options)
 

@@ -151,7 +151,7 @@ def test_padding_stays_out_of_batch_statistics_and_gradients():
 def policy_channels(policy, frames):
     """The backbone's input of every frame."""
     image, mask = frames["image"].flatten(0, 1), frames["segment"]["obj_mask"].flatten(0, 1)
-    return policy.preprocess.from_rgb(image, mask, torch.float32, torch.contiguous_format)
+    return policy.preprocess.from_rgb(image, mask, torch.float32)
 
 
 def test_nothing_but_padding_gives_gradients_of_zero_and_leaves_the_statistics():

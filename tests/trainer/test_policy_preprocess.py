@@ -8,7 +8,6 @@ import torch
 from tests.trainer.policies import logits, random_window, relative_error, tiny_policy
 from trainer.policy.preprocess import Preprocess, unpack_mask_bits
 
-PLAIN = torch.contiguous_format
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
@@ -31,7 +30,7 @@ def swscale_rgb(yuv: np.ndarray) -> np.ndarray:
 def test_rgb_channels_are_minestudios_formula():
     image = torch.randint(0, 256, (5, 6, 8, 3), dtype=torch.uint8)
     mask = torch.randint(0, 2, (5, 6, 8), dtype=torch.uint8)
-    got = Preprocess(MEAN, STD).from_rgb(image, mask, torch.float32, PLAIN)
+    got = Preprocess(MEAN, STD).from_rgb(image, mask, torch.float32)
     pixels = image.permute(0, 3, 1, 2) / 255.0
     normalised = (pixels - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
     torch.testing.assert_close(got, torch.cat([normalised, mask[:, None].float()], dim=1), rtol=0, atol=2e-6)
@@ -40,7 +39,7 @@ def test_rgb_channels_are_minestudios_formula():
 @pytest.mark.parametrize(("height", "width"), [(32, 48), (36, 64), (2, 2)])
 def test_yuv_colours_equal_swscales_within_rounding(height, width):
     yuv = smooth_yuv(4, height, width)
-    got = Preprocess([0.0] * 3, [1.0 / 255.0] * 3).from_yuv(torch.from_numpy(yuv), None, torch.float32, PLAIN)
+    got = Preprocess([0.0] * 3, [1.0 / 255.0] * 3).from_yuv(torch.from_numpy(yuv), None, torch.float32)
     rgb = swscale_rgb(yuv).astype(np.float32).transpose(0, 3, 1, 2)
     difference = got[:, :3].numpy() - rgb
     assert np.abs(difference).max() <= 3.0  # it adds up truncated terms
@@ -65,7 +64,7 @@ def test_policy_sees_the_same_in_yuv_as_in_rgb():
 def test_limited_range_black_and_white_are_black_and_white():
     yuv = torch.full((2, 6, 4), 128, dtype=torch.uint8)
     yuv[0, :4], yuv[1, :4] = 16, 235
-    got = Preprocess([0.0] * 3, [1.0] * 3).from_yuv(yuv, None, torch.float32, PLAIN)[:, :3]
+    got = Preprocess([0.0] * 3, [1.0] * 3).from_yuv(yuv, None, torch.float32)[:, :3]
     torch.testing.assert_close(got[0], torch.zeros(3, 4, 4), rtol=0, atol=1e-6)
     torch.testing.assert_close(got[1], torch.ones(3, 4, 4), rtol=0, atol=1e-6)
 
@@ -73,8 +72,8 @@ def test_limited_range_black_and_white_are_black_and_white():
 def test_bfloat16_channels_last_are_the_rounded_float32_ones():
     yuv, mask = torch.from_numpy(smooth_yuv(2, 8, 8)), torch.ones(2, 8, 8, dtype=torch.bool)
     preprocess = Preprocess(MEAN, STD)
-    exact = preprocess.from_yuv(yuv, mask, torch.float32, PLAIN)
-    rounded = preprocess.from_yuv(yuv, mask, torch.bfloat16, torch.channels_last)
+    exact = preprocess.from_yuv(yuv, mask, torch.float32)
+    rounded = preprocess.from_yuv(yuv, mask, torch.bfloat16)
     assert torch.equal(rounded, exact.to(torch.bfloat16))
     assert rounded.is_contiguous(memory_format=torch.channels_last)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from trainer.policy.backbone import memory_format
 from trainer.policy.errors import PolicyError
 from trainer.policy.preprocess import unpack_mask_bits
 
@@ -47,7 +46,7 @@ class Frames:
         if torch.is_autocast_enabled(pixels.device.type):
             dtype = torch.get_autocast_dtype(pixels.device.type)
         convert = policy.preprocess.from_rgb if pixels.ndim == 4 else policy.preprocess.from_yuv
-        return convert(pixels, mask, dtype, memory_format(pixels.device))
+        return convert(pixels, mask, dtype)
 
 
 def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:

@@ -1,6 +1,6 @@
 """Frames as they arrive (uint8 RGB or planar YUV, masks as bytes or bits) -> the backbone's four channels.
 
-Each channel is computed once and written where the backbone reads it, in the layout that suits the device;
+Each channel is computed once and written where the backbone reads it, in the layout that it reads;
 nothing is divided, normalised, concatenated or transposed in a copy of all frames.
 """
 
@@ -8,6 +8,7 @@ nothing is divided, normalised, concatenated or transposed in a copy of all fram
 import torch
 from torch import Tensor
 
+from trainer.policy.backbone import LAYOUT
 from trainer.policy.errors import PolicyError
 
 # BT.601, limited range: luma 16..235, chroma 16..240 around 128, to RGB 0..255.
@@ -25,19 +26,15 @@ class Preprocess:
     def __init__(self, mean: list[float], std: list[float]) -> None:
         self.mean, self.std = tuple(mean), tuple(std)
 
-    def from_rgb(
-        self, image_NHW3: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype, layout: torch.memory_format
-    ) -> Tensor:
+    def from_rgb(self, image_NHW3: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The channels (N, 4, H, W) of RGB frames 0..255; a missing mask is empty."""
         count, height, width, _ = image_NHW3.shape
-        out_N4HW = self._empty(image_NHW3, (count, height, width), dtype, layout)
+        out_N4HW = self._empty(image_NHW3, (count, height, width), dtype)
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             out_N4HW[:, channel] = (image_NHW3[..., channel] * (1.0 / (255.0 * std))).sub_(mean / std)
         return self._with_mask(out_N4HW, mask_NHW)
 
-    def from_yuv(
-        self, yuv_NPW: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype, layout: torch.memory_format
-    ) -> Tensor:
+    def from_yuv(self, yuv_NPW: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The channels (N, 4, H, W) of planar I420 frames (N, H * 3 / 2, W), BT.601 limited range.
 
         Chroma is replicated, as swscale does by default. Colours outside 0..255 are clipped, as in RGB bytes.
@@ -46,7 +43,7 @@ class Preprocess:
         height = rows * 2 // 3
         luma = yuv_NPW[:, :height].reshape(count, height // 2, 2, width // 2, 2)
         chroma = yuv_NPW[:, height:].reshape(count, 2, height // 2, width // 2).float()
-        out_N4HW = self._empty(yuv_NPW, (count, height, width), dtype, layout)
+        out_N4HW = self._empty(yuv_NPW, (count, height, width), dtype)
         for channel, (from_u, from_v) in enumerate(_CHROMA):
             mean, std = self.mean[channel], self.std[channel]
             gain = 1.0 / (255.0 * std)
@@ -62,11 +59,9 @@ class Preprocess:
         return self._with_mask(out_N4HW, mask_NHW)
 
     @staticmethod
-    def _empty(
-        like: Tensor, size: tuple[int, int, int], dtype: torch.dtype, layout: torch.memory_format
-    ) -> Tensor:
+    def _empty(like: Tensor, size: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
         count, height, width = size
-        return torch.empty(count, 4, height, width, dtype=dtype, device=like.device, memory_format=layout)
+        return torch.empty(count, 4, height, width, dtype=dtype, device=like.device, memory_format=LAYOUT)
 
     @staticmethod
     def _with_mask(out_N4HW: Tensor, mask_NHW: Tensor | None) -> Tensor:

@@ -5,10 +5,10 @@ Source: CraftJarvis/MineStudio, minestudio/models/rocket_one/body.py; ROCKET-1 (
 """
 
 # B lanes, T frames in the window, N = frames of all lanes, D width
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,6 +83,7 @@ class RocketPolicy(nn.Module):
         self.pi_head = PolicyHead(hiddim, temperature, nucleus_prob)
         self.backbone = timm_backbone.build_backbone(backbone, pretrained, backbone_weights)
         make_lean(self.backbone)
+        timm_backbone.arrange_weights(self.backbone)
         self.num_features = timm_backbone.num_features(self.backbone)
         self.preprocess = Preprocess(*timm_backbone.normalization(self.backbone))
         self.updim = nn.Conv2d(self.num_features, hiddim, kernel_size=1, bias=False)
@@ -92,12 +93,6 @@ class RocketPolicy(nn.Module):
         self.lastlayer = FanInLinear(hiddim, hiddim, norm=True)
         self.final_ln = nn.LayerNorm(hiddim)
         self._statistics: timm_backbone.BatchStatistics | None = None
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Bring the backbone's weights into the layout that suits the device, wherever the policy is moved."""
-        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
-        timm_backbone.arrange_weights(self.backbone, timm_backbone.memory_format(self.device))
-        return self
 
     @property
     def device(self) -> torch.device:
