@@ -46,8 +46,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
-# MineStudio goes into a folder of its own: it pins an older PyAV than the other peers use.
+# Made anew each time: pip leaves what stands in a target folder. MineStudio has one of its own, since it pins an
+# older PyAV than the other peers use.
 $(PEERS): benchmarks/requirements.txt benchmarks/minestudio.txt
+	rm -rf .venv-bench
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check --requirement benchmarks/requirements.txt
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check --no-deps --target .venv-bench/minestudio --requirement benchmarks/minestudio.txt
