@@ -52,7 +52,7 @@ def main() -> None:
         if chart is not None:
             draw_chart(panels, chart)
         page.write_text(make_page(tables, chart, started, load, options), encoding="utf-8")
-    print(f"\n{page}: written.")
+    print("", *(table.markdown() for table in tables), f"{page}: written.", sep="\n")
 
 
 def measure(options: argparse.Namespace, work: Path) -> Iterator[list[Table | Bars]]:
