@@ -275,7 +275,7 @@ def test_loader_processes_stay_small_and_steady_over_many_windows(datasets):
         handles.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
     loader.close()
     assert max(sizes) < 200  # megabytes, of 400 that full-size windows may take
-    # One of ten of the last 2,000 windows kept would be 10 MB (4 frames of 64 x 64 in 3/2 planes).
+    # The last 2,000 windows, 10 kB each, would be 20 MB if they were kept.
     assert sizes[-1] - sizes[len(sizes) // 5] < 5
     assert handles[-1] == handles[len(handles) // 5] < 40
 
