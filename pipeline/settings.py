@@ -77,7 +77,7 @@ class BuildSettings(BaseModel):
 
         One thread and `cpu-independent` make the bytes the same on every machine; the colour is written into the
         stream only, since as an option of ffmpeg it would convert. `b-adapt=0` takes three B-frames always:
-        quicker than looking ahead for their number, and better at the same size.
+        quicker than looking ahead for their number, and of better SSIM at the same size.
         """
         colours = "colormatrix=smpte170m:colorprim=smpte170m:transfer=smpte170m"
         return {
