@@ -246,7 +246,7 @@ def _join(
         frame_size_px=(settings.frame_width, settings.frame_height),
         clip_frames=settings.clip_frames,
         keyframe_interval=settings.keyframe_interval,
-        codec={"name": "libx264", "preset": settings.preset, "crf": settings.crf, "tune": settings.tune},
+        codec=settings.codec_record(),
         tools=tools,
         settings=settings.model_dump(),
     )

@@ -14,8 +14,18 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipeline.recording import ReadOptions
 from shards.errors import RocketError
 
-_Preset = Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"]
+_Preset = Literal[
+    "training", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
+]
 _Tune = Literal["fastdecode", "film", "animation", "grain", "stillimage", "psnr", "ssim"]
+
+_TRAINING_BASE = "superfast"
+TRAINING_PARAMS = (
+    "cabac=0:weightp=0:"  # decoded twice as fast, for 7 % more bytes
+    "deblock=1,1:deadzone-inter=11:deadzone-intra=6:aq-mode=2:chroma-qp-offset=-3:"  # faint texture, colour
+    "mbtree=1:rc-lookahead=10:subme=3:partitions=p8x8,b8x8,i4x4:8x8dct=0"  # fewer bytes
+)
+"""What preset `training` changes of x264's superfast. Chosen by the table of benchmarks/codec_table.py."""
 
 
 class SettingsError(RocketError):
@@ -34,11 +44,12 @@ class BuildSettings(BaseModel):
     clip_frames: Annotated[int, Field(ge=1, le=4096)] = 128
     # Frames from one key frame to the next; divides clip_frames.
     keyframe_interval: Annotated[int, Field(ge=1, le=1024)] = 32
-    # libx264: slower presets make smaller files; a lower crf is better and larger; tune fastdecode doubles the
-    # speed of decoding for 7 % more bytes. Chosen from the table of benchmarks/codec_table.py.
-    preset: _Preset = "superfast"
-    crf: Annotated[float, Field(ge=0, le=51)] = 18
-    tune: _Tune | None = "fastdecode"
+    # libx264. Preset training is ours: quick to decode and true in RGB; the others are x264's own, of which the
+    # slower ones make smaller files. A lower crf is better and larger.
+    preset: _Preset = "training"
+    crf: Annotated[float, Field(ge=0, le=51)] = 17.4
+    # One of x264's own, on top of the preset.
+    tune: _Tune | None = None
     # Take the video pieces of LMDB sets as they are, where size and codec allow, instead of encoding them again.
     copy_pieces: bool = True
     # Frames in which nothing is pressed and the camera is still.
@@ -76,13 +87,13 @@ class BuildSettings(BaseModel):
         """The output options of ffmpeg for the codec, by name.
 
         One thread and `cpu-independent` make the bytes the same on every machine; the colour is written into the
-        stream only, since as an option of ffmpeg it would convert. `b-adapt=0` takes three B-frames always:
-        quicker than looking ahead for their number, and of better SSIM at the same size.
+        stream only, since as an option of ffmpeg it would convert.
         """
-        colours = "colormatrix=smpte170m:colorprim=smpte170m:transfer=smpte170m"
+        ours = self.preset == "training"
+        fixed = "cpu-independent=1:open-gop=0:colormatrix=smpte170m:colorprim=smpte170m:transfer=smpte170m"
         return {
             "vcodec": "libx264",
-            "preset": self.preset,
+            "preset": _TRAINING_BASE if ours else self.preset,
             "crf": f"{self.crf:g}",
             **({"tune": self.tune} if self.tune else {}),
             "g": self.keyframe_interval,
@@ -90,9 +101,17 @@ class BuildSettings(BaseModel):
             "sc_threshold": 0,
             "threads": 1,
             "pix_fmt": "yuv420p",
-            "x264-params": f"cpu-independent=1:open-gop=0:b-adapt=0:{colours}",
+            "x264-params": f"{TRAINING_PARAMS}:{fixed}" if ours else fixed,
             "flags:v": "+bitexact",
         }
+
+    def codec_record(self) -> dict[str, Any]:
+        """What a dataset says of its codec: name, preset, crf, tune, and x264's parameters by name."""
+        options = self.codec_options()
+        parameters = dict(word.split("=") for word in options["x264-params"].split(":"))
+        record: dict[str, Any] = {"name": options["vcodec"]}
+        record |= {key: options[key] for key in ("preset", "crf", "tune") if key in options}
+        return record | {"parameters": parameters}
 
 
 def load_settings(config: Path | None, overrides: Sequence[str]) -> BuildSettings:

@@ -178,7 +178,9 @@ def _wrap(parts: list[str], columns: int, first: str = "") -> list[str]:
         fresh = False
     lines.append(current)
     return [
-        piece for line in lines for piece in (textwrap.wrap(line, columns, subsequent_indent="    ") or [line])
+        piece
+        for line in lines
+        for piece in (textwrap.wrap(line, columns, subsequent_indent="    ", break_on_hyphens=False) or [line])
     ]
 
 

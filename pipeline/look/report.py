@@ -288,6 +288,8 @@ def _made(overview: Overview) -> Section:
 def _text(value: Any) -> str:
     if value is None:
         return "none"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
     return value if isinstance(value, str) else json.dumps(value)
 
 

@@ -198,7 +198,7 @@ def test_build_refuses_a_finished_dataset_but_resumes_it_without_work(session, d
 
 def test_build_refuses_to_finish_with_other_settings(session, dataset):
     settings = TINY.model_copy(update={"crf": 30.0})
-    with pytest.raises(BuildRefused, match=r"setting crf is 30\.0 now, expected 18"):
+    with pytest.raises(BuildRefused, match=r"setting crf is 30\.0 now, expected 17\.4"):
         build(session[0], dataset[0], settings, resume=True)
 
 
@@ -218,7 +218,7 @@ def test_build_does_not_build_finished_groups_again(session, dataset, half_built
 
 def test_build_refuses_to_go_on_with_other_settings(session, half_built):
     settings = TINY.model_copy(update={"noops": "keep", "crf": 20.0})
-    with pytest.raises(BuildRefused, match=r"cannot be continued, setting crf is 20\.0 now, expected 18"):
+    with pytest.raises(BuildRefused, match=r"cannot be continued, setting crf is 20\.0 now, expected 17\.4"):
         build(session[0], half_built, settings, resume=True)
 
 

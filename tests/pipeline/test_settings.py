@@ -12,9 +12,9 @@ def test_settings_without_a_file_are_the_defaults():
         "frame_height": 224,
         "clip_frames": 128,
         "keyframe_interval": 32,
-        "preset": "superfast",
-        "crf": 18.0,
-        "tune": "fastdecode",
+        "preset": "training",
+        "crf": 17.4,
+        "tune": None,
         "copy_pieces": True,
         "noops": "drop",
         "max_hole_seconds": 30.0,
@@ -28,8 +28,8 @@ def test_settings_without_a_file_are_the_defaults():
 def test_settings_of_a_file_give_way_to_words(tmp_path):
     file = tmp_path / "a.yaml"
     file.write_text("crf: 18\nnoops: keep\nmax_hole_seconds: 1e1\n")
-    settings = load_settings(file, ["crf=20", "tune=null", "crf=21"])
-    assert (settings.crf, settings.noops, settings.max_hole_seconds, settings.tune) == (21.0, "keep", 10.0, None)
+    settings = load_settings(file, ["crf=20", "tune=film", "crf=21"])
+    assert (settings.crf, settings.noops, settings.max_hole_seconds, settings.tune) == (21.0, "keep", 10.0, "film")
 
 
 def test_settings_name_all_problems_at_once(tmp_path):
@@ -78,3 +78,11 @@ def test_settings_file_that_is_no_mapping_is_refused(tmp_path, text):
     (tmp_path / "a.yaml").write_text(text)
     with pytest.raises(SettingsError, match=r"a\.yaml: not YAML settings"):
         load_settings(tmp_path / "a.yaml", [])
+
+
+def test_a_dataset_says_which_codec_it_has():
+    record = BuildSettings().codec_record()
+    assert (record["name"], record["preset"], record["crf"]) == ("libx264", "superfast", "17.4")
+    assert record["parameters"].items() >= {"cabac": "0", "open-gop": "0", "colormatrix": "smpte170m"}.items()
+    assert "tune" not in record
+    assert BuildSettings(tune="ssim").codec_record()["tune"] == "ssim"

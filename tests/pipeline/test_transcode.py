@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import subprocess
 
 import av
@@ -10,8 +11,8 @@ import pytest
 
 from pipeline.ffmpeg import ffmpeg_program
 from pipeline.probe import good_frames
-from pipeline.settings import BuildSettings
-from pipeline.transcode import ClipEncoder, EncodingFailed, FrameScaler, num_samples
+from pipeline.settings import TRAINING_PARAMS, BuildSettings
+from pipeline.transcode import ClipEncoder, EncodingFailed, FrameScaler, encoder_command, num_samples
 from shards.video import decode_yuv
 from tests.pipeline.recordings import TINY, coded_frames, read_code, write_video
 
@@ -129,9 +130,45 @@ def test_num_samples_of_what_is_no_mp4_is_none():
 
 def test_the_codecs_table_choice_is_what_ffmpeg_is_told():
     options = BuildSettings().codec_options()
-    assert (options["preset"], options["crf"], options["tune"]) == ("superfast", "18", "fastdecode")
-    assert "open-gop=0" in options["x264-params"]
+    assert (options["preset"], options["crf"]) == ("superfast", "17.4")
+    assert "tune" not in options
+    assert options["x264-params"].startswith(f"{TRAINING_PARAMS}:cpu-independent=1:open-gop=0:")
     assert json.dumps(options)
+
+
+def test_other_presets_are_x264s_own():
+    options = BuildSettings(preset="veryfast", tune="fastdecode").codec_options()
+    assert (options["preset"], options["tune"]) == ("veryfast", "fastdecode")
+    assert options["x264-params"].startswith("cpu-independent=1:open-gop=0:")
+
+
+def test_every_parameter_of_ours_reaches_x264(tmp_path):
+    """x264 writes what it was told into the stream; ffmpeg only warns of a parameter that it does not know."""
+    command = encoder_command(BuildSettings(frame_width=64, frame_height=64), tmp_path)
+    command = [word for word in command if word not in ("-flags:v", "-fflags", "+bitexact")]
+    frames = np.random.default_rng(0).integers(0, 255, 4 * 64 * 96, np.uint8).tobytes()
+    subprocess.run(command, input=frames, check=True, timeout=60)
+    (written,) = re.findall(rb"x264 - core .* options: ([^\x00]*)", (tmp_path / "000000.mp4").read_bytes())
+    told = dict(word.split("=", 1) for word in written.decode("ascii", "replace").split() if "=" in word)
+    wanted = {
+        "cabac": "0",
+        "weightp": "0",
+        "deblock": "1:1:1",
+        "deadzone": "11,6",
+        "aq": "2:1.00",
+        "chroma_qp_offset": "-3",
+        "mbtree": "1",
+        "rc_lookahead": "10",
+        "subme": "3",
+        "analyse": "0x1:0x111",  # i4x4; of predicted frames i4x4, p8x8, b8x8
+        "8x8dct": "0",
+        "open_gop": "0",
+        "keyint": "32",
+        "scenecut": "0",
+        "threads": "1",
+        "crf": "17.4",
+    }
+    assert {name: told.get(name) for name in wanted} == wanted
 
 
 def area_scaled(plane, height, width):
