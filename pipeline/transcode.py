@@ -18,12 +18,14 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import ffmpeg
 import numpy as np
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
@@ -39,7 +41,8 @@ from shards.vocabulary import FRAMES_PER_SECOND
 DEFAULT_TIMEOUT_SECONDS = 300.0
 _PIPE_BYTES = 1 << 20
 # Without the last two, rounding depends on the vector instructions that the processor has.
-_AREA = Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+_AREA = "area+accurate_rnd+bitexact"
+_ANY_TIME = Fraction(1, FRAMES_PER_SECOND)  # frames are scaled one by one
 # AVColorSpace numbers: BT.470BG and SMPTE 170M are BT.601; small untagged video is BT.601 by custom.
 _BT601_COLORSPACES = (2, 5, 6)
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG
@@ -67,31 +70,46 @@ class FrameScaler:
 
     def __init__(self, width_px: int, height_px: int) -> None:
         self._size = (width_px, height_px)
-        self._to_yuv, self._to_size = VideoReformatter(), VideoReformatter()
+        self._to_yuv = VideoReformatter()
+        self._graph, self._graph_size = Graph(), (0, 0)
         self._scratch: VideoFrame | None = None
-        self._copy_pixels: tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8]]
 
     def scale(self, frame: VideoFrame, cursor_xy: tuple[float, float] | None) -> list[memoryview]:
-        """The three planes, u8, rows without padding, valid until the next call.
+        """The three planes, u8, rows without padding.
 
         Args:
             frame: left as it is.
             cursor_xy: the cursor's tip in pixels of `frame`, None = no cursor.
         """
-        copy = self._copy(self._as_bt601(frame))
+        frame = self._as_bt601(frame)
         if cursor_xy is not None:
-            draw_cursor(*self._copy_pixels, *cursor_xy)
+            frame = self._copy(frame)
+            luma, blue, red = (_pixels(plane) for plane in frame.planes)
+            draw_cursor(luma, blue, red, *cursor_xy)
+        if self._graph_size != (frame.width, frame.height):
+            self._graph, self._graph_size = self._new_graph(frame), (frame.width, frame.height)
+        self._graph.vpush(frame)
+        return [_rows(plane) for plane in self._graph.vpull().planes]
+
+    def _new_graph(self, frame: VideoFrame) -> Graph:
+        """Scales frames like this one; decoders tag chroma as lying left, so that its place has to be said."""
         width_px, height_px = self._size
-        scaled = self._to_size.reformat(copy, width_px, height_px, "yuv420p", interpolation=_AREA, threads=1)
-        return [_rows(plane) for plane in scaled.planes]
+        graph = Graph()
+        graph.threads = 1
+        source = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=_ANY_TIME)
+        how = f"flags={_AREA}:in_chroma_loc=center:out_chroma_loc=center"
+        scale = graph.add("scale", f"{width_px}:{height_px}:{how}")
+        sink = graph.add("buffersink")
+        source.link_to(scale)
+        scale.link_to(sink)
+        graph.configure()
+        return graph
 
     def _copy(self, frame: VideoFrame) -> VideoFrame:
-        """The pixels alone: the decoder predicts later frames from its own, and tags chroma as lying left."""
+        """The pixels to draw on: the decoder predicts later frames from its own."""
         copy = self._scratch
         if copy is None or (copy.width, copy.height) != (frame.width, frame.height):
             copy = self._scratch = VideoFrame(frame.width, frame.height, "yuv420p")
-            luma, blue, red = (_pixels(plane) for plane in copy.planes)
-            self._copy_pixels = luma, blue, red
         for source, target in zip(frame.planes, copy.planes, strict=True):
             plane_rows(target)[:] = plane_rows(source)
         return copy
@@ -112,7 +130,7 @@ class FrameScaler:
             dst_colorspace=Colorspace.ITU601,
             src_color_range=ColorRange.JPEG if full_range or is_rgb else ColorRange.MPEG,
             dst_color_range=ColorRange.MPEG,
-            interpolation=_AREA,
+            interpolation=Interpolation.AREA | Interpolation.ACCURATE_RND | Interpolation.BITEXACT,
             threads=1,
         )
 
