@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.build_folder import BuildFolder, refuse_difference
+from pipeline.encoding import DEFAULT_TIMEOUT_SECONDS
 from pipeline.engines import Engine, FramesDone, GroupDone, GroupFailed
 from pipeline.episode_builder import GroupTask
 from pipeline.part import PartRecord, part_path, record_path
@@ -23,7 +24,6 @@ from pipeline.progress import ProgressReport, Silent
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
 from pipeline.tools import tool_versions
-from pipeline.transcode import DEFAULT_TIMEOUT_SECONDS
 from shards.errors import RocketError
 from shards.manifest import REJECTED_FILE, DatasetInfo, EpisodeRow, shard_name
 from shards.manifest_writer import write_manifest

@@ -20,11 +20,12 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from pipeline.clip_facts import ClipFacts
+from pipeline.encoding import ClipEncoder
 from pipeline.masks import Candidate, MaskError, RecordingMasks, resized_runs
 from pipeline.pieces import PieceJoiner
 from pipeline.recording import Recording, RecordingContent, Rejection
+from pipeline.scaling import FrameScaler
 from pipeline.settings import BuildSettings
-from pipeline.transcode import ClipEncoder, FrameScaler
 from shards.clip import Clip, ClipInfo, Interaction
 from shards.manifest import RecordingRow
 from shards.writer import PartWriter

@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from dataclasses import dataclass
 
+from pipeline.encoding import EncodingFailed
 from pipeline.episode_builder import GroupTask, Progress, build_group
-from pipeline.transcode import EncodingFailed
 from shards.errors import RocketError
 
 

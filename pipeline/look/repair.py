@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from pipeline.encoding import DEFAULT_TIMEOUT_SECONDS
 from pipeline.episode_builder import GroupTask, build_group
 from pipeline.look.faults import Fault
 from pipeline.part import PartRecord, part_path, record_path
@@ -21,7 +22,6 @@ from pipeline.recording import Findings
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
 from pipeline.tools import tool_versions
-from pipeline.transcode import DEFAULT_TIMEOUT_SECONDS
 from shards.errors import RocketError
 from shards.manifest import EpisodeRow, shard_name
 from shards.reader import Dataset

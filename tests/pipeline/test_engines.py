@@ -94,7 +94,7 @@ def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tm
 
 def build_with(encoder, source, tmp_path, monkeypatch, timeout_seconds=60.0):
     program = fake_ffmpeg(tmp_path / "bin", encoder) / "ffmpeg"
-    monkeypatch.setattr("pipeline.transcode.ffmpeg_program", lambda: str(program))
+    monkeypatch.setattr("pipeline.encoding.ffmpeg_program", lambda: str(program))
     with pytest.raises(BuildFailed) as failure:
         build_shards([source], tmp_path / "out", TINY, InlineEngine(), timeout_seconds=timeout_seconds)
     assert not list((tmp_path / "out" / ".build" / "work").glob("0*")), "work is left behind"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from pipeline.build import build_shards
+from pipeline.encoding import num_samples
 from pipeline.engines.inline import InlineEngine
 from pipeline.pieces import CannotCopy, PieceJoiner, join_pieces
 from pipeline.probe import BadVideo
 from pipeline.settings import BuildSettings
-from pipeline.transcode import num_samples
 from shards.reader import open_dataset
 from shards.video import decode_yuv
 from shards.vocabulary import POLICY_BUTTONS
