@@ -7,8 +7,8 @@ from pathlib import Path
 import ffmpeg
 import numpy as np
 
-from pipeline.ffmpeg import ffmpeg_program
 from pipeline.settings import BuildSettings
+from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.reader import Dataset
 from shards.vocabulary import FRAMES_PER_SECOND
 

@@ -25,8 +25,8 @@ from benchmarks.measure import Spread, run_program
 from benchmarks.quality import psnr, ssim
 from benchmarks.recordings import Source, real_source, sample_source
 from benchmarks.report import Table
-from pipeline.ffmpeg import ffmpeg_program
 from pipeline.settings import TRAINING_PARAMS
+from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.video import decode_yuv
 
 SIZE_PX, CLIP_FRAMES, KEYFRAMES = 224, 128, 32

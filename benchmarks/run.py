@@ -16,7 +16,7 @@ from benchmarks.environments import OURS, load_average, machine, machine_slug, m
 from benchmarks.measure import ROOT, Spread
 from benchmarks.recordings import real_source, sample_source
 from benchmarks.report import Bars, Table, draw_chart
-from pipeline.ffmpeg import ffmpeg_version
+from pipeline.transcode.ffmpeg import ffmpeg_version
 from shards.reader import open_dataset
 
 PARTS = ("preparing", "loading", "abilities", "policy", "codec", "planning")

@@ -11,8 +11,8 @@ import typer
 
 from pipeline.look.commands import add_commands
 from pipeline.processes import import_without_torch
+from shards.display.wording import version_line
 from shards.errors import RocketError
-from shards.wording import version_line
 
 app = typer.Typer(
     name="rocket-prep",
@@ -123,9 +123,9 @@ def build_shards(
       rocket-prep build-shards /shared/10xx --out /shared/shards --only $SLURM_ARRAY_TASK_ID/64
     """
     import_without_torch("webdataset")
-    from pipeline import build
-    from pipeline.build_summary import summary_lines
-    from pipeline.engines.choice import choose_engine
+    from pipeline.build import job as build
+    from pipeline.build.engines.choice import choose_engine
+    from pipeline.build.summary import summary_lines
     from pipeline.progress import progress_on_stderr
     from pipeline.settings import load_settings
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.compare import last_validation
+from trainer.look.compare import last_validation
 
 ROOT = Path(__file__).resolve().parents[1]
 

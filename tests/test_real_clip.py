@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.ffmpeg import ffmpeg_program
+from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards import open_dataset
 from shards.masks import decode_runs
 from shards.video import decode_yuv

@@ -21,7 +21,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
 
 from trainer.callbacks.speed import LoopClock
-from trainer.checkpoint import AtomicCheckpointIO
+from trainer.checkpoints.checkpoint import AtomicCheckpointIO
 from trainer.config import ConfigError
 from trainer.data.datamodule import RocketDataModule
 from trainer.policy import RocketPolicy

@@ -13,8 +13,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from shards.display.wording import version_line
 from shards.errors import RocketError
-from shards.wording import version_line
 from trainer.config import UsageError
 from trainer.ranks import RankFailed, is_main_process
 
@@ -98,8 +98,8 @@ def evaluate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Validate a checkpoint on any dataset and print the table."""
-    from trainer.evaluate import SPLITS, table_lines
-    from trainer.evaluate import evaluate as run_evaluation
+    from trainer.look.evaluate import SPLITS, table_lines
+    from trainer.look.evaluate import evaluate as run_evaluation
 
     if split not in SPLITS:
         raise UsageError(f"--split: got {split}, expected one of {', '.join(SPLITS)}.")
@@ -119,7 +119,7 @@ def compare(
     run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
 ) -> None:
     """Print the last validation of runs side by side."""
-    from trainer.compare import compare_lines
+    from trainer.look.compare import compare_lines
 
     typer.echo("\n".join(compare_lines(run_dirs)))
 
@@ -131,7 +131,7 @@ def report(
     frames: Annotated[bool, typer.Option(help="Show frames with the actions that the policy predicts.")] = True,
 ) -> None:
     """Write a page that shows a run: loss, memory, validation, speed, frames with predicted actions."""
-    from trainer.run_page import write_run_page
+    from trainer.look.run_page import write_run_page
 
     typer.echo(f"Wrote {write_run_page(run_dir, out, frames=frames)}. Open it in a browser.")
 
@@ -146,8 +146,8 @@ def import_weights(
     overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE on top of the settings.")] = None,
 ) -> None:
     """Turn MineStudio's weights into a checkpoint that runs start from."""
+    from trainer.checkpoints.transfer import import_policy
     from trainer.config import load_config
-    from trainer.transfer import import_policy
 
     for line in import_policy(source, out, load_config(config, overrides or [])):
         typer.echo(line)
@@ -163,7 +163,7 @@ def export_weights(
     average: Annotated[bool, typer.Option("--average", help="Take a full checkpoint's moving average.")] = False,
 ) -> None:
     """Write weights as MineStudio's class loads them."""
-    from trainer.transfer import export_policy
+    from trainer.checkpoints.transfer import export_policy
 
     for line in export_policy(checkpoint, out, average):
         typer.echo(line)

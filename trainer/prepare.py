@@ -7,7 +7,7 @@ from pathlib import Path
 
 from shards.errors import RocketError
 from trainer.build import build_data, check_devices, count_ranks
-from trainer.checkpoint import (
+from trainer.checkpoints.checkpoint import (
     CheckpointError,
     Position,
     check_architecture,
@@ -19,7 +19,7 @@ from trainer.checkpoint import (
 )
 from trainer.config import resolve_lanes
 from trainer.data.datamodule import RocketDataModule
-from trainer.metrics_csv import METRICS_FILE
+from trainer.look.metrics_csv import METRICS_FILE
 from trainer.plan import DataFacts
 from trainer.policy.backbone import check_name
 from trainer.ranks import is_main_process

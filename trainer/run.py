@@ -21,13 +21,13 @@ from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.callbacks.reporter import LastValidation, ProgressLine, Reporter
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import LoopClock, SpeedMeter
-from trainer.checkpoint import set_aside
+from trainer.checkpoints.checkpoint import set_aside
 from trainer.config import ConfigError
 from trainer.data.datamodule import RocketDataModule
-from trainer.guard import LossStop, RunInterrupted
-from trainer.metrics_csv import METRICS_FILE, MetricsCsv
-from trainer.module import RocketModule
-from trainer.objectives import build_objectives
+from trainer.learning.guard import LossStop, RunInterrupted
+from trainer.learning.module import RocketModule
+from trainer.learning.objectives import build_objectives
+from trainer.look.metrics_csv import METRICS_FILE, MetricsCsv
 from trainer.plan import PolicyFacts, plan_lines, policy_facts, total_steps
 from trainer.policy import RocketPolicy
 from trainer.prepare import Start, prepare
@@ -176,7 +176,7 @@ def last_words(
 
 def leave_page(run_dir: Path) -> str:
     """The run's page lies in its folder; what to say about it. Its failure does not fail the run."""
-    from trainer.run_page import write_run_page
+    from trainer.look.run_page import write_run_page
 
     try:
         return f"page: {write_run_page(run_dir)}"

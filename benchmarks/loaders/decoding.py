@@ -19,7 +19,7 @@ from benchmarks.loaders import WINDOW_FRAMES, Batch, Decode, Row
 from shards.clip import ClipArrays, ClipInfo
 from shards.masks import decode_runs, packed_size, runs_to_packed_bits
 from shards.video import decode_yuv
-from trainer.actions import to_policy
+from trainer.data.actions import to_policy
 
 SIZE_PX = 224
 

@@ -18,7 +18,7 @@ def plan(scale: float) -> dict[str, Any]:
     import numpy as np
 
     from benchmarks.programs.full_size import episode_frames, shards_of
-    from shards.schedule import LanePlan
+    from shards.schedule.lanes import LanePlan
 
     num_frames = episode_frames(scale)
     shard = shards_of(num_frames)

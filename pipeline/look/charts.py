@@ -13,10 +13,10 @@ from pipeline.look.lane_chart import chart_height, draw_lanes
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview
 from pipeline.look.sampled_actions import SampledActions
-from shards.chart import FAINT, INK, NARROW_INCHES, SERIES, TYPE_SERIES, WIDE_INCHES, new_chart, to_svg
+from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, TYPE_SERIES, WIDE_INCHES, new_chart, to_svg
+from shards.display.wording import count, percent, play_time, size
 from shards.manifest import shard_name
 from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
-from shards.wording import count, percent, play_time, size
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

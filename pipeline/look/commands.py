@@ -49,8 +49,8 @@ def inspect(
     Reads the manifest only, so it answers at once.
     """
     from pipeline.look.output import print_json, print_lines
+    from shards.display.wording import terminal_columns
     from shards.reader import open_dataset
-    from shards.wording import terminal_columns
 
     opened = open_dataset(dataset)
     if episode is not None:
@@ -96,8 +96,8 @@ def plan(
     """Print what a training run would do: steps, padding, each rank's shards, time, ways to resume."""
     from pipeline.look.lane_plan import plan_lanes
     from pipeline.look.output import print_json, print_lines
+    from shards.display.wording import terminal_columns
     from shards.reader import open_dataset
-    from shards.wording import terminal_columns
 
     if lanes is None and run is None:
         raise typer.BadParameter("give --lanes L or --run RUN_DIR", param_hint="--lanes")
@@ -223,7 +223,7 @@ def report(
     """
     from pipeline.look.lane_plan import LaneSettings
     from pipeline.look.report import check_out, report_page
-    from shards.page import write_page
+    from shards.display.page import write_page
     from shards.reader import open_dataset
 
     check_out(out)

@@ -8,9 +8,9 @@ from typing import Literal
 
 from PIL import Image, ImageDraw
 
-from shards.drawing import cell_size, draw_frame
-from shards.palette import ALARM, BACKGROUND, FAINT, INK, PANEL, font, type_colour
-from shards.shown_frame import ShownFrame
+from shards.display.drawing import cell_size, draw_frame
+from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, PANEL, font, type_colour
+from shards.display.shown_frame import ShownFrame
 from shards.vocabulary import INTERACTION_TYPES
 
 _MARGIN_PX, _GAP_PX = 16, 8

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shards.clip import Interaction
+from shards.display.wording import count, percent, play_time, size, table
 from shards.manifest import EpisodeRow, RecordingRow, shard_name
 from shards.reader import Dataset
 from shards.vocabulary import BUTTONS, INTERACTION_TYPES
-from shards.wording import count, percent, play_time, size, table
 
 _MAX_INTERACTIONS = 20
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shards.wording import count, shorten
+from shards.display.wording import count, shorten
 
 
 @dataclass(frozen=True)

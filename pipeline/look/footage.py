@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.clip import Clip
+from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from shards.errors import RocketError
-from shards.goals import NO_GOAL
 from shards.manifest import ClipRow
 from shards.masks import decode_runs
 from shards.reader import Dataset
-from shards.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
+from shards.schedule.goals import NO_GOAL
 from shards.video import decode_yuv
 
 

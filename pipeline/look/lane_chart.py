@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.look.lane_plan import EpochPlan
-from shards.chart import FAINT, GRID, INK, SERIES, WIDE_INCHES, new_chart, save_png
+from shards.display.chart import FAINT, GRID, INK, SERIES, WIDE_INCHES, new_chart, save_png
+from shards.display.wording import count, percent
 from shards.errors import RocketError
-from shards.wording import count, percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

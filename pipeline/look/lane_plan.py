@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from shards.errors import RocketError
 from shards.reader import Dataset
-from shards.schedule import LanePlan, Schedule, lanes_of_rank
-from shards.split import split_episodes
+from shards.schedule.lanes import LanePlan, Schedule, lanes_of_rank
+from shards.schedule.split import split_episodes
 
 Split = Literal["train", "val"]
 

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Sequence
 
 from pipeline.look.lane_plan import EpochPlan, RankShare
-from shards.wording import bar, count, duration, number_of, percent, size, table
+from shards.display.wording import bar, count, duration, number_of, percent, size, table
 
 _MAX_RANKS = 16
 _SPEEDS = (1000.0, 5000.0)

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from pipeline.look.footage import read_frames
 from pipeline.look.lane_plan import EpochPlan
+from shards.display.shown_frame import ShownFrame
 from shards.errors import RocketError
-from shards.goals import choose_goals
 from shards.reader import Dataset
-from shards.schedule import Window
-from shards.shown_frame import ShownFrame
+from shards.schedule.goals import choose_goals
+from shards.schedule.lanes import Window
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from shards.wording import plain, speaks_unicode
+from shards.display.wording import plain, speaks_unicode
 
 _BOLD, _NORMAL = "\x1b[1m", "\x1b[0m"
 

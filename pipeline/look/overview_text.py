@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.look.overview import Overview
+from shards.display.wording import bar, count, percent, play_time, short_event, size, table
 from shards.vocabulary import FRAMES_PER_SECOND
-from shards.wording import bar, count, percent, play_time, short_event, size, table
 
 _BAR_COLUMNS = 12
 _MAX_REASONS = 6

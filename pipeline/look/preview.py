@@ -11,11 +11,11 @@ from pipeline.look.contact_sheet import Strip, StripKind, contact_sheet
 from pipeline.look.film import FILM_WIDTH_PX, write_film
 from pipeline.look.footage import read_frames
 from pipeline.look.lane_view import LaneStep, LaneView, spaced
-from shards.drawing import cell_size, draw_frame
+from shards.display.drawing import cell_size, draw_frame
+from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, font
+from shards.display.wording import count, play_time
 from shards.errors import RocketError
-from shards.palette import ALARM, BACKGROUND, FAINT, INK, font
 from shards.reader import Dataset
-from shards.wording import count, play_time
 
 FORMATS = (".png", ".jpg", ".mp4")
 EPISODE_CELLS, LANE_CELLS = 24, 6

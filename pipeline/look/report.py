@@ -15,13 +15,13 @@ from pipeline.look.lane_plan import EpochPlan, LaneSettings, plan_lanes
 from pipeline.look.overview import Overview, overview_of
 from pipeline.look.sample_strips import sample_strips
 from pipeline.look.sampled_actions import SampledActions, sample_actions
-from pipeline.probe import VIDEO_REASONS
 from pipeline.recording import REASONS
+from pipeline.transcode.probe import VIDEO_REASONS
+from shards.display.page import Panel, Section, Tile, html_legend, html_table, render_page
+from shards.display.wording import count, duration, number_of, percent, play_time, short_count, short_event, size
 from shards.errors import RocketError
-from shards.page import Panel, Section, Tile, html_legend, html_table, render_page
 from shards.reader import Dataset
 from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
-from shards.wording import count, duration, number_of, percent, play_time, short_count, short_event, size
 
 _MAX_LISTED = 40
 _MAX_EVENTS = 9

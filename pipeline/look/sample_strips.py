@@ -10,12 +10,12 @@ import numpy as np
 from pipeline.look.footage import read_frames
 from pipeline.look.lane_view import spaced
 from shards.clip import Interaction
-from shards.drawing import draw_frame
+from shards.display.drawing import draw_frame
+from shards.display.page import html_image
+from shards.display.wording import short_event
 from shards.errors import DamagedClip
-from shards.page import html_image
 from shards.reader import Dataset
 from shards.vocabulary import INTERACTION_TYPES
-from shards.wording import short_event
 
 STRIP_FRAMES = 6
 _MAX_TRIED = 24

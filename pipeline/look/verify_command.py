@@ -11,8 +11,8 @@ from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.output import print_json, print_lines
 from pipeline.look.verify import Verification, verify
 from pipeline.progress import ProgressReport, progress_on_stderr
+from shards.display.wording import count, size, terminal_columns
 from shards.reader import Dataset, open_dataset
-from shards.wording import count, size, terminal_columns
 
 
 def run_verify(path: str, num_workers: int | None, *, decode: bool, sources: Sequence[Path], as_json: bool) -> int:
@@ -58,7 +58,7 @@ def _repair(
     from pipeline.processes import import_without_torch
 
     import_without_torch("webdataset")
-    from pipeline.look.repair import repair
+    from pipeline.build.repair import repair
 
     done = repair(
         dataset,

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.ffmpeg import ffmpeg_program
 from pipeline.sample.action import act
 from pipeline.sample.barcode import MAX_RECORDING
 from pipeline.sample.inputs import InputLog, dialect_of
@@ -21,6 +20,7 @@ from pipeline.sample.render import Renderer
 from pipeline.sample.scene import Scene
 from pipeline.sample.sessions import SessionPlan, duration, plan_sessions
 from pipeline.sample.story import HOTBAR, RECALL_EVENT, Story, StorySettings
+from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.errors import RocketError
 
 MAX_SESSIONS = (MAX_RECORDING + 1) // 3

@@ -14,13 +14,13 @@ import ffmpeg
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.ffmpeg import ffmpeg_program
 from pipeline.sample.barcode import FrameMark
 from pipeline.sample.inputs import InputLog
 from pipeline.sample.player import Interaction, Player, Tick
 from pipeline.sample.render import Mask, Renderer
 from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH
 from pipeline.sample.textures import Pixels
+from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.errors import RocketError
 from shards.vocabulary import FRAMES_PER_SECOND
 

@@ -11,8 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from pipeline.mask_files import load_masks_file
-from pipeline.masks import RecordingMasks
 from pipeline.recording import (
     DEFAULT_OPTIONS,
     EPISODE_START,
@@ -28,6 +26,8 @@ from pipeline.recording import (
 )
 from pipeline.sources import contractor, minestudio, minestudio_lmdb, plain
 from pipeline.sources.index import looks_like_index, read_index
+from pipeline.sources.mask_files import load_masks_file
+from pipeline.sources.masks import RecordingMasks
 from pipeline.sources.minestudio_lmdb import VideoChunk, video_chunks
 from pipeline.sources.pairs import duplicate, find_pairs
 from pipeline.sources.tree import SourceTree, stem, version_key

@@ -10,9 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.actions import ActionTable, RecorderState
-from pipeline.compat import line_objection
-from pipeline.lines import BadLine, count_lines, parse_line, read_first_line, read_last_line, read_lines
+from pipeline.episodes.minestudio_rules import line_objection
 from pipeline.recording import (
     DEFAULT_OPTIONS,
     EPISODE_START,
@@ -24,6 +22,15 @@ from pipeline.recording import (
     Recording,
     RecordingContent,
 )
+from pipeline.sources.files.json_lines import (
+    BadLine,
+    count_lines,
+    parse_line,
+    read_first_line,
+    read_last_line,
+    read_lines,
+)
+from pipeline.sources.recorder import ActionTable, RecorderState
 
 _PLAY = "minecraft.custom:minecraft.play_one_minute"
 _MAX_TICKS = 1 << 40

@@ -13,10 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.action_arrays import drop_repeated_slot, first_not_finite, last_slot, read_action_arrays
-from pipeline.actions import keep_flags
-from pipeline.episodes import session_and_start
-from pipeline.pickles import load_pickle_file
+from pipeline.episodes.grouping import session_and_start
 from pipeline.recording import (
     DEFAULT_OPTIONS,
     EPISODE_START,
@@ -30,6 +27,9 @@ from pipeline.recording import (
     Rejection,
     SourceError,
 )
+from pipeline.sources.action_arrays import drop_repeated_slot, first_not_finite, last_slot, read_action_arrays
+from pipeline.sources.files.pickles import load_pickle_file
+from pipeline.sources.recorder import keep_flags
 from pipeline.sources.tree import SourceFile, SourceTree, stem
 
 ACTIONS, VIDEOS, INFOS, RAW_VIDEOS = "actions", "videos", "privileged_infos", "mp4"

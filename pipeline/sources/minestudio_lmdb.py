@@ -18,11 +18,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.action_arrays import first_not_finite, last_slot, read_action_arrays
-from pipeline.actions import keep_flags
-from pipeline.lmdb_store import chunk_frames, close_environments, list_episodes, read_chunks
-from pipeline.masks import MaskCollector, RecordingMasks
-from pipeline.pickles import load_pickle
 from pipeline.recording import (
     DEFAULT_OPTIONS,
     EPISODE_START,
@@ -37,7 +32,12 @@ from pipeline.recording import (
     Rejection,
     SourceError,
 )
+from pipeline.sources.action_arrays import first_not_finite, last_slot, read_action_arrays
+from pipeline.sources.files.lmdb_store import chunk_frames, close_environments, list_episodes, read_chunks
+from pipeline.sources.files.pickles import load_pickle
+from pipeline.sources.masks import MaskCollector, RecordingMasks
 from pipeline.sources.minestudio import menu_flags
+from pipeline.sources.recorder import keep_flags
 from pipeline.sources.tree import SourceFile
 
 _MODALITIES = {

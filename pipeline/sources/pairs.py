@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.episodes import session_and_start
-from pipeline.lines import BadLine, parse_line, read_first_line
+from pipeline.episodes.grouping import session_and_start
 from pipeline.recording import Findings, Recording, Rejection, SourceError
 from pipeline.sources.contractor import is_recorder_line
+from pipeline.sources.files.json_lines import BadLine, parse_line, read_first_line
 from pipeline.sources.tree import SourceFile, SourceTree, set_folder, stem, version_key
 
 

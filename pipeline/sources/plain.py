@@ -18,8 +18,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.actions import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable
-from pipeline.lines import BadLine, count_lines, read_lines
 from pipeline.recording import (
     DEFAULT_OPTIONS,
     EPISODE_START,
@@ -30,6 +28,8 @@ from pipeline.recording import (
     Recording,
     RecordingContent,
 )
+from pipeline.sources.files.json_lines import BadLine, count_lines, read_lines
+from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable
 from shards.vocabulary import BUTTONS
 
 

@@ -14,9 +14,9 @@ from pipeline.processes import import_without_torch
 
 import_without_torch("webdataset")
 
-from pipeline.build import build_shards  # noqa: E402
-from pipeline.engines.inline import InlineEngine  # noqa: E402
-from pipeline.engines.local import LocalEngine  # noqa: E402
+from pipeline.build.engines.inline import InlineEngine  # noqa: E402
+from pipeline.build.engines.local import LocalEngine  # noqa: E402
+from pipeline.build.job import build_shards  # noqa: E402
 from shards.errors import RocketError  # noqa: E402
 from tests.pipeline.recordings import TINY  # noqa: E402
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.ffmpeg import ffmpeg_program
+from pipeline.transcode.ffmpeg import ffmpeg_program
 
 
 def fake_ffmpeg(folder: Path, encoder: str) -> Path:

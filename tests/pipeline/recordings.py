@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.ffmpeg import ffmpeg_program
 from pipeline.settings import BuildSettings
+from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.reader import open_dataset
 from shards.video import decode_yuv
 

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from pipeline.compat import kept_frames, video_objection
+from pipeline.episodes.minestudio_rules import kept_frames, video_objection
 from pipeline.recording import Breakage, CarryState, RecordingContent, SourceError, pair_frames
 
 

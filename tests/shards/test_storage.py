@@ -4,12 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from shards import remote
-from shards.cache import BLOCK_BYTES, BlockCache
 from shards.errors import DatasetError, RocketError, StorageError
 from shards.reader import open_dataset
-from shards.remote import RemoteStorage, Retries
-from shards.storage import CacheSettings, LocalStorage, open_storage
+from shards.storage import CacheSettings, LocalStorage, open_storage, remote
+from shards.storage.cache import BLOCK_BYTES, BlockCache
+from shards.storage.remote import RemoteStorage, Retries
 from tests.shards.servers import http_server
 
 QUICK = Retries(num_tries=4, first_delay_seconds=0.01)

@@ -5,13 +5,7 @@ from collections import Counter
 
 import pytest
 
-from shards.manifest import (
-    CandidateRun,
-    ClipRow,
-    EpisodeRow,
-    Interaction,
-    RecordingRow,
-)
+from shards.manifest import CandidateRun, ClipRow, EpisodeRow, Interaction, RecordingRow
 from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.tally import Tally

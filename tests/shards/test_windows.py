@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from shards.errors import DamagedClip
-from shards.goals import NO_GOAL
 from shards.masks import packed_size
 from shards.reader import open_dataset
+from shards.schedule.goals import NO_GOAL
 from shards.windows import WindowArrays, WindowReader, WindowSource, clips_of_window
 from tests.synthetic import HEIGHT, WIDTH, actions_of, episode_interactions, frame_number, mask_of
 

@@ -3,7 +3,7 @@
 import torch
 import torch.distributed as dist
 
-from trainer.memory import LaneMemory, initial_memory
+from trainer.policy.memory import LaneMemory, initial_memory
 
 
 def empty(batch_size):

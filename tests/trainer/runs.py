@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Callback, Checkpoint
 
 from tests.synthetic import HEIGHT, WIDTH, make_dataset
 from trainer.config import load_config
-from trainer.module import RocketModule
+from trainer.learning.module import RocketModule
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
 
@@ -140,7 +140,7 @@ def fit(
     from trainer.build import build_data, build_policy, build_trainer, load_teacher
     from trainer.callbacks.speed import LoopClock
     from trainer.config import resolve_lanes
-    from trainer.objectives import build_objectives
+    from trainer.learning.objectives import build_objectives
 
     config = resolve_lanes(config, 1)
     torch.set_num_threads(1)

@@ -11,9 +11,9 @@ import safetensors.torch
 import torch
 
 from tests.trainer.runs import finish, in_child, make_run_dataset, overrides
-from trainer.checkpoint import full_path, read_checkpoint, weights_path
+from trainer.checkpoints.checkpoint import full_path, read_checkpoint, weights_path
 from trainer.cli import app, main
-from trainer.metrics_csv import read_metrics
+from trainer.look.metrics_csv import read_metrics
 from trainer.policy import RocketPolicy
 
 STEPS = 4

@@ -15,7 +15,14 @@ import torch
 
 from tests.trainer.runs import finish, in_child, make_run_dataset, overrides, small_config, start_ranks
 from trainer.build import build_wandb
-from trainer.checkpoint import fault_of, full_checkpoints, full_path, read_checkpoint, read_full, step_of
+from trainer.checkpoints.checkpoint import (
+    fault_of,
+    full_checkpoints,
+    full_path,
+    read_checkpoint,
+    read_full,
+    step_of,
+)
 
 NUM_STEPS = 23
 """Two epochs of ten steps, and a bit."""

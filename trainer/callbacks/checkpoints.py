@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
 from trainer.callbacks.ema import Ema
-from trainer.checkpoint import (
+from trainer.checkpoints.checkpoint import (
     FORMAT,
     AtomicCheckpointIO,
     CheckpointError,
@@ -24,8 +24,8 @@ from trainer.checkpoint import (
     full_path,
     weights_path,
 )
-from trainer.guard import LossStop, RunInterrupted
-from trainer.module import RocketModule
+from trainer.learning.guard import LossStop, RunInterrupted
+from trainer.learning.module import RocketModule
 
 NUM_FULL = 2
 """Full checkpoints that are kept: the last, and the one before in case the last turns out broken."""

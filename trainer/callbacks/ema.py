@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch.optim.swa_utils import AveragedModel
 from typing_extensions import override
 
-from trainer.checkpoint import AVERAGE_KEY
-from trainer.module import RocketModule
+from trainer.checkpoints.checkpoint import AVERAGE_KEY
+from trainer.learning.module import RocketModule
 from trainer.settings import EmaConfig
 
 

@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
 from shards.errors import RocketError
-from trainer.module import RocketModule
+from trainer.learning.module import RocketModule
 
 
 class BrokenLane(RocketError):

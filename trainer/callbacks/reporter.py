@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from typing_extensions import override
 
 from trainer.callbacks.speed import SpeedMeter
-from trainer.guard import LossStop
-from trainer.module import RocketModule
+from trainer.learning.guard import LossStop
+from trainer.learning.module import RocketModule
 
 SECONDS_BETWEEN_LINES = 10.0
 """Where standard error is no terminal, a plain line about this often."""

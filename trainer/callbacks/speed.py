@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.profilers import Profiler
 from typing_extensions import override
 
-from trainer.module import RocketModule
+from trainer.learning.module import RocketModule
 
 FETCH = "train_dataloader_next"
 BACKWARD_SHARE = 3

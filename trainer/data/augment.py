@@ -11,7 +11,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.draws import draw_uniform, stream
+from shards.schedule.draws import draw_uniform, stream
 
 _FIXED_POINT = 256
 

@@ -9,9 +9,9 @@ from lightning import LightningDataModule
 from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from shards.errors import RocketError
-from shards.schedule import LanePlan, lanes_of_rank
+from shards.schedule.collection import Collection, open_collection
+from shards.schedule.lanes import LanePlan, lanes_of_rank
 from shards.storage import CacheSettings
-from trainer.data.collection import Collection, open_collection
 from trainer.data.damage import DamageReport
 from trainer.data.layout import BatchLayout
 from trainer.data.loader import LaneLoader

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from shards.errors import DamagedClip
 from shards.windows import WindowArrays, WindowReader, WindowSource
-from trainer.actions import CAMERA_NULL, to_policy
+from trainer.data.actions import CAMERA_NULL, to_policy
 from trainer.data.augment import Augmentation
 
 

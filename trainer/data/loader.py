@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from shards.errors import DamagedClip
-from shards.schedule import Window
+from shards.schedule.lanes import Window
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport, LostWindow
 from trainer.data.fill import blank_row

@@ -18,11 +18,11 @@ import webdataset
 from webdataset.mix import RoundRobin
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from shards.draws import draw_order, stream
 from shards.manifest import shard_name
-from shards.schedule import LanePlan, Window
+from shards.schedule.collection import Collection
+from shards.schedule.draws import draw_order, stream
+from shards.schedule.lanes import LanePlan, Window
 from shards.storage import Storage
-from trainer.data.collection import Collection
 from trainer.data.source import EpisodeSource
 from trainer.data.steps import Assignment, assign
 

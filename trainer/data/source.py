@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.goals import NO_GOAL, choose_goals
 from shards.manifest import ClipRow
-from shards.schedule import Window
+from shards.schedule.collection import Collection
+from shards.schedule.goals import NO_GOAL, choose_goals
+from shards.schedule.lanes import Window
 from shards.vocabulary import NO_INTERACTION
 from shards.windows import WindowSource, clips_of_window
 from trainer.data.augment import draw_augmentation
-from trainer.data.collection import Collection
 from trainer.data.fill import WindowTask
 
 

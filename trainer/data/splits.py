@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.errors import RocketError
-from shards.schedule import LanePlan
-from shards.split import split_episodes
-from trainer.data.collection import Collection
+from shards.schedule.collection import Collection
+from shards.schedule.lanes import LanePlan
+from shards.schedule.split import split_episodes
 from trainer.data.shuffled import ShuffledPlan
 
 _MUCH_PADDING = 0.1

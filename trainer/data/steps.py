@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.schedule import LanePlan, Schedule, Window
+from shards.schedule.lanes import LanePlan, Schedule, Window
 from trainer.data.fill import WindowTask
 from trainer.data.source import EpisodeSource
 

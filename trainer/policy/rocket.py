@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer.memory import TENSORS_PER_LAYER, Memory, initial_memory
 from trainer.policy import backbone as timm_backbone
 from trainer.policy.errors import PolicyError
 from trainer.policy.heads import PolicyHead, ValueHead
 from trainer.policy.inputs import Frames, read_frames
 from trainer.policy.lean_norm import make_lean
+from trainer.policy.memory import TENSORS_PER_LAYER, Memory, initial_memory
 from trainer.policy.pooling import Pooling
 from trainer.policy.preprocess import Preprocess
 from trainer.policy.transformer import FanInLinear, Recurrent

@@ -6,8 +6,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from trainer.memory import TENSORS_PER_LAYER, Memory
 from trainer.policy.attention import MemoryAttention, scaled_linear, visibility
+from trainer.policy.memory import TENSORS_PER_LAYER, Memory
 
 POINTWISE_RATIO = 4
 

@@ -1,0 +1,1 @@
+"""The crash-proof job: plan, groups, parts, engines, joining, repair."""

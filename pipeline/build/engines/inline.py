@@ -1,0 +1,23 @@
+"""The simplest engine: one group after the other in this process. For debugging and for tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.build.engines import Event, FramesDone
+from pipeline.build.engines.outcome import attempt
+from pipeline.build.engines.task_queue import TaskQueue
+from pipeline.build.group import GroupTask
+
+
+class InlineEngine:
+    """Builds groups in this process."""
+
+    def run(self, tasks: Sequence[GroupTask]) -> Iterator[Event]:
+        """Events until every task is done or has failed; a group's progress comes after its end."""
+        queue = TaskQueue(tasks)
+        while (task := queue.next()) is not None:
+            reports: list[int] = []
+            outcome = attempt(task, reports.append)
+            yield FramesDone(sum(reports))
+            yield from queue.settle(task, outcome, sum(reports))

@@ -1,0 +1,162 @@
+"""The Ray engine: the same tasks on a cluster, whose nodes share the sources' and the output's storage.
+
+A task is given again when the node that had it dies. This process alone keeps the account; Ray's retries are off,
+so that a task is never at work twice on purpose, and twice by accident is harmless: a part is renamed into place.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from pipeline.build.engines import Event, FramesDone
+from pipeline.build.engines.outcome import Outcome
+from pipeline.build.engines.task_queue import TaskQueue
+from pipeline.build.group import GroupTask
+from shards.errors import RocketError
+
+_POLL_SECONDS = 1.0
+_REPORT_SECONDS = 2.0
+
+
+class RayMissing(RocketError):
+    """Ray is not installed, or there is no cluster to use."""
+
+
+class RayEngine:
+    """Builds groups on the Ray cluster of `RAY_ADDRESS`, or one of this machine where there is none."""
+
+    def __init__(self, num_workers: int | None = None) -> None:
+        """Nothing is started yet.
+
+        Args:
+            num_workers: tasks at a time; None: as many as the cluster has cores.
+
+        Raises:
+            RayMissing: Ray is not installed.
+        """
+        try:
+            import ray
+            import ray.util.scheduling_strategies
+        except ImportError as error:
+            raise RayMissing(
+                "--engine ray: the package ray is not installed, got none, expected one. "
+                "Run: pip install 'rocket1[ray]'"
+            ) from error
+        self._ray: Any = ray
+        self._num_workers = num_workers
+
+    def run(self, tasks: Sequence[GroupTask]) -> Iterator[Event]:
+        """Events until every task is done or has failed, in the order in which they happen."""
+        if not tasks:
+            return
+        started = self._connect()
+        queue = TaskQueue(tasks)
+        # On this node: the account of progress must not go down with another one.
+        here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
+            self._ray.get_runtime_context().get_node_id(), soft=False
+        )
+        board = self._ray.remote(num_cpus=0, scheduling_strategy=here)(_Board).remote()
+        # A node's death is settled here, where tries are counted.
+        work = self._ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(_work)
+        running: dict[Any, GroupTask] = {}
+        reported: dict[int, int] = {}
+        try:
+            while True:
+                while len(running) < self._limit() and (task := queue.next()) is not None:
+                    running[work.remote(task, board)] = task
+                if not running:
+                    return
+                done, _ = self._ray.wait(list(running), timeout=_POLL_SECONDS)
+                yield from self._progress(board, reported)
+                for reference in done:
+                    task = running.pop(reference)
+                    outcome = self._outcome(reference)
+                    yield from self._progress(board, reported)
+                    yield from queue.settle(task, outcome, reported.pop(task.group.index, 0))
+        finally:
+            for reference in running:
+                self._ray.cancel(reference, force=True)
+            self._ray.kill(board)
+            if started:
+                self._ray.shutdown()
+
+    def _connect(self) -> bool:
+        """There is a connection to a cluster; True if it is this call's."""
+        if self._ray.is_initialized():
+            return False
+        package_root = str(Path(__file__).resolve().parents[2])
+        try:
+            self._ray.init(
+                log_to_driver=False,
+                logging_level="error",
+                # The package may not be installed: workers find it where this process did.
+                runtime_env={"env_vars": {"PYTHONPATH": package_root, "OMP_NUM_THREADS": "1"}},
+            )
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            raise RayMissing(
+                f"--engine ray: no cluster, got {' '.join(str(error).split())}. "
+                "Start one with: ray start --head, or unset RAY_ADDRESS"
+            ) from error
+        return True
+
+    def _limit(self) -> int:
+        if self._num_workers is not None:
+            return self._num_workers
+        # Asked for each time: nodes come and go.
+        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+
+    def _progress(self, board: Any, reported: dict[int, int]) -> Iterator[Event]:
+        for group, num_frames in self._ray.get(board.take.remote()).items():
+            reported[group] = reported.get(group, 0) + num_frames
+            yield FramesDone(num_frames)
+
+    def _outcome(self, reference: Any) -> Outcome:
+        try:
+            outcome: Outcome = self._ray.get(reference)
+            return outcome
+        except self._ray.exceptions.RayTaskError as error:
+            return Outcome(f"a Ray task failed: {error.cause!r}.", stop=True, crash=str(error))
+        except self._ray.exceptions.RayError as error:
+            return Outcome(f"a Ray worker or node died ({type(error).__name__}).", killed=True)
+
+
+class _Board:
+    """Where tasks write how far they are."""
+
+    def __init__(self) -> None:
+        self._frames: dict[int, int] = {}
+
+    def add(self, group: int, num_frames: int) -> None:
+        self._frames[group] = self._frames.get(group, 0) + num_frames
+
+    def take(self) -> dict[int, int]:
+        """Frames done by group since the last call."""
+        frames, self._frames = self._frames, {}
+        return frames
+
+
+def _work(task: GroupTask, board: Any) -> Outcome:
+    """Runs on a node."""
+    import ray
+
+    from pipeline.processes import import_without_torch
+
+    import_without_torch("webdataset")
+    from pipeline.build.engines.outcome import attempt
+
+    waiting = 0
+    last = time.monotonic()
+
+    def report(num_frames: int) -> None:
+        nonlocal waiting, last
+        waiting += num_frames
+        if time.monotonic() - last >= _REPORT_SECONDS:
+            board.add.remote(task.group.index, waiting)
+            waiting, last = 0, time.monotonic()
+
+    outcome = attempt(task, report)
+    ray.get(board.add.remote(task.group.index, waiting))
+    return outcome

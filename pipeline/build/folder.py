@@ -1,0 +1,206 @@
+"""The output folder of a build under way: what may be in it, what is finished, who works in it.
+
+DATASET/.build/plan.json     what is being built, from what, with what; written first
+DATASET/.build/parts/        finished groups: NNNNNN.tar, and NNNNNN.json when the tar is complete
+DATASET/.build/shards/       shards of finished parts, by their number in the plan
+DATASET/.build/work/         half-finished files of running workers
+DATASET/NNNNNN.tar ...       moved here at the end; dataset.json comes last, and .build goes
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.build.part import record_path
+from shards.errors import RocketError
+from shards.manifest import INFO_FILE
+
+_BUILD, _SHARED = ".build", "shared"
+_LIMIT_SHOWN = 3
+
+
+class BuildRefused(RocketError):
+    """The output folder cannot be used for this build."""
+
+
+class BuildFolder:
+    """Paths of a build, and the checks before anything is written."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.build = out / _BUILD
+        self.parts, self.shards, self.work = self.build / "parts", self.build / "shards", self.build / "work"
+        self._plan = self.build / "plan.json"
+
+    def refuse_foreign_content(self, *, resume: bool) -> None:
+        """The folder does not exist, is empty, or holds an unfinished build that may be continued.
+
+        Raises:
+            BuildRefused: otherwise.
+        """
+        try:
+            names = sorted(path.name for path in self.out.iterdir())
+        except FileNotFoundError:
+            self._refuse_unwritable()
+            return
+        except NotADirectoryError:
+            self._refuse_unwritable()
+            return
+        except OSError as error:
+            raise BuildRefused(
+                f"{self.out}: cannot be read, got {error.strerror}. Choose another --out."
+            ) from error
+        if not names:
+            self._refuse_unwritable()
+            return
+        if INFO_FILE in names:
+            if resume:
+                return
+            raise BuildRefused(
+                f"{self.out}: holds a finished dataset, expected an empty folder. "
+                f"Choose another --out, or look at it: rocket-prep inspect {self.out}"
+            )
+        if _BUILD not in names:
+            raise BuildRefused(
+                f"{self.out}: not empty, got {', '.join(names[:_LIMIT_SHOWN])}"
+                f"{' and more' if len(names) > _LIMIT_SHOWN else ''}, expected an empty folder. "
+                "Choose another --out."
+            )
+        if not resume:
+            raise BuildRefused(
+                f"{self.out}: holds an unfinished build, expected an empty folder. "
+                f"Continue it with --resume, or begin anew: rm -r {self.out}"
+            )
+        self._refuse_unwritable()
+
+    def _refuse_unwritable(self) -> None:
+        place = self.out
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise BuildRefused(f"{place}: a file, expected a folder. Choose another --out.")
+        if not os.access(place, os.W_OK | os.X_OK):
+            raise BuildRefused(f"{place}: cannot be written to, got no permission. Choose another --out.")
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the dataset is there, written by this run or an earlier one."""
+        return (self.out / INFO_FILE).exists()
+
+    @property
+    def is_begun(self) -> bool:
+        return self._plan.exists()
+
+    def begin(self, identity: Mapping[str, Any]) -> None:
+        """The folder holds a build of this identity, begun now or before.
+
+        Raises:
+            BuildRefused: it holds one of another identity, or cannot be written.
+        """
+        try:
+            for folder in (self.parts, self.shards, self.work):
+                folder.mkdir(parents=True, exist_ok=True)
+            if not self._plan.exists():
+                temporary = self.work / f"plan-{os.getpid()}-{os.urandom(4).hex()}.json"
+                temporary.write_text(json.dumps(identity, ensure_ascii=False), encoding="utf-8")
+                with open(temporary, "rb") as file:
+                    os.fsync(file.fileno())
+                # Whoever comes first wins: machines that share the folder may begin at once.
+                try:
+                    os.link(temporary, self._plan)
+                except FileExistsError:
+                    pass
+                except OSError:  # a file system without hard links
+                    os.replace(temporary, self._plan)
+                temporary.unlink(missing_ok=True)
+            known = json.loads(self._plan.read_bytes())
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise BuildRefused(f"{self.build}: cannot be used, got {reason}. Choose another --out.") from error
+        refuse_difference(self.out, known, json.loads(json.dumps(identity)))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether shares of the build were built with --only."""
+        return (self.build / _SHARED).exists()
+
+    def mark_shared(self) -> None:
+        (self.build / _SHARED).touch()
+
+    def is_finished(self, group: int) -> bool:
+        """Whether the group's part was finished, now or in an earlier run."""
+        return record_path(self.parts, group).exists()
+
+    def clear_work(self) -> None:
+        """What killed workers left is gone. Only for who works here alone."""
+        shutil.rmtree(self.work, ignore_errors=True)
+        self.work.mkdir(parents=True, exist_ok=True)
+
+    def remove(self) -> None:
+        shutil.rmtree(self.build, ignore_errors=True)
+
+    @contextmanager
+    def locked(self, *, shared: bool) -> Iterator[None]:
+        """No other build works in the folder meanwhile; with `shared`, only others that are shared.
+
+        Raises:
+            BuildRefused: another one does.
+        """
+        try:
+            self.build.mkdir(parents=True, exist_ok=True)
+            file = open(self.build / "lock", "wb")  # noqa: SIM115 (closed below)
+        except OSError as error:
+            raise BuildRefused(
+                f"{self.build}: cannot be written, got {error.strerror}. Choose another --out."
+            ) from error
+        with file:
+            try:
+                fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except OSError as error:
+                # Some shared file systems have no locks; there the user has to take care.
+                if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                    raise BuildRefused(
+                        f"{self.out}: another build is at work here, expected none. Wait for it, or stop it."
+                    ) from None
+            yield
+
+
+def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """What was begun is what is asked for.
+
+    Raises:
+        BuildRefused: naming the first thing that differs.
+    """
+    difference = _difference(known, now)
+    if difference is not None:
+        raise BuildRefused(
+            f"{out}: cannot be continued, {difference}. Build with the same again, or begin anew: rm -r {out}"
+        )
+
+
+def _difference(known: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
+    """The first thing in which a build that was begun differs from the one that is asked for; None if none."""
+    for kind, word in (("settings", "setting"), ("tools", "tool")):
+        before, after = known.get(kind, {}), now[kind]
+        for key in sorted({*before, *after}):
+            if before.get(key) != after.get(key):
+                return f"{word} {key} is {after.get(key)!r} now, expected {before.get(key)!r} as when it began"
+    before, after = known.get("sources", {}), now.get("sources", {})
+    for name in sorted({*before, *after}):
+        if name not in after:
+            return f"recording {name} is not in the sources any more"
+        if name not in before:
+            return f"recording {name} was not in the sources when it began"
+        if before[name] != after[name]:
+            return f"recording {name} has changed since it began"
+    if known != now:
+        return "the sources have changed since it began"
+    return None

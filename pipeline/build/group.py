@@ -1,0 +1,252 @@
+"""One group of recordings becomes one part: a tar of its episodes, and a record of what is in it.
+
+A part is written aside and renamed; its record comes last, so that a part with a record is finished. The same
+group gives the same bytes on every machine and after any number of failed tries.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.build.part import PartRecord, part_path, record_path
+from pipeline.build.plan import Group, PlannedRecording
+from pipeline.build.usable import Ending, GroupReader, Previous, Usable
+from pipeline.episodes.grouping import episode_id
+from pipeline.recording import Recording, Rejection, SourceError
+from pipeline.settings import BuildSettings
+from pipeline.sources import load_masks, video_chunks
+from pipeline.sources.masks import RecordingMasks
+from pipeline.transcode.episode_writer import EpisodeWriter
+from pipeline.transcode.frames import source_frames
+from pipeline.transcode.pieces import CannotCopy
+from pipeline.transcode.probe import MAX_REORDERED, BadVideo
+from shards.writer import PartWriter
+
+Progress = Callable[[int], None]
+"""Called with a number of source frames that are done since the last call; negative where some are done again."""
+
+_REPORT_FRAMES = 50
+
+
+@dataclass(frozen=True)
+class GroupTask:
+    """All that a worker needs to build a group.
+
+    Attributes:
+        parts: folder for finished parts.
+        work: folder for temporary files, on the same disk.
+        timeout_seconds: how long an ffmpeg may take no frame.
+    """
+
+    group: Group
+    settings: BuildSettings
+    parts: Path
+    work: Path
+    timeout_seconds: float
+
+
+def build_group(task: GroupTask, progress: Progress = lambda _: None) -> None:
+    """The group's part and its record lie in `task.parts`.
+
+    Raises:
+        EncodingFailed: ffmpeg died, hung or could not write.
+        OSError: the disk is full, or something else is wrong with it.
+    """
+    folder = task.work / f"{task.group.index:06d}-{uuid.uuid4().hex[:12]}"
+    folder.mkdir(parents=True)
+    try:
+        known = _Known()
+        while True:
+            counter = _Counter(task.group.num_frames, progress)
+            try:
+                with PartWriter(folder / "part.tar") as part:
+                    rejections = _GroupBuild(task, part, folder, known, counter).run()
+                break
+            except _EndsEarly as early:
+                # Interactions are written with their last frame, which was not reached: begin again, knowing it.
+                known.endings[early.ending.name] = early.ending
+                counter.undo()
+            except CannotCopy:
+                known.copies = False
+                counter.undo()
+        PartRecord(part.rows, [rejection.to_json() for rejection in rejections]).write(folder / "part.json")
+        os.replace(folder / "part.tar", part_path(task.parts, task.group.index))
+        os.replace(folder / "part.json", record_path(task.parts, task.group.index))
+        counter.finish()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@dataclass
+class _Known:
+    """What earlier tries at a group found out.
+
+    Attributes:
+        endings: by the name of the recording.
+        copies: whether pieces of video may be taken as they are.
+    """
+
+    endings: dict[str, Ending] = field(default_factory=dict)
+    copies: bool = True
+
+
+class _EndsEarly(Exception):
+    def __init__(self, ending: Ending) -> None:
+        super().__init__(ending)
+        self.ending = ending
+
+
+class _Counter:
+    """Reports progress in steps, and in the end exactly the expected number of frames."""
+
+    def __init__(self, expected: int, progress: Progress) -> None:
+        self._expected, self._progress = expected, progress
+        self._done = self._reported = 0
+
+    def add(self, num_frames: int = 1) -> None:
+        self._done += num_frames
+        if self._done - self._reported >= _REPORT_FRAMES and self._done <= self._expected:
+            self._progress(self._done - self._reported)
+            self._reported = self._done
+
+    def undo(self) -> None:
+        self._progress(-self._reported)
+
+    def finish(self) -> None:
+        self._progress(self._expected - self._reported)
+
+
+class _GroupBuild:
+    """One try at a group; `known` holds what earlier tries found out."""
+
+    def __init__(self, task: GroupTask, part: PartWriter, folder: Path, known: _Known, counter: _Counter) -> None:
+        self._task, self._settings, self._part = task, task.settings, part
+        self._folder, self._known, self._counter = folder, known, counter
+        self._reader = GroupReader(task.group, task.settings, known.endings)
+        self._rejections: list[Rejection] = []
+        self._num_episodes = 0
+
+    def run(self) -> list[Rejection]:
+        """The episodes are in the part; returns what was left out.
+
+        Raises:
+            _EndsEarly: a video ends or breaks before the frame that was counted on.
+        """
+        writer: EpisodeWriter | None = None
+        max_frames: int | None = None
+        previous: Previous | None = None
+        try:
+            for planned in self._task.group.recordings:
+                usable, rejections = self._reader.open(planned, previous)
+                self._rejections += rejections
+                if usable is None:
+                    continue
+                if writer is not None and not usable.continues:
+                    self._finish(writer)
+                    writer = None
+                if writer is None:
+                    writer = self._new_writer(planned)
+                    max_frames = self._reader.minestudio_limit(planned)
+                self._transcode(writer, usable, max_frames)
+                previous = usable.as_previous()
+            if writer is not None:
+                self._finish(writer)
+                writer = None
+        finally:
+            if writer is not None:
+                writer.__exit__(None, None, None)
+        return self._rejections
+
+    def _new_writer(self, planned: PlannedRecording) -> EpisodeWriter:
+        name = episode_id([planned.recording], self._settings.compat)
+        folder = self._folder / f"episode-{self._num_episodes}"
+        self._num_episodes += 1
+        return EpisodeWriter(self._part, name, self._settings, folder, self._task.timeout_seconds)
+
+    def _transcode(self, writer: EpisodeWriter, usable: Usable, max_frames: int | None) -> None:
+        """The recording's kept frames are in the episode."""
+        recording, keep = usable.planned.recording, usable.keep
+        writer.begin_recording(recording, usable.content, keep, self._masks(usable), max_frames)
+        num_decoded = 0
+        detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
+        try:
+            if self._copies(usable):
+                num_decoded = self._copy(writer, recording)
+            for frame in source_frames(recording) if num_decoded < len(keep) else ():
+                if num_decoded < len(keep):
+                    if keep[num_decoded] and (max_frames is None or writer.num_frames < max_frames):
+                        writer.add(num_decoded, frame)
+                    self._counter.add()
+                num_decoded += 1
+                # A few frames more tell whether the last ones were predicted from a damaged one.
+                if num_decoded == len(keep) + MAX_REORDERED:
+                    break
+        except BadVideo as bad:
+            num_decoded, detail, reason = bad.num_good_frames, bad.detail, bad.reason
+        except SourceError as error:
+            detail, reason = str(error), error.reason
+        if num_decoded < len(keep):
+            raise _EndsEarly(Ending(recording.name, num_decoded, reason, detail))
+        self._rejections += writer.bad_masks()
+
+    def _copies(self, usable: Usable) -> bool:
+        """Whether the recording's video pieces may be taken as they are: all of them, with all of their frames."""
+        planned = usable.planned
+        return (
+            planned.recording.source == "lmdb"
+            and self._settings.copy_pieces
+            and self._known.copies
+            and bool(usable.keep.all())
+            and len(usable.keep) == planned.extent.num_frames
+        )
+
+    def _copy(self, writer: EpisodeWriter, recording: Recording) -> int:
+        """All of the recording's pieces are in the episode; returns how many frames they have.
+
+        Raises:
+            CannotCopy: a piece does not fit, or is missing or damaged: frame by frame, what is before can be used.
+        """
+        num_frames = 0
+        for chunk in video_chunks(recording):
+            if chunk.mp4 is None:
+                raise CannotCopy("a piece is missing")
+            try:
+                writer.add_piece(range(num_frames, num_frames + chunk.num_frames), chunk.mp4)
+            except BadVideo as bad:
+                raise CannotCopy(str(bad)) from bad
+            num_frames += chunk.num_frames
+            self._counter.add(chunk.num_frames)
+        return num_frames
+
+    def _masks(self, usable: Usable) -> RecordingMasks | None:
+        recording = usable.planned.recording
+        try:
+            masks = load_masks(recording)
+        except SourceError as error:
+            self._rejections.append(
+                Rejection(recording.name, error.reason, str(error), str(recording.masks), num_frames=0)
+            )
+            return None
+        for problem in masks.problems if masks else ():
+            detail = f"{problem.num_entries} times: {problem.detail}"
+            self._rejections.append(
+                Rejection(recording.name, problem.reason, detail, str(recording.masks), problem.first_frame, 0)
+            )
+        return masks
+
+    def _finish(self, writer: EpisodeWriter) -> None:
+        with writer:
+            if writer.finish():
+                return
+            least = self._settings.min_frames
+            detail = f"the episode has {writer.num_frames} frames that do something, expected {least} or more"
+            if self._settings.noops == "keep":
+                detail = f"the episode has {writer.num_frames} frames, expected {least} or more"
+            self._rejections += [
+                Rejection(row.name, "too_short", detail, num_frames=row.num_frames) for row in writer.recordings
+            ]

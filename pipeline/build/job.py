@@ -1,0 +1,299 @@
+"""rocket-prep build-shards: from sources to a dataset, whatever interrupts it.
+
+    find, plan -> (groups that are not finished) -> engine -> parts -> shards -> manifest
+
+All state lies in the output folder (see build_folder.py), so that a second start goes on where the first ended.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.build.engines import Engine, FramesDone, GroupDone, GroupFailed
+from pipeline.build.folder import BuildFolder, refuse_difference
+from pipeline.build.group import GroupTask
+from pipeline.build.part import PartRecord, part_path, record_path
+from pipeline.build.plan import BuildPlan, make_plan
+from pipeline.build.tools import tool_versions
+from pipeline.progress import ProgressReport, Silent
+from pipeline.settings import BuildSettings
+from pipeline.sources import find_recordings
+from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
+from shards.errors import RocketError
+from shards.manifest import REJECTED_FILE, DatasetInfo, EpisodeRow, shard_name
+from shards.manifest_writer import write_manifest
+from shards.reader import open_dataset
+from shards.writer import join_parts
+
+
+class BuildFailed(RocketError):
+    """A build ended before its dataset was written; what is finished stays for --resume."""
+
+
+class NothingUsable(RocketError):
+    """The sources hold nothing that a dataset could be made of."""
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a run of build-shards did.
+
+    Attributes:
+        out: the dataset's folder.
+        info: of the dataset; None where this run built only a share of the parts.
+        num_built: groups that this run built.
+        num_groups: groups in all.
+        rejected: what was left out, as in rejected.jsonl; of a share: what is known before the start.
+    """
+
+    out: Path
+    info: DatasetInfo | None
+    num_built: int
+    num_groups: int
+    rejected: Sequence[Mapping[str, Any]]
+
+
+def build_shards(
+    sources: Sequence[Path],
+    out: Path,
+    settings: BuildSettings,
+    engine: Engine,
+    *,
+    resume: bool = False,
+    only: tuple[int, int] | None = None,
+    source: str | None = None,
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    progress: ProgressReport | None = None,
+) -> BuildReport:
+    """The folder `out` is a dataset of the sources' recordings; with `only`, its share of the parts is built.
+
+    Args:
+        sources: folders, files and index files, see `find_recordings`.
+        out: does not exist or is empty; or an unfinished build of the same, with `resume` or `only`.
+        settings: what decides the output.
+        engine: who builds the groups; does not change a byte.
+        resume: go on with an unfinished build.
+        only: (i, n): build the groups whose number divided by n leaves i, and stop.
+        source: the sources' kind; None: recognised.
+        timeout_seconds: how long an ffmpeg may take no frame.
+        progress: told what happens.
+
+    Raises:
+        BuildRefused: the folder is in use otherwise.
+        NothingUsable: there is nothing to build.
+        BuildFailed: something went wrong on the way; a second run with `resume` goes on.
+        SourceError: a source does not exist.
+    """
+    progress = progress or Silent()
+    folder = BuildFolder(out)
+    tools = tool_versions()
+    folder.refuse_foreign_content(resume=resume or only is not None or folder.is_shared)
+    if folder.is_complete:
+        return _finished_before(folder, settings, tools)
+    plan = _plan(sources, source, settings, progress)
+    existed = out.exists()
+    with folder.locked(shared=only is not None):
+        folder.begin({"settings": settings.model_dump(), "tools": tools, **plan.to_record()})
+        if only is not None:
+            folder.mark_shared()
+        else:
+            folder.clear_work()
+        num_built = _run(plan, folder, settings, engine, only, timeout_seconds, progress)
+        if only is not None:
+            rejected = [rejection.to_json() for rejection in plan.rejections]
+            return BuildReport(out, None, num_built, len(plan.groups), rejected)
+        try:
+            info, rejected = _join(plan, folder, sources, settings, tools, progress)
+        except OSError as error:
+            raise BuildFailed(
+                f"{error.filename or out}: cannot be written, got {error.strerror}. "
+                "Mend that, then run again with --resume."
+            ) from error
+    if info is None:
+        folder.remove()
+        if not existed:
+            out.rmdir()
+        raise _nothing(sources, rejected)
+    folder.remove()
+    return BuildReport(out, info, num_built, len(plan.groups), rejected)
+
+
+def _without_place(row: Mapping[str, Any], sources: Sequence[Path]) -> dict[str, Any]:
+    """The row with paths counted from the sources: where they lie must not change the dataset's bytes."""
+    places = {str(source.parent if source.is_file() else source) for source in sources}
+    places |= {os.path.abspath(place) for place in places}
+    shortened = dict(row)
+    for key in ("path", "detail", "remedy"):
+        for place in sorted(places, key=len, reverse=True):
+            if shortened[key] is not None:
+                shortened[key] = shortened[key].replace(place.rstrip("/") + "/", "")
+    return shortened
+
+
+def _plan(
+    sources: Sequence[Path], source: str | None, settings: BuildSettings, progress: ProgressReport
+) -> BuildPlan:
+    findings = find_recordings(sources, source)
+    progress.start("looking", len(findings.recordings), "recordings")
+    plan = make_plan(findings, settings, progress.advance)
+    if not plan.groups:
+        raise _nothing(sources, [rejection.to_json() for rejection in plan.rejections])
+    return plan
+
+
+def _run(
+    plan: BuildPlan,
+    folder: BuildFolder,
+    settings: BuildSettings,
+    engine: Engine,
+    only: tuple[int, int] | None,
+    timeout_seconds: float,
+    progress: ProgressReport,
+) -> int:
+    """All groups, or this share of them, are finished; returns how many were built now."""
+    mine = [group for group in plan.groups if only is None or group.index % only[1] == only[0]]
+    missing = [group for group in mine if not folder.is_finished(group.index)]
+    waiting = {group.index for group in plan.groups if not folder.is_finished(group.index)}
+    progress.start("building", sum(group.num_frames for group in mine), "frames")
+    progress.advance(sum(group.num_frames for group in mine) - sum(group.num_frames for group in missing))
+    tasks = [
+        GroupTask(group, settings, folder.parts.absolute(), folder.work.absolute(), timeout_seconds)
+        for group in missing
+    ]
+    failures: list[GroupFailed] = []
+    for event in engine.run(tasks):
+        match event:
+            case FramesDone(num_frames):
+                progress.advance(num_frames)
+            case GroupDone(index):
+                waiting.discard(index)
+                if only is None:
+                    _join_if_ready(plan, folder, plan.groups[index].shard, waiting)
+            case GroupFailed():
+                failures.append(event)
+            case _:
+                progress.note(event.message)
+    if failures:
+        others = f" {len(failures) - 1} more groups failed." if len(failures) > 1 else ""
+        raise BuildFailed(f"{failures[0].message}{others}")
+    return len(missing)
+
+
+def _join_if_ready(plan: BuildPlan, folder: BuildFolder, shard: int, waiting: set[int]) -> None:
+    """The shard is joined if its last part has just been finished, so that parts do not pile up on the disk."""
+    groups = [group.index for group in plan.groups if group.shard == shard]
+    if waiting.isdisjoint(groups):
+        try:
+            _join_shard(folder, shard, groups)
+        except OSError as error:
+            raise BuildFailed(
+                f"{error.filename or folder.shards}: cannot be written, got {error.strerror}. "
+                "Mend that, then run again with --resume."
+            ) from error
+
+
+def _join_shard(folder: BuildFolder, shard: int, groups: Sequence[int]) -> None:
+    target = folder.shards / shard_name(shard)
+    records = [
+        (part_path(folder.parts, group), PartRecord.read(record_path(folder.parts, group))) for group in groups
+    ]
+    filled = [(path, record.episodes) for path, record in records if record.episodes]
+    if filled and not target.exists():
+        join_parts(filled, target)
+    for path, _ in records:
+        path.unlink(missing_ok=True)
+
+
+def _join(
+    plan: BuildPlan,
+    folder: BuildFolder,
+    sources: Sequence[Path],
+    settings: BuildSettings,
+    tools: Mapping[str, str],
+    progress: ProgressReport,
+) -> tuple[DatasetInfo | None, list[dict[str, Any]]]:
+    """All parts are joined, moved and described; no description where no episode came out of them."""
+    by_shard: list[list[int]] = [[] for _ in range(plan.num_shards)]
+    for group in plan.groups:
+        by_shard[group.shard].append(group.index)
+    rejected = [rejection.to_json() for rejection in plan.rejections]
+    filled: list[list[int]] = []
+    progress.start("joining", plan.num_shards, "shards")
+    for shard, groups in enumerate(by_shard):
+        records = [PartRecord.read(record_path(folder.parts, group)) for group in groups]
+        for record in records:
+            rejected += record.rejections
+        if any(record.episodes for record in records):
+            final = folder.out / shard_name(len(filled))
+            filled.append(groups)
+            # After a crash: whatever lies under the final or the joined name was complete when it got there.
+            if not final.exists():
+                _join_shard(folder, shard, groups)
+                (folder.shards / shard_name(shard)).rename(final)
+        progress.advance(1)
+    rejected.sort(key=lambda row: (row["recording"], row["first_frame"], row["reason"]))
+    if not filled:
+        return None, rejected
+    info = write_manifest(
+        folder.out,
+        (_rows(folder, groups) for groups in filled),
+        (_without_place(row, sources) for row in rejected),
+        frame_size_px=(settings.frame_width, settings.frame_height),
+        clip_frames=settings.clip_frames,
+        keyframe_interval=settings.keyframe_interval,
+        codec=settings.codec_record(),
+        tools=tools,
+        settings=settings.model_dump(),
+    )
+    return info, rejected
+
+
+def _rows(folder: BuildFolder, groups: Sequence[int]) -> list[EpisodeRow]:
+    """A shard's episodes, their bytes counted from its start."""
+    rows: list[EpisodeRow] = []
+    num_bytes = 0
+    for group in groups:
+        episodes = PartRecord.read(record_path(folder.parts, group)).episodes
+        rows += [episode.moved(num_bytes) for episode in episodes]
+        num_bytes += episodes[-1].stop_byte if episodes else 0
+    return rows
+
+
+def _finished_before(folder: BuildFolder, settings: BuildSettings, tools: Mapping[str, str]) -> BuildReport:
+    """The report of a dataset that an earlier run finished.
+
+    Raises:
+        BuildRefused: it was built with other settings or tools.
+    """
+    dataset = open_dataset(str(folder.out))
+    before = {"settings": dataset.info.settings, "tools": dataset.info.tools}
+    refuse_difference(folder.out, before, {"settings": settings.model_dump(), "tools": tools})
+    folder.remove()
+    return BuildReport(folder.out, dataset.info, 0, 0, read_rejected(folder.out))
+
+
+def read_rejected(out: Path) -> list[dict[str, Any]]:
+    """The rows of a dataset's rejected.jsonl."""
+    with open(out / REJECTED_FILE, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def _nothing(sources: Sequence[Path], rejected: Sequence[Mapping[str, Any]]) -> NothingUsable:
+    where = ", ".join(str(source) for source in sources)
+    if not rejected:
+        return NothingUsable(
+            f"{where}: nothing to build, got no recording, expected videos with their logs, such as a.mp4 and "
+            "a.jsonl. Give the folder that holds them."
+        )
+    first = rejected[0]
+    more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
+    remedy = first["remedy"] or "Give recordings that are whole."
+    return NothingUsable(
+        f"{where}: nothing usable, got {first['path'] or first['recording']}: {first['reason']}, "
+        f"{first['detail'].rstrip('.')}{more}. {remedy}"
+    )

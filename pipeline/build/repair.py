@@ -1,0 +1,228 @@
+"""Damaged episodes built again from their recordings, so that the shards have their first bytes back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from pipeline.build.group import GroupTask, build_group
+from pipeline.build.part import PartRecord, part_path, record_path
+from pipeline.build.plan import Group, make_plan
+from pipeline.build.tools import tool_versions
+from pipeline.look.faults import Fault
+from pipeline.recording import Findings
+from pipeline.settings import BuildSettings
+from pipeline.sources import find_recordings
+from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
+from shards.errors import RocketError
+from shards.manifest import EpisodeRow, shard_name
+from shards.reader import Dataset
+
+_COPY_BYTES = 1 << 20
+_WORK = ".repair"
+
+Progress = Callable[[int], None]
+"""Called with a number of source frames that were built since the last call."""
+
+
+class RepairRefused(RocketError):
+    """The dataset cannot be repaired where it is or from these sources."""
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What became of the damage.
+
+    Attributes:
+        episodes: names of those that have their first bytes back.
+        shards: file names of those that were written anew.
+        failures: what could not be mended, and why.
+    """
+
+    episodes: Sequence[str]
+    shards: Sequence[str]
+    failures: Sequence[Fault]
+
+
+def repair(
+    dataset: Dataset,
+    faults: Sequence[Fault],
+    sources: Sequence[Path],
+    *,
+    start: Callable[[int], None] = lambda _: None,
+    progress: Progress = lambda _: None,
+) -> Repair:
+    """The shards with faults have their first bytes back, as far as the sources still give them.
+
+    Only the damaged episodes are built again, and only what equals the manifest's checksums is taken. A shard is
+    written aside and renamed.
+
+    Args:
+        faults: what `verify` found.
+        sources: where the dataset was built from.
+        start: told how many source frames will be built.
+
+    Raises:
+        RepairRefused: the dataset is no local folder, or the sources lack a recording of a damaged episode.
+        RocketError: the sources cannot be read.
+    """
+    folder = Path(dataset.path)
+    if not folder.is_dir():
+        raise RepairRefused(
+            f"{dataset.path}: not a local folder, expected one. Copy the dataset here and repair it."
+        )
+    damaged = _damaged_episodes(dataset, faults)
+    rows = {number: dataset.episode_row(number) for number in damaged}
+    with _work_folder(folder) as work:
+        groups = _groups(dataset, list(rows.values()), sources) if rows else {}
+        needed = {group.index: group for group in groups.values()}
+        start(sum(group.num_frames for group in needed.values()))
+        for group in needed.values():
+            build_group(GroupTask(group, _settings(dataset), work, work, DEFAULT_TIMEOUT_SECONDS), progress)
+        built: dict[int, tuple[Path, EpisodeRow]] = {}
+        failures: list[Fault] = []
+        for number, row in rows.items():
+            index = groups[row.episode_id].index
+            found = _find(PartRecord.read(record_path(work, index)), row)
+            if isinstance(found, str):
+                problem = f"{found}. {_tools_hint(dataset)}"
+                failures.append(Fault(problem, _shard_of(dataset, number), row.episode_id))
+            else:
+                built[number] = (part_path(work, index), found)
+        names = sorted({fault.shard for fault in faults if fault.shard is not None})
+        shards = [shard for shard in range(dataset.info.counts["num_shards"]) if shard_name(shard) in names]
+        written = []
+        for shard in shards:
+            obstacle = _write_shard(dataset, folder, work, shard, built)
+            if obstacle is None:
+                written.append(shard_name(shard))
+            else:
+                failures.append(Fault(obstacle, shard_name(shard)))
+    mended = [
+        rows[number].episode_id for number in built if shard_name(int(dataset.episodes.shard[number])) in written
+    ]
+    return Repair(mended, written, failures)
+
+
+def _damaged_episodes(dataset: Dataset, faults: Sequence[Fault]) -> list[int]:
+    """Those that faults name, and all of a missing shard."""
+    numbers = {dataset.index_of(fault.episode_id) for fault in faults if fault.episode_id is not None}
+    for shard in range(dataset.info.counts["num_shards"]):
+        if dataset.storage.size(shard_name(shard)) is None:
+            numbers |= set(np.flatnonzero(dataset.episodes.shard == shard).tolist())
+    return sorted(numbers)
+
+
+def _shard_of(dataset: Dataset, number: int) -> str:
+    return shard_name(int(dataset.episodes.shard[number]))
+
+
+def _settings(dataset: Dataset) -> BuildSettings:
+    try:
+        return BuildSettings(**dataset.info.settings)
+    except ValueError as error:
+        raise RepairRefused(
+            f"{dataset.path}: its build settings are not those of this release. "
+            "Repair it with the release that built it."
+        ) from error
+
+
+def _groups(dataset: Dataset, rows: Sequence[EpisodeRow], sources: Sequence[Path]) -> Mapping[str, Group]:
+    """For each damaged episode the group of recordings that it comes from."""
+    findings = find_recordings(sources)
+    wanted = {recording.name for row in rows for recording in row.recordings}
+    # Recordings of other sessions have no say in how these are grouped.
+    sessions = {recording.session for recording in findings.recordings if recording.name in wanted}
+    chosen = tuple(recording for recording in findings.recordings if recording.session in sessions)
+    plan = make_plan(Findings(chosen, ()), _settings(dataset))
+    group_of = {planned.recording.name: group for group in plan.groups for planned in group.recordings}
+    missing = sorted(wanted - set(group_of))
+    if missing:
+        owner = next(row.episode_id for row in rows if any(part.name == missing[0] for part in row.recordings))
+        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+        raise RepairRefused(
+            f"{', '.join(map(str, sources))}: no usable recording {missing[0]}{more}, which episode {owner} was "
+            "built from. Give the source that holds it."
+        )
+    return {row.episode_id: group_of[row.recordings[0].name] for row in rows}
+
+
+def _find(record: PartRecord, row: EpisodeRow) -> EpisodeRow | str:
+    """The episode as it was built again, or in what it is not the same."""
+    again = next((built for built in record.episodes if built.episode_id == row.episode_id), None)
+    if again is None:
+        return "built again, the episode does not come out of its recordings any more"
+    if len(again.clips) != len(row.clips):
+        return f"built again, it has {len(again.clips)} clips, expected {len(row.clips)}"
+    moved = again.moved(row.start_byte - again.start_byte)
+    for now, before in zip(moved.clips, row.clips, strict=True):
+        if now != before:
+            return f"built again, clip {now.clip} has checksum {now.crc32:08x}, expected {before.crc32:08x}"
+    return again
+
+
+def _tools_hint(dataset: Dataset) -> str:
+    then, now = dataset.info.tools, tool_versions()
+    changed = [f"{name} {then[name]} (now {now.get(name)})" for name in then if now.get(name) != then[name]]
+    if changed:
+        return f"The dataset was built with {', '.join(changed)}: repair it with these"
+    return "The recordings have changed since: build the dataset anew"
+
+
+def _write_shard(
+    dataset: Dataset, folder: Path, work: Path, shard: int, built: Mapping[int, tuple[Path, EpisodeRow]]
+) -> str | None:
+    """The shard consists of its healthy episodes and of those built again; or why it cannot."""
+    target, expected = folder / shard_name(shard), dataset.info.files["shard_bytes"][shard]
+    temporary = work / f"{shard_name(shard)}.tmp"  # parts are called like shards
+    table = dataset.episodes
+    with open(temporary, "wb") as file:
+        for number in np.flatnonzero(table.shard == shard).tolist():
+            start, stop = int(table.start_byte[number]), int(table.stop_byte[number])
+            source, row = built.get(number, (target, None))
+            if row is not None:
+                start, stop = row.start_byte, row.stop_byte
+            if not source.exists() or source.stat().st_size < stop:
+                return f"not written: episode {table.ids[number]} is neither whole nor built again"
+            with open(source, "rb") as part:
+                part.seek(start)
+                _copy(part, file, stop - start)
+        file.write(bytes(2 * tarfile.BLOCKSIZE))
+        file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
+        size = file.tell()
+        file.flush()
+        os.fsync(file.fileno())
+    if size != expected:
+        return f"not written: it would have {size} bytes, expected {expected}"
+    os.replace(temporary, target)
+    return None
+
+
+def _copy(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
+    while num_bytes:
+        block = source.read(min(num_bytes, _COPY_BYTES))
+        assert block, "the source's size was checked"
+        target.write(block)
+        num_bytes -= len(block)
+
+
+@contextmanager
+def _work_folder(folder: Path) -> Iterator[Path]:
+    work = folder / _WORK
+    try:
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir()
+    except OSError as error:
+        raise RepairRefused(f"{folder}: cannot be written, got {error.strerror}. Make it writable.") from error
+    try:
+        yield work
+    finally:
+        shutil.rmtree(work, ignore_errors=True)

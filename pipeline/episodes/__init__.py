@@ -1,0 +1,1 @@
+"""Recordings to episodes: which are joined, by our rules or by MineStudio's. Pure: no file is opened."""

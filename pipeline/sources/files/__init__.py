@@ -1,0 +1,1 @@
+"""Files from other people, read without trust: JSON lines, pickles, LMDB environments."""

@@ -1,0 +1,116 @@
+"""MineStudio's LMDB environments: which episodes one holds, and their chunks.
+
+Read-only and without locks. LMDB allows one handle for an environment in a process, so handles are kept and
+shared.
+
+Source: CraftJarvis/MineStudio, tools/convertion.py, which writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from pipeline.recording import SourceError
+from pipeline.sources.files.pickles import load_pickle
+
+_MAX_CHUNK_FRAMES = 4096
+_MAX_FRAMES = 1 << 31
+
+_handles: dict[Path, Any] = {}
+_opening = Lock()
+
+
+def close_environments() -> None:
+    """No handle is open; the next read opens what it needs. For the parent of worker processes."""
+    while _handles:
+        _handles.popitem()[1].close()
+    _listing.cache_clear()
+
+
+def list_episodes(folder: Path) -> dict[str, tuple[int, int]]:
+    """The episodes of an environment: name -> (index in its keys, number of frames), in its order.
+
+    Raises:
+        SourceError: if it is no such environment.
+    """
+    return dict(_listing(folder)[1])
+
+
+def chunk_frames(folder: Path) -> int:
+    """How many frames each chunk holds.
+
+    Raises:
+        SourceError: if it is no such environment.
+    """
+    return _listing(folder)[0]
+
+
+def read_chunks(folder: Path, episode: str) -> Iterator[tuple[int, bytes | None]]:
+    """An episode's chunks in order, as (first frame, bytes); None for bytes that are missing.
+
+    Raises:
+        SourceError: if the environment cannot be read or does not have the episode.
+    """
+    size, episodes = _listing(folder)
+    if episode not in episodes:
+        raise SourceError(f"{folder}: no episode {episode}. Download the set again.")
+    index, num_frames = episodes[episode]
+    for start in range(0, num_frames, size):
+        yield start, _get(folder, str((index, start)))
+
+
+@lru_cache(maxsize=256)
+def _listing(folder: Path) -> tuple[int, dict[str, tuple[int, int]]]:
+    size = _meta(folder, "__chunk_size__")
+    infos = _meta(folder, "__chunk_infos__")
+    if type(size) is not int or not 0 < size <= _MAX_CHUNK_FRAMES or not isinstance(infos, list):
+        raise _wrong(folder, f"chunks of {size!r:.20} frames and a {type(infos).__name__} of episodes")
+    episodes: dict[str, tuple[int, int]] = {}
+    for info in infos:
+        fields = (
+            [info.get(name) for name in ("episode", "episode_idx", "num_frames")] if isinstance(info, dict) else []
+        )
+        match fields:
+            case [str(name), int(index), int(num_frames)] if index >= 0 and 0 <= num_frames < _MAX_FRAMES:
+                episodes[name] = index, num_frames
+            case _:
+                raise _wrong(folder, f"an episode {info!r:.80}")
+    return size, episodes
+
+
+def _meta(folder: Path, key: str) -> Any:
+    raw = _get(folder, key)
+    if raw is None:
+        raise _wrong(folder, f"no {key}")
+    return load_pickle(raw, f"{folder} ({key})")
+
+
+def _get(folder: Path, key: str) -> bytes | None:
+    import lmdb
+
+    try:
+        with _open(folder).begin() as transaction:
+            value: bytes | None = transaction.get(key.encode())
+    except lmdb.Error as error:
+        raise SourceError(f"{folder}: LMDB cannot read it, got {error}. Download it again.") from error
+    return value
+
+
+def _open(folder: Path) -> Any:
+    import lmdb
+
+    with _opening:
+        if folder not in _handles:
+            _handles[folder] = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
+        return _handles[folder]
+
+
+def _wrong(folder: Path, got: str) -> SourceError:
+    return SourceError(
+        f"{folder}: not an environment of MineStudio's, got {got}, expected __chunk_size__ and __chunk_infos__. "
+        "Download the set again."
+    )

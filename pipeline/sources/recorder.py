@@ -1,0 +1,210 @@
+"""Recorder events to the 23 buttons and the camera, line by line, with the state that lines leave behind.
+
+Sources: openai/Video-Pre-Training (run_inverse_dynamics_model.py, data_loader.py) and CraftJarvis/MineStudio
+(process_all_openai.py) for the key table, the camera's scale, the stuck attack button and the hotbar rule.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from typing import Any
+
+import numpy as np
+
+from pipeline.recording import Breakage, CarryState, ReadOptions, RecordingContent
+from pipeline.sources.files.json_lines import BadLine
+from shards.vocabulary import BUTTONS, POLICY_BUTTONS
+
+COLUMN = {name: column for column, name in enumerate(BUTTONS)}
+"""Column of each button in the `buttons` arrays."""
+
+KEYS = {
+    "key.keyboard.escape": COLUMN["ESC"],
+    "key.keyboard.s": COLUMN["back"],
+    "key.keyboard.q": COLUMN["drop"],
+    "key.keyboard.w": COLUMN["forward"],
+    "key.keyboard.e": COLUMN["inventory"],
+    "key.keyboard.space": COLUMN["jump"],
+    "key.keyboard.a": COLUMN["left"],
+    "key.keyboard.d": COLUMN["right"],
+    "key.keyboard.left.shift": COLUMN["sneak"],
+    "key.keyboard.left.control": COLUMN["sprint"],
+    "key.keyboard.f": COLUMN["swapHands"],
+    **{f"key.keyboard.{slot}": COLUMN[f"hotbar.{slot}"] for slot in range(1, 10)},
+}
+"""The recorder's names of the keys that are buttons; all other keys mean nothing."""
+
+ATTACK, USE, PICK_ITEM = COLUMN["attack"], COLUMN["use"], COLUMN["pickItem"]
+FIRST_HOTBAR = COLUMN["hotbar.1"]
+NUM_HOTBAR_SLOTS = 9
+
+DEGREES_PER_PIXEL = 360.0 / 2400.0
+
+GUI_MOUSE_SCALE = {"5.7": 0.5, "5.8": 0.5, "6.7": 2.0, "6.8": 2.0, "6.9": 2.0}
+"""Factor on mouse movement in an open menu, by recorder version; 1 elsewhere. Off unless asked for."""
+
+
+class ActionTable:
+    """Collects a recording's actions frame by frame, at about 60 bytes a frame."""
+
+    def __init__(self) -> None:
+        self._buttons = bytearray()
+        self._camera = array("d")
+        self._gui = bytearray()
+        self._cursor = array("d")
+
+    def __len__(self) -> int:
+        return len(self._gui)
+
+    def append(
+        self, buttons: bytearray, pitch: float, yaw: float, *, gui: bool, cursor_x: float, cursor_y: float
+    ) -> None:
+        """One frame more: `buttons` has 23 bytes, angles are degrees, the cursor is in window pixels or NaN."""
+        self._buttons += buttons
+        self._camera.append(pitch)
+        self._camera.append(yaw)
+        self._gui.append(gui)
+        self._cursor.append(cursor_x)
+        self._cursor.append(cursor_y)
+
+    def content(
+        self,
+        *,
+        num_lines: int,
+        state: CarryState,
+        breakage: Breakage | None,
+        options: ReadOptions,
+        cursor_in_video: bool,
+    ) -> RecordingContent:
+        """What was collected, as arrays."""
+        n = len(self)
+        buttons = np.frombuffer(bytes(self._buttons), np.uint8).reshape(n, len(BUTTONS))
+        camera = np.array(self._camera, np.float64).reshape(n, 2)
+        return RecordingContent(
+            buttons=buttons,
+            camera=camera,
+            gui=np.frombuffer(bytes(self._gui), np.uint8).astype(bool),
+            cursor_window_px=None if cursor_in_video else np.array(self._cursor, np.float64).reshape(n, 2),
+            keep=keep_flags(buttons, camera, options),
+            num_lines=num_lines,
+            state=state,
+            breakage=breakage,
+            wraps_cursor=options.compat == "minestudio",
+        )
+
+
+def keep_flags(
+    buttons: np.ndarray[Any, Any], camera: np.ndarray[Any, Any], options: ReadOptions
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """True for frames that do something: the camera moves or a button is down.
+
+    All 23 buttons count. MineStudio counts its 20 after the hotbar rule; VPT counts ESC, pickItem and swapHands
+    too but looks before the hotbar rule, so that turning the wheel is nothing. A frame is dropped here only if
+    both would drop it: whoever wants to map ESC to `inventory` later, as VPT's training did, still has the frame.
+    With `compat: minestudio` the 20 count.
+    """
+    counted = buttons[:, : len(POLICY_BUTTONS)] if options.compat == "minestudio" else buttons
+    return np.asarray((camera != 0).any(axis=1) | counted.any(axis=1), bool)
+
+
+class RecorderState:
+    """Turns parsed recorder lines into frames of an `ActionTable`; remembers stuck attack and selected slot."""
+
+    def __init__(self, state: CarryState, version: str | None, options: ReadOptions) -> None:
+        fresh = options.compat == "minestudio"
+        self._stuck: bool | None = None if fresh else state.attack_stuck
+        self._hotbar = 0 if fresh else state.hotbar
+        self._gui_scale = GUI_MOUSE_SCALE.get(version or "", 1.0) if options.gui_mouse_scaling else 1.0
+
+    @property
+    def state(self) -> CarryState:
+        return CarryState(self._stuck, self._hotbar)
+
+    def feed(self, line: dict[str, Any], table: ActionTable) -> None:
+        """`table` has one frame more.
+
+        A mouse or keyboard that is null, as recorders before 6.13 write after an error of theirs, did nothing. A
+        log without `hotbar` (before 6.11) tells the slot by number keys only.
+
+        Raises:
+            BadLine: if the line is no action; nothing has changed then.
+        """
+        if "mouse" not in line and "keyboard" not in line:
+            raise BadLine("wrong_schema", "neither mouse nor keyboard")
+        mouse, keyboard = _object(line, "mouse"), _object(line, "keyboard")
+        gui = line.get("isGuiOpen", False)
+        if not isinstance(gui, bool):
+            raise BadLine("wrong_schema", f"isGuiOpen is {_shown(gui)}, expected true or false")
+
+        buttons = bytearray(len(BUTTONS))
+        for key in _list(keyboard, "keyboard", "keys"):
+            column = KEYS.get(key) if isinstance(key, str) else None
+            if column is not None:
+                buttons[column] = 1
+
+        down = _list(mouse, "mouse", "buttons")
+        pressed = _list(mouse, "mouse", "newButtons", needed=False)
+        # The click that started the recording may never be released, by the recorder's account: attack is then
+        # down in every line until the player really presses it.
+        stuck = pressed == [0] if self._stuck is None else self._stuck and 0 not in pressed
+        buttons[ATTACK] = 0 in down and not stuck
+        buttons[USE] = 1 in down
+        buttons[PICK_ITEM] = 2 in down
+
+        hotbar = line.get("hotbar")
+        if hotbar is not None:
+            if type(hotbar) is not int or not 0 <= hotbar < NUM_HOTBAR_SLOTS:
+                raise BadLine("wrong_schema", f"hotbar is {_shown(hotbar)}, expected 0 to 8")
+            if hotbar != self._hotbar:
+                buttons[FIRST_HOTBAR + hotbar] = 1
+
+        pitch = _number(mouse, "dy") * DEGREES_PER_PIXEL
+        yaw = _number(mouse, "dx") * DEGREES_PER_PIXEL
+        if gui:
+            pitch, yaw = pitch * self._gui_scale, yaw * self._gui_scale
+        x = y = math.nan
+        if gui and mouse is not None and "x" in mouse and "y" in mouse:
+            x, y = _number(mouse, "x"), _number(mouse, "y")
+
+        table.append(buttons, pitch, yaw, gui=gui, cursor_x=x, cursor_y=y)
+        self._stuck = stuck
+        if hotbar is not None:
+            self._hotbar = hotbar
+
+
+def _object(line: dict[str, Any], name: str) -> dict[str, Any] | None:
+    value = line.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise BadLine("wrong_schema", f"{name} is {_shown(value)}, expected an object or null")
+    return value
+
+
+def _list(parent: dict[str, Any] | None, where: str, name: str, *, needed: bool = True) -> list[Any]:
+    if parent is None:
+        return []
+    value = parent.get(name)
+    if value is None and not needed:
+        return []
+    if not isinstance(value, list):
+        raise BadLine("wrong_schema", f"{where}.{name} is {_shown(value)}, expected a list")
+    return value
+
+
+def _number(mouse: dict[str, Any] | None, name: str) -> float:
+    if mouse is None:
+        return 0.0
+    value = mouse.get(name)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if math.isfinite(number):  # 1e999 parses as infinity
+            return number
+    raise BadLine("wrong_schema", f"mouse.{name} is {_shown(value)}, expected a finite number")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."

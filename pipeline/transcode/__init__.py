@@ -1,0 +1,1 @@
+"""Frames to clips: decoding, the cursor, scaling, encoding."""

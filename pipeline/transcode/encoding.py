@@ -1,0 +1,259 @@
+"""Scaled frames in, clips out: the ffmpeg that encodes.
+
+    good_frames (probe.py) -> FrameScaler (scaling.py): cursor, area scaling -> ClipEncoder: ffmpeg, libx264
+
+Only frames that are kept are scaled, and only scaled frames go through the pipe: a fifth of the bytes that whole
+frames would take. One ffmpeg encodes a whole episode and cuts it into clips at its key frames, so that starting it
+costs nothing. All runs on one thread and without choices that depend on the processor: same frames, same bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import select
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import ffmpeg
+
+from pipeline.processes import die_with_parent
+from pipeline.settings import BuildSettings
+from pipeline.transcode.ffmpeg import ffmpeg_program
+from shards.errors import RocketError
+from shards.vocabulary import FRAMES_PER_SECOND
+
+DEFAULT_TIMEOUT_SECONDS = 300.0
+_PIPE_BYTES = 1 << 20
+
+
+class EncodingFailed(RocketError):
+    """ffmpeg died, hung or could not write.
+
+    Attributes:
+        killed: something else ended it, so that trying again may help.
+        disk_full: there is no room for its output.
+    """
+
+    def __init__(self, message: str, *, killed: bool = False, disk_full: bool = False) -> None:
+        super().__init__(message)
+        self.killed, self.disk_full = killed, disk_full
+
+
+class ClipEncoder:
+    """An ffmpeg that turns one episode's frames into mp4 clips, each of which decodes alone.
+
+    Use it as a context manager: leaving it ends ffmpeg and removes `folder`.
+    """
+
+    def __init__(
+        self,
+        settings: BuildSettings,
+        folder: Path,
+        *,
+        where: str,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        """An ffmpeg waits for frames.
+
+        Args:
+            settings: frame size, clip length and codec.
+            folder: does not exist yet; clips lie here until they are read.
+            where: what is being encoded, for messages.
+            timeout_seconds: an ffmpeg that takes no frame for so long is ended.
+        """
+        self._settings, self._folder, self._where = settings, folder, where
+        self._timeout_seconds = timeout_seconds
+        self._num_frames = self._num_taken = 0
+        folder.mkdir(parents=True)
+        self._log = folder / "ffmpeg.log"
+        with open(self._log, "wb") as log:
+            self._process = subprocess.Popen(
+                encoder_command(settings, folder),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                bufsize=0,
+                preexec_fn=die_with_parent(),  # noqa: PLW1509 (only a system call, made with the GIL held)
+            )
+        assert self._process.stdin is not None
+        self._pipe = self._process.stdin.fileno()
+        os.set_blocking(self._pipe, False)
+        self._poll = select.poll()
+        self._poll.register(self._pipe, select.POLLOUT)
+        # An unprivileged user's pipes stay small where many are open: slower, nothing else.
+        with contextlib.suppress(OSError):
+            fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+    def write(self, planes: list[memoryview]) -> None:
+        """The frame is the episode's next one.
+
+        Raises:
+            EncodingFailed: ffmpeg ended or took nothing for too long.
+        """
+        left = [plane for plane in planes if len(plane)]
+        while left:
+            try:
+                num_bytes = os.writev(self._pipe, left)
+            except BlockingIOError:
+                if not self._poll.poll(self._timeout_seconds * 1000):
+                    raise self._hung() from None
+                continue
+            except BrokenPipeError:
+                raise self._died() from None
+            while left and num_bytes >= len(left[0]):
+                num_bytes -= len(left.pop(0))
+            if num_bytes:
+                left[0] = left[0][num_bytes:]
+        self._num_frames += 1
+
+    def take_finished(self) -> Iterator[bytes]:
+        """The clips that are complete and were not taken yet, in order."""
+        # ffmpeg closes a clip before it opens the next one.
+        while self._path(self._num_taken + 1).exists():
+            yield self._take()
+
+    def finish(self) -> Iterator[bytes]:
+        """The clips not taken yet, to the last one; ffmpeg has ended well.
+
+        Raises:
+            EncodingFailed: it ended otherwise, or the clips do not hold the frames that were written.
+        """
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            status = self._process.wait(self._timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise self._hung() from None
+        if status != 0:
+            raise self._died()
+        if self._num_frames == 0:
+            return  # there is an empty file
+        num_clips = -(-self._num_frames // self._settings.clip_frames)
+        while self._num_taken < num_clips:
+            yield self._take()
+        if self._path(num_clips).exists():
+            raise EncodingFailed(f"{self._where}: ffmpeg wrote more than {num_clips} clips. Report this as a bug.")
+
+    def _path(self, clip: int) -> Path:
+        return self._folder / f"{clip:06d}.mp4"
+
+    def _take(self) -> bytes:
+        path, clip_frames = self._path(self._num_taken), self._settings.clip_frames
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise EncodingFailed(
+                f"{path}: a clip of {self._where} is not there ({error.strerror}). Run again with --resume."
+            ) from error
+        expected = min(clip_frames, self._num_frames - self._num_taken * clip_frames)
+        if (found := num_samples(data)) != expected:
+            raise EncodingFailed(
+                f"{path}: a clip of {self._where} holds {found} frames, expected {expected}. "
+                "Run again with --resume."
+            )
+        path.unlink()
+        self._num_taken += 1
+        return data
+
+    def _hung(self) -> EncodingFailed:
+        self._process.kill()
+        return EncodingFailed(
+            f"{self._where}: ffmpeg took no frame for {self._timeout_seconds:g} s and was ended. "
+            "Run again with --resume.",
+            killed=True,
+        )
+
+    def _died(self) -> EncodingFailed:
+        try:
+            status = self._process.wait(self._timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return self._hung()
+        log = self._log.read_text(errors="replace") if self._log.exists() else ""
+        if os.strerror(errno.ENOSPC) in log:
+            return EncodingFailed(
+                f"{self._folder}: no space left on the disk while encoding {self._where}. "
+                "Make room and run again with --resume.",
+                disk_full=True,
+            )
+        lines = log.strip().splitlines()
+        cause = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return EncodingFailed(
+            f"{self._where}: ffmpeg ended early with {cause}{': ' + lines[-1] if lines else ''}. "
+            "Run again with --resume.",
+            killed=status < 0,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def encoder_command(settings: BuildSettings, folder: Path) -> list[str]:
+    """The command that encodes raw frames from its standard input as clips `folder/000000.mp4` and so on."""
+    frames = ffmpeg.input(
+        "pipe:",
+        format="rawvideo",
+        pix_fmt="yuv420p",
+        video_size=(settings.frame_width, settings.frame_height),
+        framerate=FRAMES_PER_SECOND,
+        threads=1,
+        # Read a frame at a time: with the default of 32 KiB, encoding takes a twentieth more.
+        blocksize=settings.frame_width * settings.frame_height * 3 // 2,
+    )
+    clips = ffmpeg.output(
+        frames,
+        str(folder.absolute()).replace("%", "%%") + "/%06d.mp4",
+        **settings.codec_options(),
+        format="segment",
+        segment_format="mp4",
+        # Key frames stand at fixed places, so that the first one at or after this time starts the next clip.
+        segment_time=f"{settings.clip_frames / FRAMES_PER_SECOND:.6f}",
+        # Every clip's first frame is at time 0; without the second option, the first clip's is not.
+        reset_timestamps=1,
+        avoid_negative_ts="disabled",
+        fflags="+bitexact",
+    )
+    program = [ffmpeg_program(), "-hide_banner", "-nostdin", "-loglevel", "error"]
+    command: list[str] = ffmpeg.compile(clips, cmd=program)
+    return command
+
+
+def num_samples(mp4: bytes) -> int:
+    """How many frames an mp4's index lists; 0 where it has none.
+
+    Source: ISO/IEC 14496-12, 8.7.3.2: box `stsz`, version and flags, sample_size, sample_count.
+    """
+    start, stop = 0, len(mp4)
+    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsz"):
+        while start + 8 <= stop:
+            size = int.from_bytes(mp4[start : start + 4], "big")
+            if mp4[start + 4 : start + 8] == name:
+                stop = min(stop, start + size)
+                start += 8
+                break
+            if size < 8:
+                return 0
+            start += size
+        else:
+            return 0
+    return int.from_bytes(mp4[start + 8 : start + 12], "big") if start + 12 <= stop else 0

@@ -1,0 +1,1 @@
+"""What both programs show with: pages, charts, tables, wording, colours, drawn frames."""

@@ -1,0 +1,272 @@
+"""The schedule: which window of which episode each lane gets in each step of an epoch.
+
+    group 0 (shards 0, 3, ...)  lane 0  [ep 7: w0 w1 w2][ep 2: w0][ep 31: w0 w1 ...   ][ padding ]
+                                lane 1  [ep 4: w0 w1 w2 w3 w4 w5 ][ep 9: w0 w1 ...        ]
+    group 1 (shards 1, 2, ...)  lane 2  ...
+                                        step 0  1  2  ...                           num_steps - 1
+
+It is a function of the dataset, the split, the seed, the epoch, the number of lanes, the number of lane groups
+and the window length. Rank, worker and machine do not enter.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.errors import RocketError
+from shards.schedule.draws import draw_order
+from shards.schedule.packing import balance, pack_lanes
+
+_SLACK = 0.0002
+"""Padding that is accepted for the sake of a freer shuffle, as a share of the windows."""
+
+_SORTED_SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
+"""Shares of a group's windows that are placed longest first, tried in turn until the lanes fit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Frames [start, stop) of an episode; `first` and `last` say whether they begin and end it."""
+
+    episode: int
+    start: int
+    stop: int
+    index: int
+    first: bool
+    last: bool
+
+
+class Schedule:
+    """One epoch of the schedule; `LanePlan.epoch` makes it.
+
+    It keeps each lane's episodes and their cumulative windows, never a table of windows.
+
+    Attributes:
+        num_steps: steps of the epoch, the same for every lane and every epoch.
+        num_windows: windows of the split; each is at one (step, lane).
+        num_padding: (step, lane) pairs without a window, all at the ends of lanes.
+    """
+
+    def __init__(
+        self,
+        num_steps: int,
+        window_frames: int,
+        num_frames: NDArray[np.int64],
+        episodes: NDArray[np.int64],
+        lane_sizes: NDArray[np.int64],
+    ) -> None:
+        """The lanes hold `episodes` (concatenated, lane after lane; `lane_sizes` episodes each)."""
+        self.num_steps, self.window_frames = num_steps, window_frames
+        self._num_frames, self._episodes = num_frames, episodes
+        self._bounds = np.concatenate(([0], np.cumsum(lane_sizes)))
+        windows = -(-num_frames[episodes] // window_frames)
+        ends = np.concatenate(([0], np.cumsum(windows)))
+        starts = ends[self._bounds[:-1]]
+        self._ends = ends[1:] - np.repeat(starts, lane_sizes)  # windows of the lane up to the episode's end
+        self.lane_windows = np.diff(ends[self._bounds])
+        self.num_windows = int(self.lane_windows.sum())
+        self.num_padding = self.num_lanes * num_steps - self.num_windows
+
+    @property
+    def num_lanes(self) -> int:
+        return len(self._bounds) - 1
+
+    def lane(self, lane: int) -> NDArray[np.int64]:
+        """The lane's episodes in order."""
+        return self._episodes[self._bounds[lane] : self._bounds[lane + 1]]
+
+    def window(self, step: int, lane: int) -> Window | None:
+        """What the lane gets in that step; None is padding.
+
+        Raises:
+            IndexError: if there is no such step or lane.
+        """
+        if not (0 <= step < self.num_steps and 0 <= lane < self.num_lanes):
+            raise IndexError(f"step {step}, lane {lane} of {self.num_steps} steps, {self.num_lanes} lanes")
+        begin, end = int(self._bounds[lane]), int(self._bounds[lane + 1])
+        at = begin + int(np.searchsorted(self._ends[begin:end], step, side="right"))
+        if at == end:
+            return None
+        index = step - (int(self._ends[at - 1]) if at > begin else 0)
+        episode = int(self._episodes[at])
+        start, num_frames = index * self.window_frames, int(self._num_frames[episode])
+        stop = min(start + self.window_frames, num_frames)
+        return Window(episode, start, stop, index, first=index == 0, last=stop == num_frames)
+
+
+class LanePlan:
+    """What all epochs of a run have in common: the groups of lanes, their episodes, the number of steps.
+
+    Attributes:
+        num_steps: steps of every epoch.
+        by_episode: True where there are fewer shards than groups, so that groups share shards.
+        group_of: the group of each of `episodes`, shape (len(episodes),).
+        episode_windows: the number of windows of each of `episodes`.
+        group_of_shard: the group that each shard belongs to; empty with `by_episode`.
+    """
+
+    def __init__(
+        self,
+        num_frames: NDArray[np.integer],
+        shard: NDArray[np.integer],
+        episodes: NDArray[np.integer],
+        *,
+        num_lanes: int,
+        window_frames: int,
+        num_groups: int,
+        seed: int,
+        fingerprint: str,
+        split: str = "train",
+        shuffle: bool = True,
+        like: "LanePlan | None" = None,
+    ) -> None:
+        """Plan the lanes of a split.
+
+        Args:
+            num_frames: frames of every episode of the dataset, shape (N,), each 1 or more.
+            shard: the shard of every episode, shape (N,).
+            episodes: the episodes of the split, indices into the two.
+            fingerprint: the dataset's; with `split`, `seed` and the epoch it names the draws.
+            shuffle: False keeps the stored order in every epoch.
+            like: the plan of another split of the dataset, whose shards keep their groups here.
+
+        Raises:
+            RocketError: if the lanes do not form equal groups, or a length is not positive.
+        """
+        if window_frames < 1:
+            raise RocketError(f"win_len: a number of frames, got {window_frames}, expected 1 or more.")
+        if num_lanes < 1 or num_groups < 1 or num_lanes % num_groups:
+            raise RocketError(
+                f"num_lane_groups: {num_lanes} lanes do not form equal groups, got {num_groups} groups, expected "
+                f"a divisor of {num_lanes}. Use {_nearest_divisor(num_lanes, num_groups)}."
+            )
+        self.num_lanes, self.num_groups, self.window_frames = num_lanes, num_groups, window_frames
+        self._num_frames = np.asarray(num_frames, np.int64)
+        self.episodes = np.asarray(episodes, np.int64)
+        self._shuffle, self._draws = shuffle, ("schedule", fingerprint, split, seed)
+        windows = -(-self._num_frames[self.episodes] // window_frames)
+
+        shards, shard_of = np.unique(np.asarray(shard)[self.episodes], return_inverse=True)
+        taken = {} if like is None or like.by_episode else like.group_of_shard
+        self.by_episode: bool = len(shards) < num_groups and not taken
+        self.group_of_shard: dict[int, int] = {}
+        if self.by_episode:
+            self.group_of = balance(windows, num_groups)
+        else:
+            shard_windows = np.bincount(shard_of, weights=windows, minlength=len(shards)).astype(np.int64)
+            group = balance(shard_windows, num_groups)
+            group = np.array([taken.get(int(s), int(g)) for s, g in zip(shards, group, strict=True)], np.int64)
+            self.group_of_shard = dict(zip(shards.tolist(), group.tolist(), strict=True))
+            self.group_of = group[shard_of]
+
+        # A packing that fits is kept for each group, so that every epoch can have the same number of steps.
+        self._members = [np.flatnonzero(self.group_of == group) for group in range(num_groups)]
+        self.episode_windows = windows
+        lanes_per_group = num_lanes // num_groups
+        self._fitting = [balance(windows[members], lanes_per_group) for members in self._members]
+        self.num_windows = int(windows.sum())
+        longest = [
+            np.bincount(lane, weights=windows[members]).max(initial=0)
+            for lane, members in zip(self._fitting, self._members, strict=True)
+        ]
+        even = -(-self.num_windows // num_lanes)
+        self.num_steps = int(max(*longest, even * (1 + _SLACK)))
+
+    @property
+    def num_padding(self) -> int:
+        """(step, lane) pairs of an epoch without a window."""
+        return self.num_lanes * self.num_steps - self.num_windows
+
+    def epoch(self, epoch: int) -> Schedule:
+        """The schedule of that epoch: other neighbours in each lane, in another order, than in other epochs."""
+        lanes_per_group = self.num_lanes // self.num_groups
+        order: list[NDArray[np.int64]] = []
+        sizes: list[NDArray[np.int64]] = []
+        for group, members in enumerate(self._members):
+            shuffled = self._order(len(members), epoch, group, "episodes")
+            windows = self.episode_windows[members][shuffled]
+            for share in _SORTED_SHARES:
+                lane = pack_lanes(windows, lanes_per_group, share)
+                if np.bincount(lane, weights=windows).max(initial=0) <= self.num_steps:
+                    break
+            else:
+                lane = self._order(lanes_per_group, epoch, group, "lanes")[self._fitting[group][shuffled]]
+            # The longest-first ones came last: shuffle once more inside each lane.
+            mixed = self._order(len(members), epoch, group, "lane order")
+            by_lane = mixed[np.argsort(lane[mixed], kind="stable")]
+            order.append(self.episodes[members[shuffled[by_lane]]])
+            sizes.append(np.bincount(lane, minlength=lanes_per_group))
+        return Schedule(
+            self.num_steps, self.window_frames, self._num_frames, np.concatenate(order), np.concatenate(sizes)
+        )
+
+    def _order(self, count: int, epoch: int, group: int, what: str) -> NDArray[np.int64]:
+        return draw_order(count, *self._draws, epoch, group, what) if self._shuffle else np.arange(count)
+
+
+def plan_epoch(
+    num_frames: NDArray[np.integer],
+    shard: NDArray[np.integer],
+    episodes: NDArray[np.integer],
+    *,
+    num_lanes: int,
+    window_frames: int,
+    num_groups: int,
+    seed: int,
+    epoch: int,
+    fingerprint: str,
+    split: str = "train",
+) -> Schedule:
+    """The schedule of one epoch; see `LanePlan` for the arguments and what it raises."""
+    plan = LanePlan(
+        num_frames,
+        shard,
+        episodes,
+        num_lanes=num_lanes,
+        window_frames=window_frames,
+        num_groups=num_groups,
+        seed=seed,
+        fingerprint=fingerprint,
+        split=split,
+    )
+    return plan.epoch(epoch)
+
+
+def lanes_of_rank(rank: int, num_ranks: int, num_lanes: int) -> range:
+    """The lanes that a rank owns: [rank * num_lanes / num_ranks, (rank + 1) * num_lanes / num_ranks).
+
+    Raises:
+        RocketError: if the lanes do not divide evenly.
+    """
+    if num_ranks < 1 or num_lanes % num_ranks:
+        raise RocketError(
+            f"num_lanes: {num_lanes} lanes do not divide over the ranks, got {num_ranks} ranks, expected a "
+            f"divisor of {num_lanes}. Use {_nearest_divisor(num_lanes, num_ranks)} ranks or another global batch."
+        )
+    assert 0 <= rank < num_ranks, f"rank {rank} of {num_ranks}"
+    per_rank = num_lanes // num_ranks
+    return range(rank * per_rank, (rank + 1) * per_rank)
+
+
+def continues(previous: Window | None, current: Window | None) -> bool:
+    """Whether a lane may get `current` right after `previous` (None is padding, and what an epoch begins after).
+
+    A window goes on where its predecessor stopped; after an episode's last window comes another episode's first,
+    or padding; after padding comes an episode's first or more padding.
+    """
+    if previous is not None and not previous.last:
+        return (
+            current is not None
+            and not current.first
+            and current.episode == previous.episode
+            and current.start == previous.stop
+            and current.index == previous.index + 1
+        )
+    return current is None or (current.first and current.start == 0)
+
+
+def _nearest_divisor(number: int, wanted: int) -> int:
+    divisors: Sequence[int] = [n for n in range(1, max(number, 1) + 1) if number % n == 0]
+    return min(divisors, key=lambda divisor: (abs(divisor - wanted), -divisor))

@@ -1,0 +1,209 @@
+"""Engines: the same bytes from each, work that is given again, failures that are told, nothing left running."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.build.engines import FramesDone, GroupDone, GroupFailed, Note
+from pipeline.build.engines.inline import InlineEngine
+from pipeline.build.engines.local import LocalEngine
+from pipeline.build.engines.outcome import Outcome
+from pipeline.build.engines.task_queue import TaskQueue
+from pipeline.build.group import GroupTask
+from pipeline.build.job import BuildFailed, build_shards
+from pipeline.build.plan import make_plan
+from pipeline.sources import find_recordings
+from tests.pipeline.fake_ffmpeg import fake_ffmpeg
+from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording, write_session
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("source")
+    write_session(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tasks(source):
+    plan = make_plan(find_recordings([source]), TINY)
+    return [GroupTask(group, TINY, source / "parts", source / "work", 60.0) for group in plan.groups]
+
+
+def test_queue_hands_out_the_longest_group_first(tasks):
+    queue = TaskQueue(tasks)
+    assert [queue.next().group.num_frames for _ in tasks] == [118, 53]
+    assert queue.next() is None
+
+
+def test_queue_gives_killed_work_out_again_and_takes_its_frames_back(tasks):
+    queue = TaskQueue(tasks[:1])
+    task = queue.next()
+    events = list(queue.settle(task, Outcome("it was killed. Run again with --resume.", killed=True), 30))
+    assert events == [FramesDone(-30), Note("group 0: it was killed. Trying again.")]
+    assert queue.next() is task
+    assert list(queue.settle(task, Outcome(), 53)) == [GroupDone(0)]
+
+
+def test_queue_gives_up_after_three_tries(tasks):
+    queue = TaskQueue(tasks[:1])
+    for _ in range(2):
+        list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
+    events = list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
+    assert events == [GroupFailed(0, "it was killed.", stop=False)]
+    assert queue.next() is None
+
+
+def test_queue_hands_out_nothing_after_a_failure_that_all_would_share(tasks):
+    queue = TaskQueue(tasks)
+    events = list(queue.settle(queue.next(), Outcome("disk full", stop=True), 0))
+    assert events == [GroupFailed(1, "disk full", stop=True)]
+    assert queue.next() is None
+
+
+def test_queue_goes_on_after_a_failure_of_one_group(tasks):
+    queue = TaskQueue(tasks)
+    list(queue.settle(queue.next(), Outcome("odd"), 0))
+    assert queue.next() is not None
+
+
+def test_engines_report_as_many_frames_as_there_are(tasks, source):
+    (source / "parts").mkdir(exist_ok=True)
+    events = list(InlineEngine().run(tasks))
+    assert sum(event.num_frames for event in events if isinstance(event, FramesDone)) == 171
+    assert [event for event in events if isinstance(event, GroupDone)] == [GroupDone(1), GroupDone(0)]
+
+
+def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tmp_path):
+    (tmp_path / "parts").mkdir()
+    moved = [GroupTask(t.group, TINY, tmp_path / "parts", tmp_path / "work", 60.0) for t in tasks]
+    events = LocalEngine(1).run(moved)
+    next(events)
+    events.close()
+    children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children if Path(f"/proc/{pid}").exists()]
+    assert [command for command in commands if b"pipeline.build.engines.worker" in command] == []
+
+
+def build_with(encoder, source, tmp_path, monkeypatch, timeout_seconds=60.0):
+    program = fake_ffmpeg(tmp_path / "bin", encoder) / "ffmpeg"
+    monkeypatch.setattr("pipeline.transcode.encoding.ffmpeg_program", lambda: str(program))
+    with pytest.raises(BuildFailed) as failure:
+        build_shards([source], tmp_path / "out", TINY, InlineEngine(), timeout_seconds=timeout_seconds)
+    assert not list((tmp_path / "out" / ".build" / "work").glob("0*")), "work is left behind"
+    monkeypatch.undo()
+    # Nothing is lost: the real ffmpeg goes on.
+    build_shards([source], tmp_path / "out", TINY, InlineEngine(), resume=True)
+    return str(failure.value)
+
+
+def test_an_ffmpeg_that_hangs_is_ended_and_named(source, tmp_path, monkeypatch):
+    message = build_with("exec sleep 1000", source, tmp_path, monkeypatch, timeout_seconds=0.5)
+    assert "ffmpeg took no frame for 0.5 s and was ended. Run again with --resume." in message
+
+
+def test_an_ffmpeg_that_fails_tells_its_last_words(source, tmp_path, monkeypatch):
+    message = build_with("echo unknown encoder >&2; exit 8", source, tmp_path, monkeypatch)
+    assert "ffmpeg ended early with status 8: unknown encoder. Run again with --resume." in message
+
+
+def test_an_ffmpeg_without_room_stops_the_build(source, tmp_path, monkeypatch):
+    message = build_with("echo 'No space left on device' >&2; exit 1", source, tmp_path, monkeypatch)
+    assert "no space left on the disk" in message
+    assert "Make room and run again with --resume." in message
+
+
+def test_an_ffmpeg_that_writes_too_few_frames_is_found_out(source, tmp_path, monkeypatch):
+    script = 'head -c 20000 | $real "$@" 2>/dev/null; cat > /dev/null; exit 0'
+    message = build_with(script, source, tmp_path, monkeypatch)
+    assert "holds 13 frames, expected 16" in message
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_is_one_line_and_no_lost_work(source, tmp_path, monkeypatch):
+    real_open = open
+
+    def full(path, *rest, **named):
+        return real_open("/dev/full" if str(path).endswith("part.tar") else path, *rest, **named)
+
+    monkeypatch.setattr("shards.writer.open", full, raising=False)
+    with pytest.raises(BuildFailed, match=r"No space left on device\. Mend that, then run again with --resume"):
+        build_shards([source], tmp_path / "out", TINY, InlineEngine())
+    monkeypatch.undo()
+    build_shards([source], tmp_path / "out", TINY, InlineEngine(), resume=True)
+
+
+def test_an_unwritable_folder_is_one_line(source, tmp_path):
+    out = tmp_path / "locked" / "out"
+    out.parent.mkdir()
+    command = [sys.executable, "-m", "pipeline.cli", "build-shards", str(source), "--out", str(out)]
+    out.parent.chmod(0o500)
+    if os.access(out.parent, os.W_OK):  # root may write anywhere
+        out.parent.rmdir()
+        out.parent.write_text("a file")
+    try:
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    finally:
+        out.parent.chmod(0o700)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"error: {out.parent}: ")
+    assert "Choose another --out." in done.stderr
+
+
+def test_interrupting_a_build_ends_it_and_its_processes(source, tmp_path):
+    programs = fake_ffmpeg(tmp_path / "bin", "exec sleep 1000")  # the build lasts until it is interrupted
+    words = [f"{key}={value}" for key, value in TINY.model_dump(exclude_none=True).items()]
+    process = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "pipeline.cli", "build-shards", str(source), "--out", str(tmp_path / "out")),
+            *("--workers", "1", *words),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background of a shell has them ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
+    )
+    while not list((tmp_path / "out" / ".build").glob("work/0*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.splitlines()[-1] == (
+        f"error: {tmp_path / 'out'}: interrupted. Go on with the same command and --resume."
+    )
+
+
+def test_local_engine_gives_the_bytes_of_the_inline_engine(source, tmp_path):
+    build_shards([source], tmp_path / "inline", TINY, InlineEngine())
+    build_shards([source], tmp_path / "local", TINY, LocalEngine(3))
+    assert file_bytes(tmp_path / "inline") == file_bytes(tmp_path / "local")
+
+
+def test_ray_engine_without_ray_names_the_remedy(monkeypatch):
+    from pipeline.build.engines.ray_cluster import RayEngine, RayMissing
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(RayMissing, match=r"pip install 'rocket1\[ray\]'"):
+        RayEngine()
+
+
+def test_single_recordings_are_groups_of_their_own(tmp_path):
+    write_recording(tmp_path, TinyRecording(1, 8, stem="one"))
+    write_recording(tmp_path, TinyRecording(2, 8, stem="two"))
+    plan = make_plan(find_recordings([tmp_path]), TINY)
+    assert [[planned.recording.name for planned in group.recordings] for group in plan.groups] == [
+        ["one"],
+        ["two"],
+    ]

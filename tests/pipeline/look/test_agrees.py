@@ -1,0 +1,56 @@
+"""What `preview` and `plan` show is what training gets: held against the trainer's own data module."""
+
+import numpy as np
+import pytest
+
+from pipeline.look.lane_plan import LaneSettings, plan_lanes
+from pipeline.look.lane_view import LaneView
+from shards import open_dataset
+from shards.display.shown_frame import yuv_to_rgb
+from tests.synthetic import HEIGHT, WIDTH
+from trainer.data.datamodule import RocketDataModule
+
+
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_lane_shows_what_the_data_module_feeds(small_dataset, split):
+    dataset = open_dataset(small_dataset)
+    data = RocketDataModule(
+        [str(small_dataset)],
+        win_len=16,
+        frame_width=WIDTH,
+        frame_height=HEIGHT,
+        batch_size=2,
+        num_workers=0,
+        split_ratio=0.7,
+        num_lane_groups=2,
+        seed=5,
+        rank=0,
+        num_ranks=1,
+    )
+    data.setup()
+    loader = data.train_dataloader() if split == "train" else data.val_dataloader()
+    settings = LaneSettings(2, 1, 16, seed=5, split_ratio=0.7, split=split, num_groups=2)
+    plan = plan_lanes(dataset, settings)
+    steps = [LaneView(dataset, plan, lane).steps(0, plan.schedule.num_steps) for lane in range(2)]
+    batches = [batch for batch, _ in zip(loader, range(plan.schedule.num_steps), strict=False)]
+    assert len(batches) == plan.schedule.num_steps
+    for number, batch in enumerate(batches):
+        for lane in range(2):
+            step = steps[lane][number]
+            num_frames = int(batch["valid"][lane].sum())
+            if step.window is None:
+                assert (num_frames, int(batch["episode"][lane])) == (0, -1)
+                continue
+            assert num_frames == step.window.stop - step.window.start
+            assert int(batch["episode"][lane]) == step.window.episode
+            assert int(batch["start_frame"][lane]) == step.window.start
+            assert bool(batch["first"][lane, 0]) == step.resets_memory
+            for place, shown in enumerate(LaneView(dataset, plan, lane).frames(step)):
+                assert np.array_equal(shown.rgb, yuv_to_rgb(batch["yuv"][lane, place : place + 1].numpy())[0])
+                types = [item.interaction.type for item in shown.masks] or [-1]
+                assert types == [int(batch["segment"]["obj_id"][lane, place])]
+                bits = np.unpackbits(batch["segment"]["obj_mask_bits"][lane, place].numpy(), count=HEIGHT * WIDTH)
+                mask = shown.masks[0].mask if shown.masks else np.zeros((HEIGHT, WIDTH), bool)
+                assert np.array_equal(mask, bits.reshape(HEIGHT, WIDTH).astype(bool))
+                assert shown.action.buttons.tolist() == batch["env_action"]["buttons"][lane, place].tolist()
+    data.teardown()

@@ -1,0 +1,191 @@
+"""Frames with what is known of them drawn on, as sheets and films."""
+
+from dataclasses import replace
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.look.film import FILM_WIDTH_PX
+from pipeline.look.footage import read_frames
+from pipeline.look.lane_plan import LaneSettings, plan_lanes
+from pipeline.look.lane_view import LaneView
+from pipeline.look.preview import preview_episode, preview_lane
+from pipeline.look.ranges import parse_range
+from shards import DatasetError, RocketError, open_dataset
+from shards.clip import Interaction
+from shards.display.drawing import draw_frame, outline, tint_masks
+from shards.display.palette import HUMAN, POLICY, type_colour
+from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
+from shards.vocabulary import BUTTONS
+from tests.synthetic import HEIGHT, WIDTH, actions_of, mask_of
+
+STONE = Interaction(type=2, event="mine_block:stone", start=0, stop=9)
+
+
+@pytest.fixture(scope="module")
+def dataset(small_dataset):
+    return open_dataset(small_dataset)
+
+
+def _action(pressed=(), camera=(0.0, 0.0)):
+    return ShownAction(np.array([name in pressed for name in BUTTONS], np.uint8), camera)
+
+
+def _shown(pressed=(), camera=(0.0, 0.0), masks=()):
+    return ShownFrame(
+        episode_id="ep",
+        frame=7,
+        rgb=np.zeros((HEIGHT, WIDTH, 3), np.uint8),
+        action=_action(pressed, camera),
+        gui=False,
+        masks=masks,
+    )
+
+
+def test_frames_come_with_their_own_actions_and_masks(dataset):
+    frames = [0, 3, 4, 17, 35, 69]
+    shown = list(read_frames(dataset, 3, frames))
+    assert [item.frame for item in shown] == frames
+    for item in shown:
+        buttons, camera = actions_of(3, item.frame)
+        assert item.action.buttons.tolist() == buttons.tolist()
+        assert item.action.camera == tuple(camera)
+    assert [[mask.interaction.event for mask in item.masks] for item in shown] == [
+        [],
+        [],
+        ["event_0"],
+        ["event_0", "event_1"],
+        ["event_1", "event_2"],
+        ["event_4"],
+    ]
+    assert (shown[2].masks[0].mask == mask_of(0, 4)).all()
+
+
+def test_a_goal_hides_the_other_candidates(dataset):
+    goals = np.full(70, 1, np.int32)
+    (shown,) = read_frames(dataset, 3, [17], goals)
+    assert [mask.interaction.event for mask in shown.masks] == ["event_1"]
+
+
+def test_colours_are_those_that_swscale_gives():
+    rng = np.random.default_rng(0)
+    yuv = rng.integers(16, 236, (1, HEIGHT * 3 // 2, WIDTH), np.uint8)
+    yuv[:, HEIGHT:] = rng.integers(90, 166, (1, HEIGHT // 2, WIDTH))
+    frame = av.VideoFrame.from_ndarray(yuv[0], format="yuv420p")
+    expected = frame.reformat(format="rgb24", src_colorspace="ITU601", interpolation="POINT").to_ndarray()
+    assert np.abs(yuv_to_rgb(yuv)[0].astype(int) - expected).max() <= 3  # swscale's is fixed-point
+
+
+def test_pressed_keys_are_lit_and_others_are_not():
+    def lit(*pressed):
+        return int((np.asarray(draw_frame(_shown(pressed))) == HUMAN).all(axis=-1).sum())
+
+    assert lit() == 0
+    for name in BUTTONS:
+        assert lit(name) > 10, name
+    assert lit("forward", "attack", "hotbar.4") > lit("forward", "attack") > lit("forward")
+
+
+@pytest.mark.parametrize(
+    ("camera", "side"), [((0, 5), (1, 0)), ((0, -5), (-1, 0)), ((5, 0), (0, 1)), ((-5, 0), (0, -1))]
+)
+def test_camera_arrow_points_where_the_view_goes(camera, side):
+    picture = np.asarray(draw_frame(_shown(camera=camera)))
+    height = HEIGHT * (picture.shape[1] // WIDTH)
+    rows, columns = np.nonzero((picture[:height] == HUMAN).all(axis=-1))
+    offset = (columns.mean() - picture.shape[1] / 2, rows.mean() - height / 2)
+    along = offset[0] * side[0] + offset[1] * side[1]
+    across = offset[0] * side[1] + offset[1] * side[0]
+    assert along > 10 > 3 > abs(across)
+
+
+def test_a_policys_action_has_a_panel_and_an_arrow_of_its_own():
+    human, policy = _action(["forward"], (0.0, 5.0)), _action(["attack"], (5.0, 0.0))
+    alone = draw_frame(_shown(["forward"], (0.0, 5.0)))
+    both = np.asarray(draw_frame(replace(_shown(), action=human, predicted=policy)))
+    assert both.shape[0] > alone.height
+    height = HEIGHT * (both.shape[1] // WIDTH)
+    rows, columns = np.nonzero((both[:height] == POLICY).all(axis=-1))
+    assert rows.mean() - height / 2 > 10 > abs(columns.mean() - both.shape[1] / 2)
+    rows, _ = np.nonzero((both == POLICY).all(axis=-1))
+    assert rows.max() > alone.height > rows[rows > height].min() - 40
+
+
+def test_masks_are_tinted_and_outlined_in_their_types_colour():
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[4:9, 10:20] = True
+    pixels = tint_masks(_shown(masks=[ShownMask(STONE, mask)]))
+    assert tuple(pixels[4, 10]) == type_colour(2)
+    assert tuple(pixels[6, 15]) == tuple(round(0.45 * part) for part in type_colour(2))
+    assert not pixels[~mask].any()
+    assert outline(mask).sum() == 2 * 10 + 2 * 3
+
+
+def test_contact_sheet_of_an_episode_is_a_picture(dataset, tmp_path):
+    assert preview_episode(dataset, "ep003", (10, 40), tmp_path / "sheet.png", num_cells=12) == 12
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 6 * 224
+
+
+def test_film_of_an_episode_has_every_frame(dataset, tmp_path):
+    assert preview_episode(dataset, "ep003", (10, 40), tmp_path / "film.mp4") == 30
+    with av.open(str(tmp_path / "film.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.average_rate, stream.width) == (20, FILM_WIDTH_PX // WIDTH * WIDTH + WIDTH)
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
+    assert len(frames) == 30
+    (expected,) = read_frames(dataset, 3, [25])
+    drawn = np.asarray(draw_frame(expected, FILM_WIDTH_PX)).astype(int)
+    assert np.abs(frames[15] - drawn).mean() < 6 < np.abs(frames[20] - drawn).mean()
+
+
+def test_lane_shows_its_windows_resets_and_padding(dataset, tmp_path):
+    plan = plan_lanes(dataset, LaneSettings(4, 2, 16))
+    schedule = plan.schedule
+    lane = int(schedule.lane_windows.argmin())
+    view = LaneView(dataset, plan, lane)
+    steps = view.steps(0, schedule.num_steps)
+    texts = [step.describe() for step in steps]
+    assert [step.resets_memory for step in steps] == [
+        window is not None and window.start == 0
+        for window in (schedule.window(step, lane) for step in range(schedule.num_steps))
+    ]
+    assert texts[0].endswith("frames 0:16, memory starts anew")
+    assert texts[-1] == f"step {schedule.num_steps - 1}: padding, masked and without loss"
+    shown = preview_lane(dataset, view, steps, tmp_path / "lane.png", title="lane", num_cells=3)
+    assert shown == sum(min(3, step.window.stop - step.window.start) for step in steps if step.window)
+    total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
+    assert preview_lane(dataset, view, steps, tmp_path / "lane.mp4", title="lane") == total
+
+
+def test_unknown_lane_step_frame_and_episode_are_refused_by_name(dataset, tmp_path):
+    plan = plan_lanes(dataset, LaneSettings(4, 2, 16))
+    with pytest.raises(RocketError, match="--lane: no lane 4, expected 0 to 3"):
+        LaneView(dataset, plan, 4)
+    with pytest.raises(RocketError, match=r"--steps: got 0:99, expected steps of 0:5. Use --steps 0:5"):
+        LaneView(dataset, plan, 0).steps(0, 99)
+    with pytest.raises(RocketError, match="--frames: got 60:80, expected frames of 0:70"):
+        preview_episode(dataset, "ep003", (60, 80), tmp_path / "sheet.png")
+    with pytest.raises(DatasetError, match="no episode eq003. Did you mean ep003"):
+        preview_episode(dataset, "eq003", (0, 1), tmp_path / "sheet.png")
+    with pytest.raises(RocketError, match="sheet.gif ends in .gif, expected .png or .jpg or .mp4"):
+        preview_episode(dataset, "ep003", (0, 1), tmp_path / "sheet.gif")
+    with pytest.raises(RocketError, match="the folder .* is missing. Make it: mkdir -p"):
+        preview_episode(dataset, "ep003", (0, 1), tmp_path / "nowhere" / "sheet.png")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("3:9", (3, 9)), (":9", (None, 9)), ("3:", (3, None)), (":", (None, None)), ("7", (7, 8))],
+)
+def test_ranges_are_half_open_and_may_lack_an_end(text, expected):
+    assert parse_range("--frames", text) == expected
+
+
+@pytest.mark.parametrize("text", ["a:b", "-3:9", "1:2:3", "1,2", ""])
+def test_what_is_no_range_is_refused(text):
+    with pytest.raises(RocketError, match="--frames: got .*, expected START:STOP"):
+        parse_range("--frames", text)

@@ -1,0 +1,325 @@
+"""Faults are found and named by shard, episode and clip; repair gives back the first bytes."""
+
+import hashlib
+import json
+import shutil
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pipeline.build.engines.choice import choose_engine
+from pipeline.build.job import build_shards
+from pipeline.build.repair import RepairRefused, repair
+from pipeline.look.faults import Fault, fault_lines, summary
+from pipeline.look.verify import verify
+from pipeline.look.verify_command import run_verify
+from pipeline.sample import SampleSettings, make_sample
+from pipeline.settings import BuildSettings
+from shards import DatasetError, open_dataset
+from shards.manifest import RecordingRow
+from shards.manifest_writer import write_manifest
+from shards.writer import PartWriter, join_parts
+from tests.synthetic import HEIGHT, WIDTH, encode, episode_interactions, frame_yuv, make_clip
+
+SIZE = (WIDTH, HEIGHT)
+
+
+@pytest.fixture
+def copy(small_dataset, tmp_path):
+    return shutil.copytree(small_dataset, tmp_path / "copy")
+
+
+def _faults(folder, **options):
+    return verify(open_dataset(folder), **options).faults
+
+
+def _flip(path, offset):
+    with open(path, "r+b") as file:
+        file.seek(offset)
+        byte = file.read(1)[0]
+        file.seek(offset)
+        file.write(bytes([byte ^ 0xFF]))
+
+
+def _member(path, name):
+    with tarfile.open(path) as tar:
+        return tar.getmember(name)
+
+
+def test_verify_of_an_undamaged_dataset_finds_nothing(small_dataset):
+    found = verify(open_dataset(small_dataset))
+    assert list(found.faults) == []
+    assert (found.num_episodes, found.num_clips, found.num_frames) == (7, 16, 192)
+
+
+@pytest.mark.parametrize("ext", ["json", "mp4", "npz"])
+def test_verify_names_the_clip_whose_bytes_have_changed(copy, ext):
+    member = _member(copy / "000001.tar", f"ep003/000002.{ext}")
+    _flip(copy / "000001.tar", member.offset_data + member.size // 2)
+    (fault,) = _faults(copy)
+    assert (fault.shard, fault.episode_id, fault.clip) == ("000001.tar", "ep003", 2)
+    assert fault.problem.startswith("checksum ")
+
+
+def test_verify_names_the_clip_whose_tar_header_has_changed(copy):
+    _flip(copy / "000001.tar", _member(copy / "000001.tar", "ep003/000002.mp4").offset + 3)
+    (fault,) = _faults(copy)
+    assert (fault.episode_id, fault.clip) == ("ep003", 2)
+    assert fault.problem.startswith("tar: ")
+
+
+def test_verify_finds_bytes_between_members(copy):
+    member = _member(copy / "000001.tar", "ep003/000002.mp4")
+    _flip(copy / "000001.tar", member.offset_data + member.size)
+    (fault,) = _faults(copy)
+    assert (fault.episode_id, fault.clip) == ("ep003", 2)
+    assert fault.problem == f"tar: bytes other than zero behind the member at {member.offset_data}"
+
+
+def test_verify_names_every_clip_that_a_cut_shard_lost(copy):
+    path = copy / "000001.tar"
+    stop = _member(path, "ep004/000001.json").offset
+    with open(path, "r+b") as file:
+        file.truncate(stop)
+    size = (open_dataset(copy).info.files["shard_bytes"])[1]
+    faults = _faults(copy)
+    assert faults[0] == Fault(f"{stop} bytes, expected {size}", "000001.tar")
+    assert [(fault.episode_id, fault.clip) for fault in faults[1:]] == [("ep004", 1), ("ep004", 2)]
+
+
+def test_verify_names_missing_and_surplus_shards(copy):
+    (copy / "000002.tar").rename(copy / "000007.tar")
+    faults = _faults(copy)
+    assert faults[:2] == [
+        Fault("the shard is missing", "000002.tar"),
+        Fault("the manifest does not know this shard", "000007.tar"),
+    ]
+    assert [fault.episode_id for fault in faults[2:]] == ["ep005", "ep006", "ep006"]
+
+
+def test_verify_finds_content_behind_the_last_episode(copy):
+    path = copy / "000000.tar"
+    _flip(path, path.stat().st_size - 1)
+    assert _faults(copy) == [Fault("bytes other than zero behind the last episode", "000000.tar")]
+
+
+def test_verify_finds_the_same_faults_with_several_processes(copy):
+    for name in ("ep003/000000.mp4", "ep003/000004.npz", "ep004/000001.json"):
+        member = _member(copy / "000001.tar", name)
+        _flip(copy / "000001.tar", member.offset_data)
+    alone = _faults(copy)
+    assert len(alone) == 3
+    assert _faults(copy, num_workers=2) == alone
+
+
+def test_verify_finds_a_changed_list_of_rejections(copy):
+    (copy / "rejected.jsonl").write_text("{}\n")
+    (fault,) = _faults(copy)
+    assert fault.where() == "manifest"
+    assert fault.problem.startswith("rejected.jsonl: sha256 ")
+
+
+def test_verify_finds_sums_that_are_not_those_of_the_episodes(copy):
+    info = json.loads((copy / "dataset.json").read_text())
+    info["tally"]["num_camera_frames"] += 1
+    info["tally"]["buttons"]["attack"] += 1
+    (copy / "dataset.json").write_text(json.dumps(info))
+    assert [fault.problem for fault in _faults(copy)] == [
+        "dataset.json: tally.buttons is not the sum over episodes.parquet",
+        "dataset.json: tally.num_camera_frames is not the sum over episodes.parquet",
+    ]
+
+
+def test_a_half_copied_dataset_is_refused_by_name(copy):
+    (copy / "episodes.parquet").write_bytes((copy / "episodes.parquet").read_bytes()[:-100])
+    with pytest.raises(DatasetError, match="episodes.parquet: sha256 .*, expected .*. Copy the file again"):
+        open_dataset(copy)
+    (copy / "dataset.json").unlink()
+    with pytest.raises(DatasetError, match="no dataset.json, so there is no finished dataset here"):
+        open_dataset(copy)
+
+
+def _dataset_of(folder, clip, **changes):
+    """A dataset of one clip, its row changed; checksums are right."""
+    folder.mkdir()
+    with PartWriter(folder / "part") as writer:
+        writer.add_clip(clip)
+        recordings = [RecordingRow("ep000-recording", "synthetic", 16, 16)]
+        writer.end_episode("ep000", recordings, episode_interactions(16))
+    rows = [replace(row, **changes) for row in join_parts([(folder / "part", writer.rows)], folder / "000000.tar")]
+    (folder / "part").unlink()
+    write_manifest(
+        folder,
+        [rows],
+        [],
+        frame_size_px=SIZE,
+        clip_frames=16,
+        keyframe_interval=8,
+        codec={},
+        tools={},
+        settings={},
+    )
+    return folder
+
+
+def _arrays(**changes):
+    clip = make_clip(0, "ep000", 0, 16, 16)
+    return replace(
+        clip,
+        arrays=replace(
+            clip.arrays, **{name: change(getattr(clip.arrays, name).copy()) for name, change in changes.items()}
+        ),
+    )
+
+
+def _set(place, value):
+    def change(array):
+        array[place] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"buttons": _set((3, 0), 2)}, "npz: a button of 2, expected 0 or 1"),
+        ({"gui": _set(3, 7)}, "npz: a gui flag of 7, expected 0 or 1"),
+        ({"camera": _set((3, 1), np.nan)}, "npz: the camera is not a number somewhere"),
+        (
+            {"camera": _set((3, 1), 5000)},
+            "npz: the camera turns by 5000 degrees in a frame, expected at most 4915",
+        ),
+        ({"recording": _set(15, 1)}, "npz: recording 1, expected less than 1"),
+        ({"source_frame": _set(15, 16)}, "npz: a source frame that its recording does not have"),
+        ({"source_frame": _set(5, 4)}, "npz: source frames are not in order"),
+        ({"candidate_interaction": _set(0, 9)}, "npz: interaction 9, expected 0 to 0"),
+        ({"candidate_point": _set(0, 1.5)}, "npz: a point outside its frame"),
+        ({"mask_runs": _set(0, 1)}, "npz: mask 0 has "),
+    ],
+)
+def test_verify_finds_content_that_cannot_be(tmp_path, change, problem):
+    faults = _faults(_dataset_of(tmp_path / "dataset", _arrays(**change)))
+    assert faults[0].clip == 0
+    assert [fault.problem for fault in faults if fault.problem.startswith(problem)], faults
+
+
+@pytest.mark.parametrize(
+    ("num_frames", "problem"),
+    [(15, "video: 15 frames, expected 16"), (17, "video: 17 frames, expected 16")],
+)
+def test_verify_counts_the_frames_of_each_video(tmp_path, num_frames, problem):
+    clip = replace(
+        make_clip(0, "ep000", 0, 16, 16), video=encode([frame_yuv(0, frame) for frame in range(num_frames)])
+    )
+    assert [fault.problem for fault in _faults(_dataset_of(tmp_path / "dataset", clip))] == [problem]
+
+
+def test_verify_finds_a_video_that_does_not_decode(tmp_path):
+    clip = make_clip(0, "ep000", 0, 16, 16)
+    (fault,) = _faults(_dataset_of(tmp_path / "dataset", replace(clip, video=clip.video[:200])))
+    assert fault.problem.startswith("video: ")
+
+
+def test_verify_without_decoding_leaves_videos_alone(tmp_path):
+    clip = make_clip(0, "ep000", 0, 16, 16)
+    folder = _dataset_of(tmp_path / "dataset", replace(clip, video=clip.video[:200]))
+    assert _faults(folder, decode=False) == []
+
+
+def test_verify_holds_the_actions_against_the_manifests_counts(tmp_path):
+    folder = _dataset_of(tmp_path / "dataset", make_clip(0, "ep000", 0, 16, 16), num_gui_frames=3)
+    assert _faults(folder) == [Fault("num_gui_frames add up to 0, expected 3", "000000.tar", "ep000")]
+
+
+def test_faults_are_listed_within_the_terminal_where_names_allow():
+    faults = [Fault("checksum 12345678, expected 12345679", "000001.tar", "ep003", 2), Fault("x" * 200)]
+    lines = fault_lines(faults, 60)
+    assert lines[0] == "  000001.tar, episode ep003, clip 2:"
+    assert lines[1] == "    checksum 12345678, expected 12345679"
+    assert len(lines[2]) == 60
+    assert summary(faults) == "2 faults in 1 episode and 1 shard"
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """Sample recordings and the dataset that they give: three shards of one episode."""
+    folder = tmp_path_factory.mktemp("built")
+    make_sample(
+        folder / "sample", SampleSettings(num_sessions=3, min_recording_frames=40, max_recording_frames=60)
+    )
+    settings = BuildSettings(
+        frame_width=64, frame_height=64, clip_frames=32, keyframe_interval=16, min_frames=8, shard_frames=100
+    )
+    build_shards([folder / "sample"], folder / "dataset", settings, choose_engine("local", 1))
+    return folder
+
+
+def _hashes(folder):
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+
+
+def test_repair_gives_back_the_first_bytes(built, tmp_path):
+    dataset = shutil.copytree(built / "dataset", tmp_path / "dataset")
+    before = _hashes(dataset)
+    _flip(dataset / "000000.tar", 3000)
+    (dataset / "000001.tar").unlink()
+    with open(dataset / "000002.tar", "r+b") as file:
+        file.truncate(9000)
+    faults = _faults(dataset)
+    assert {fault.shard for fault in faults} == {"000000.tar", "000001.tar", "000002.tar"}
+    opened = open_dataset(dataset)
+    done = repair(opened, faults, [built / "sample"])
+    assert list(done.episodes) == opened.episodes.ids
+    assert list(done.failures) == []
+    assert _hashes(dataset) == before
+
+
+def test_repair_leaves_the_shard_alone_where_the_recordings_have_changed(built, tmp_path):
+    dataset = shutil.copytree(built / "dataset", tmp_path / "dataset")
+    sample = shutil.copytree(built / "sample", tmp_path / "sample")
+    _flip(dataset / "000000.tar", 3000)
+    damaged = _hashes(dataset)
+    faults = _faults(dataset)
+    episode = faults[0].episode_id
+    (log,) = sample.rglob(f"{episode}.jsonl")
+    lines = log.read_text().splitlines()
+    record = json.loads(lines[20])
+    record["mouse"]["dx"] = 400.0
+    lines[20] = json.dumps(record)
+    log.write_text("\n".join(lines) + "\n")
+    done = repair(open_dataset(dataset), faults, [sample])
+    assert list(done.episodes) == []
+    assert done.failures[0].problem.startswith("built again, clip 0 has checksum ")
+    assert done.failures[0].problem.endswith("build the dataset anew")
+    assert _hashes(dataset)["000000.tar"] == damaged["000000.tar"]
+
+
+def test_repair_names_the_recording_that_the_source_lacks(built, tmp_path):
+    dataset = shutil.copytree(built / "dataset", tmp_path / "dataset")
+    sample = shutil.copytree(built / "sample", tmp_path / "sample")
+    _flip(dataset / "000000.tar", 3000)
+    faults = _faults(dataset)
+    for path in sample.rglob(f"{faults[0].episode_id}.*"):
+        path.unlink()
+    with pytest.raises(RepairRefused, match=f"no usable recording {faults[0].episode_id}.* Give the source"):
+        repair(open_dataset(dataset), faults, [sample])
+    assert not (dataset / ".repair").exists()
+
+
+def test_verify_command_repairs_and_says_so(built, tmp_path, capsys):
+    dataset = shutil.copytree(built / "dataset", tmp_path / "dataset")
+    _flip(dataset / "000000.tar", 3000)
+    assert run_verify(str(dataset), 1, decode=False, sources=[], as_json=False) == 1
+    out = capsys.readouterr().out
+    assert "1 fault in 1 episode and 1 shard" in out
+    assert f"rocket-prep verify {dataset} --repair SOURCE" in out
+    assert run_verify(str(dataset), 1, decode=False, sources=[built / "sample"], as_json=True) == 0
+    record = json.loads(capsys.readouterr().out)
+    assert len(record["faults"]) == 1
+    assert record["faults_left"] == []
+    assert record["repair"]["shards"] == ["000000.tar"]
+    assert run_verify(str(dataset), 1, decode=True, sources=[], as_json=False) == 0
+    assert "no fault" in capsys.readouterr().out

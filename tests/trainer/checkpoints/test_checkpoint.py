@@ -1,0 +1,194 @@
+"""Checkpoint files: whole or not there, checked, read without running code."""
+
+import os
+import pickle
+import re
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from tests.trainer.runs import small_config
+from trainer.checkpoints.checkpoint import (
+    AtomicCheckpointIO,
+    CheckpointError,
+    Position,
+    check_architecture,
+    fault_of,
+    full_path,
+    loop_state,
+    newest_whole,
+    policy_state,
+    read_checkpoint,
+    read_full,
+)
+
+CONTENT: dict[str, Any] = {
+    "state_dict": {"policy.weight": torch.arange(100_000.0)},
+    "optimizer_states": [],
+    "rocket": {"format": 1},
+}
+
+
+def save(path: Path, content: dict[str, Any] = CONTENT) -> Path:
+    AtomicCheckpointIO().save_checkpoint(content, path)
+    return path
+
+
+def test_saved_checkpoint_reads_back_equal_and_leaves_nothing_aside(tmp_path: Path) -> None:
+    path = save(tmp_path / "checkpoints" / "step-00000001.ckpt")
+    assert torch.equal(read_full(path)["state_dict"]["policy.weight"], CONTENT["state_dict"]["policy.weight"])
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_failed_save_leaves_the_old_file(tmp_path: Path) -> None:
+    path = save(tmp_path / "step-00000001.ckpt")
+    before = path.read_bytes()
+    with pytest.raises((pickle.PicklingError, AttributeError), match="local object"):
+        save(path, {**CONTENT, "bad": lambda: None})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.99])
+def test_truncated_file_is_not_whole(tmp_path: Path, share: float) -> None:
+    path = save(tmp_path / "step-00000001.ckpt")
+    os.truncate(path, int(path.stat().st_size * share))
+    assert re.match("not whole", fault_of(path) or "")
+
+
+def test_one_flipped_bit_is_found_by_the_checksum(tmp_path: Path) -> None:
+    path = save(tmp_path / "step-00000001.ckpt")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    assert re.match(r"damaged \(.*/data/0 fails its checksum\)", fault_of(path) or "")
+
+
+def test_whole_file_has_no_fault(tmp_path: Path) -> None:
+    assert fault_of(save(tmp_path / "step-00000001.ckpt")) is None
+
+
+def test_newest_whole_checkpoint_is_taken_and_broken_ones_are_told(tmp_path: Path) -> None:
+    for step in (5, 100, 20):
+        save(full_path(tmp_path, step))
+    (tmp_path / "checkpoints" / ".step-00000200.ckpt.part").write_bytes(b"a save that was cut off")
+    os.truncate(full_path(tmp_path, 100), 1000)
+    path, faults = newest_whole(tmp_path)
+    assert path == full_path(tmp_path, 20)
+    assert faults == [
+        f"{full_path(tmp_path, 100)}: not whole (file is not a zip file); the one before it is taken."
+    ]
+
+
+def test_folder_without_checkpoints_gives_none(tmp_path: Path) -> None:
+    assert newest_whole(tmp_path) == (None, [])
+
+
+class Trap:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch trapped",)
+
+
+def test_checkpoint_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
+    path = tmp_path / "step-00000001.ckpt"
+    torch.save({"state_dict": {}, "trap": Trap()}, path)
+    with pytest.raises(CheckpointError, match="would run code when loaded"):
+        read_checkpoint(path)
+    assert not Path("trapped").exists()
+
+
+def test_missing_checkpoint_is_named() -> None:
+    with pytest.raises(CheckpointError, match=r"nowhere.ckpt: no such checkpoint\. Give a \.ckpt file"):
+        read_checkpoint(Path("nowhere.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"state_dict": {}}, r"not made by rocket-train\. Start from it with policy\.init_from="),
+        ({"state_dict": {}, "rocket": {"format": 9}}, "checkpoint format 9, expected 1"),
+        ({"state_dict": {}, "rocket": {"format": 1}}, "holds weights alone, so a run cannot go on from it"),
+    ],
+)
+def test_file_that_a_run_cannot_go_on_from_says_why(tmp_path: Path, content: dict[str, Any], message: str) -> None:
+    path = save(tmp_path / "x.ckpt", content)
+    with pytest.raises(CheckpointError, match=message):
+        read_full(path)
+
+
+def test_another_architecture_is_refused_setting_by_setting(tmp_path: Path) -> None:
+    config = small_config(tmp_path, tmp_path)
+    saved = {**config.policy_arguments(), "hiddim": 64, "mem_len": 24}
+    with pytest.raises(CheckpointError, match="hiddim") as caught:
+        check_architecture(Path("x.ckpt"), {"hyper_parameters": {"model": saved}}, config)
+    assert str(caught.value).splitlines() == [
+        "x.ckpt: policy.hiddim is 64 in the checkpoint, got 32. Use policy.hiddim=64, or start a new run.",
+        "x.ckpt: policy.mem_len is 24 in the checkpoint, got 12. Use policy.mem_len=24, or start a new run.",
+    ]
+
+
+def test_average_is_read_from_a_full_checkpoint_only(tmp_path: Path) -> None:
+    content = {**CONTENT, "ema_state_dict": {"policy": {"weight": torch.ones(1)}, "num_updates": torch.tensor(3)}}
+    assert policy_state(Path("x"), content, averaged=True)["weight"] == 1
+    assert list(policy_state(Path("x"), content)) == ["weight"]
+    with pytest.raises(CheckpointError, match=r"x: holds no moving average\. Use the -EMA\.ckpt file"):
+        policy_state(Path("x"), CONTENT, averaged=True)
+
+
+class OneWeight(lightning.LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(1))
+        self.states: dict[int, dict[str, Any]] = {}
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        return (self.weight * batch).sum()
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), 0.1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: torch.Tensor, batch_idx: int) -> None:
+        self.states[self.trainer.global_step] = self.trainer.fit_loop.state_dict()
+
+
+def counters(state: dict[str, Any], name: str) -> tuple[dict[str, int], dict[str, int]]:
+    return state[name]["total"], state[name]["current"]
+
+
+def test_loop_state_counts_what_lightning_has_completed_itself() -> None:
+    module = OneWeight()
+    trainer = lightning.Trainer(
+        max_steps=12,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    from trainer.build import quiet_lightning
+
+    quiet_lightning()
+    trainer.fit(module, DataLoader(torch.ones(5, 1)))
+    fresh = module.states[0]
+    for step in range(1, 12):
+        made = loop_state(fresh, Position.after(step, steps_per_epoch=5))
+        real = module.states[step]
+        for name in ("epoch_loop.batch_progress", "epoch_progress"):
+            for ours, theirs in zip(counters(made, name), counters(real, name), strict=True):
+                # At an epoch's end ours stands behind it, Lightning's before the next one's first batch.
+                assert ours["completed"] == theirs["completed"], (step, name)
+        optimizer = "epoch_loop.automatic_optimization.optim_progress"
+        assert made[optimizer]["optimizer"]["step"]["total"] == real[optimizer]["optimizer"]["step"]["total"]
+
+
+def test_position_is_epoch_and_step() -> None:
+    assert Position.after(0, 10) == Position(0, 0, 0)
+    assert Position.after(9, 10) == Position(0, 9, 9)
+    assert Position.after(10, 10) == Position(1, 0, 10)
+    assert Position.after(23, 10) == Position(2, 3, 23)

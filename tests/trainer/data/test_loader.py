@@ -1,0 +1,343 @@
+import gc
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from shards.clip import Interaction
+from shards.masks import packed_size
+from shards.reader import open_dataset
+from shards.schedule.goals import choose_goals
+from tests import synthetic
+from tests.synthetic import (
+    HEIGHT,
+    WIDTH,
+    actions_of,
+    episode_number,
+    frame_number,
+    make_dataset,
+    mask_of,
+)
+from tests.trainer.batches import WIN_LEN, assert_same, joined, make_module, plain, take
+from trainer.data.actions import to_policy
+from trainer.data.pool import LoaderError
+
+
+@pytest.fixture(scope="module")
+def datasets(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Two datasets: 7 and 6 episodes, of 1 to 70 frames, in 5 shards together."""
+    root = tmp_path_factory.mktemp("two")
+    make_dataset(root / "a", [[40, 16], [1, 70, 33], [15, 17]])
+    make_dataset(root / "b", [[64, 5, 31], [48, 20, 9]])
+    return root / "a", root / "b"
+
+
+@pytest.fixture(scope="module")
+def reference(datasets):
+    """The global batches of two epochs, read in one process as one rank of 8 lanes in 2 groups."""
+    return take(make_module(*datasets, batch_size=8, num_lane_groups=2), num_epochs=2)
+
+
+def test_batches_hold_what_the_schedule_says(datasets):
+    module = make_module(*datasets, batch_size=3)
+    opened = [open_dataset(str(path)) for path in datasets]
+    for step, batch in enumerate(take(module)):
+        for lane in range(3):
+            row = {name: array[lane] for name, array in batch.items() if array.ndim}
+            window = module.train_dataloader().steps.schedule(0).window(step, lane)
+            assert row["lane"] == lane
+            if window is None:
+                assert (row["episode"], row["start_frame"], row["stop_frame"]) == (-1, 0, 0)
+                assert not row["valid"].any()
+                assert not row["first"].any()
+                continue
+            dataset, episode = (
+                (opened[0], window.episode) if window.episode < 7 else (opened[1], window.episode - 7)
+            )
+            assert (row["episode"], row["start_frame"], row["stop_frame"], row["index"], row["last"]) == (
+                window.episode,
+                window.start,
+                window.stop,
+                window.index,
+                window.last,
+            )
+            frames = range(window.start, window.stop)
+            num_frames = len(frames)
+            assert row["valid"].tolist() == [place < num_frames for place in range(WIN_LEN)]
+            assert row["first"].tolist() == [window.start == 0, *[False] * (WIN_LEN - 1)]
+            assert [frame_number(yuv) for yuv in row["yuv"][:num_frames]] == [frame % 50 for frame in frames]
+            assert {episode_number(yuv) for yuv in row["yuv"][:num_frames]} == {episode}
+            goals = choose_goals(
+                dataset.candidate_runs(episode),
+                int(dataset.episodes.num_frames[episode]),
+                seed=5,
+                epoch=0,
+                episode_id=dataset.episodes.ids[episode],
+            )
+            types = [one.type for one in dataset.interactions(episode)]
+            for place, frame in enumerate(frames):
+                goal = goals[frame]
+                buttons, camera = actions_of(episode, frame)
+                mask = np.unpackbits(row["segment/obj_mask_bits"][place])[: HEIGHT * WIDTH].reshape(HEIGHT, WIDTH)
+                assert row["segment/obj_id"][place] == (types[goal] if goal >= 0 else -1)
+                assert np.array_equal(mask, mask_of(goal, frame) if goal >= 0 else np.zeros_like(mask))
+                assert row["env_action/buttons"][place].tolist() == buttons.tolist()
+                assert row["env_action/camera"][place] == pytest.approx(camera)
+                expected = to_policy(buttons[None], camera[None])
+                assert (row["action/buttons"][place], row["action/camera"][place]) == (
+                    expected[0][0],
+                    expected[1][0],
+                )
+
+
+def test_padded_frames_are_empty(datasets):
+    for batch in take(make_module(*datasets)):
+        padding = ~batch["valid"]
+        assert (batch["yuv"][padding][:, :HEIGHT] == 16).all()
+        assert (batch["yuv"][padding][:, HEIGHT:] == 128).all()
+        assert not batch["segment/obj_mask_bits"][padding].any()
+        assert (batch["segment/obj_id"][padding] == -1).all()
+        assert not batch["env_action/buttons"][padding].any()
+        assert (batch["action/buttons"][padding] == 0).all()
+        assert (batch["action/camera"][padding] == 60).all()
+
+
+@pytest.mark.parametrize("num_ranks", [2, 4, 8])
+def test_batches_do_not_depend_on_the_number_of_ranks(datasets, reference, num_ranks):
+    ranks = [
+        take(
+            make_module(*datasets, batch_size=8 // num_ranks, num_lane_groups=2, rank=rank, num_ranks=num_ranks),
+            num_epochs=2,
+        )
+        for rank in range(num_ranks)
+    ]
+    assert_same(joined(ranks), reference)
+
+
+@pytest.mark.parametrize("num_workers", [1, 2, 5])
+def test_batches_do_not_depend_on_the_number_of_workers(datasets, reference, num_workers):
+    module = make_module(*datasets, batch_size=8, num_lane_groups=2, num_workers=num_workers, prefetch_factor=3)
+    assert_same(take(module, num_epochs=2), reference)
+    module.teardown()
+
+
+@pytest.mark.parametrize("win_len", [1, 7, 8, 24, 32, 100])
+def test_windows_of_any_length_show_every_frame_once_in_order(datasets, win_len):
+    shown: dict[int, list[int]] = {}
+    for batch in take(make_module(datasets[0], win_len=win_len, batch_size=2)):
+        for lane in range(2):
+            valid = batch["valid"][lane]
+            frames = [frame_number(yuv) for yuv in batch["yuv"][lane][valid]]
+            shown.setdefault(int(batch["episode"][lane]), []).extend(frames)
+    lengths = [40, 16, 1, 70, 33, 15, 17]
+    assert {episode: frames for episode, frames in shown.items() if episode >= 0} == {
+        episode: [frame % 50 for frame in range(length)] for episode, length in enumerate(lengths)
+    }
+
+
+def test_goals_are_drawn_anew_each_epoch_and_agree_within_an_episode(tmp_path, monkeypatch):
+    # Two interactions over the same frames, of different types: which one is shown is drawn.
+    def twins(num_frames: int) -> list[Interaction]:
+        return [Interaction(type=kind, event=f"event_{kind}", start=0, stop=num_frames) for kind in (2, 3)]
+
+    monkeypatch.setattr(synthetic, "episode_interactions", twins)
+    make_dataset(tmp_path / "twins", [[20, 40, 33, 18, 25, 50, 17, 36]])
+    module = make_module(tmp_path / "twins", batch_size=2)
+    epochs = []
+    for batches in (take(module), take(module)):
+        types: dict[int, set[int]] = {}
+        for batch in batches:
+            for lane in range(2):
+                if batch["episode"][lane] >= 0:
+                    shown = batch["segment/obj_id"][lane][batch["valid"][lane]]
+                    types.setdefault(int(batch["episode"][lane]), set()).update(shown.tolist())
+        assert all(len(shown) == 1 for shown in types.values())
+        epochs.append(types)
+    assert epochs[0] != epochs[1]
+    assert {2, 3} == set().union(*epochs[0].values())
+
+
+def test_batches_without_segmentation_have_empty_masks(datasets):
+    for batch in take(make_module(*datasets, enable_segment=False)):
+        assert not batch["segment/obj_mask_bits"].any()
+        assert (batch["segment/obj_id"] == -1).all()
+        assert batch["segment/obj_mask_bits"].shape == (4, WIN_LEN, packed_size(HEIGHT, WIDTH))
+
+
+def test_watched_frames_are_those_whose_goal_has_such_an_event(datasets):
+    watching = take(make_module(datasets[0], watch_events=["event_1"]))
+    dataset = open_dataset(str(datasets[0]))
+    num_watched = 0
+    for batch in watching:
+        for lane, place in np.argwhere(batch["segment/obj_id"] >= 0):
+            episode, frame = int(batch["episode"][lane]), int(batch["start_frame"][lane]) + int(place)
+            goal = choose_goals(
+                dataset.candidate_runs(episode),
+                int(dataset.episodes.num_frames[episode]),
+                seed=5,
+                epoch=0,
+                episode_id=dataset.episodes.ids[episode],
+            )[frame]
+            assert batch["watch"][lane, place] == ("event_1" in dataset.interactions(episode)[goal].event)
+            num_watched += int(batch["watch"][lane, place])
+    assert num_watched > 0
+    assert not any(batch["watch"].any() for batch in take(make_module(datasets[0])))
+
+
+def test_batches_that_are_kept_are_never_overwritten(datasets, reference):
+    loader = make_module(*datasets, batch_size=8, num_lane_groups=2, num_workers=1).train_dataloader()
+    kept = [batch for _ in range(2) for batch in loader]
+    loader.close()
+    assert_same([plain(batch) for batch in kept], reference)
+
+
+def test_parts_of_a_batch_keep_its_memory(datasets, reference):
+    loader = make_module(*datasets, batch_size=8, num_lane_groups=2).train_dataloader()
+    kept = []
+    for _ in range(2):
+        for batch in loader:
+            kept.append(batch["yuv"][3, 2:5].numpy())
+            del batch
+    assert all(np.array_equal(frames, whole["yuv"][3, 2:5]) for frames, whole in zip(kept, reference, strict=True))
+
+
+def test_slots_are_used_again_when_batches_go(datasets):
+    loader = make_module(*datasets, batch_size=2, num_workers=1, prefetch_factor=2).train_dataloader()
+    places = [batch["yuv"].data_ptr() for _ in range(3) for batch in loader]
+    loader.close()
+    assert len(places) > 30
+    assert len(set(places)) == 3  # two ahead, one with the trainer
+
+
+def test_validation_gives_the_same_batches_every_time(datasets):
+    module = make_module(*datasets, split_ratio=0.6, num_workers=1, augment=True)
+    loader = module.val_dataloader()
+    first = [plain(batch) for batch in loader]
+    for _ in zip(range(2), module.train_dataloader(), strict=False):
+        pass
+    for _ in zip(range(1), loader, strict=False):  # a validation that ends early
+        pass
+    assert_same([plain(batch) for batch in loader], first)
+    module.teardown()
+    trained = {int(ep) for batch in take(module) for ep in batch["episode"]}
+    assert not trained & {int(ep) for batch in first for ep in batch["episode"] if ep >= 0}
+
+
+def test_validation_shards_stay_with_the_groups_of_training(datasets):
+    module = make_module(*datasets, split_ratio=0.6, num_lane_groups=4)
+    assert module.val_plan.num_windows > 0
+    both = module.plan.group_of_shard.keys() & module.val_plan.group_of_shard.keys()
+    assert both
+    assert {s: module.plan.group_of_shard[s] for s in both} == {s: module.val_plan.group_of_shard[s] for s in both}
+
+
+def test_loader_process_that_is_killed_is_named(datasets):
+    loader = make_module(*datasets, num_workers=2).train_dataloader()
+    iterator = iter(loader)
+    next(iterator)
+    pid = loader._pool.pids[1]
+    os.kill(pid, signal.SIGKILL)
+    with pytest.raises(
+        LoaderError, match=rf"loader process {pid}: ended \(killed by SIGKILL\) while reading .*tar"
+    ):
+        for _ in range(20):
+            next(iterator)
+    loader.close()
+
+
+def test_loader_processes_leave_signals_to_the_trainer(datasets, reference):
+    module = make_module(*datasets, batch_size=8, num_lane_groups=2, num_workers=2)
+    found = []
+    for batch in module.train_dataloader():
+        found.append(plain(batch))
+        for pid in module.train_dataloader()._pool.pids:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+                os.kill(pid, number)
+    module.teardown()
+    assert_same(found, reference[: len(found)])
+
+
+def test_loader_processes_stay_small_and_steady_over_many_windows(datasets):
+    loader = make_module(*datasets, batch_size=8, win_len=4, num_workers=1).train_dataloader()
+    sizes, handles, num_windows = [], [], 0
+    while num_windows < 2_500:
+        for batch in loader:
+            num_windows += int((batch["episode"] >= 0).sum())
+        (pid,) = loader._pool.pids
+        status = Path(f"/proc/{pid}/status").read_text()
+        sizes.append(int(status.split("RssAnon:")[1].split()[0]) / 1e3)  # without library pages
+        handles.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
+    loader.close()
+    assert max(sizes) < 200  # megabytes, of 400 that full-size windows may take
+    # The last 2,000 windows, 10 kB each, would be 20 MB if they were kept.
+    assert sizes[-1] - sizes[len(sizes) // 5] < 5
+    assert handles[-1] == handles[len(handles) // 5] < 40
+
+
+def test_loader_process_that_hangs_is_named_after_the_time_limit(datasets, capfd):
+    loader = make_module(*datasets, num_workers=1, worker_timeout_seconds=60).train_dataloader()
+    iterator = iter(loader)
+    next(iterator)
+    loader._pool._timeout_seconds = 1.0
+    (pid,) = loader._pool.pids
+    os.kill(pid, signal.SIGSTOP)
+    started = time.monotonic()
+    with pytest.raises(
+        LoaderError, match=rf"loader process {pid}: no answer for 1 seconds while reading .*episode ep"
+    ):
+        for _ in range(20):
+            next(iterator)
+    assert time.monotonic() - started < 30  # not the 60 of the settings
+    loader.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_loader_processes_end_when_the_loader_is_forgotten(datasets):
+    loader = make_module(*datasets, num_workers=2).train_dataloader()
+    next(iter(loader))
+    pids = loader._pool.pids
+    del loader
+    gc.collect()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+def test_loader_processes_end_when_the_trainer_is_killed(datasets):
+    script = textwrap.dedent(
+        f"""
+        import os, sys, time
+        from tests.trainer.batches import make_module
+        loader = make_module({str(datasets[0])!r}, num_workers=2).train_dataloader()
+        next(iter(loader))
+        print(*loader._pool.pids, flush=True)
+        time.sleep(60)
+        """
+    )
+    # Not guarded by __main__: loader processes do not import the script again.
+    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    pids = [int(word) for word in process.stdout.readline().split()]
+    assert len(pids) == 2
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "loader processes outlive the trainer"
+        time.sleep(0.05)
+
+
+def test_loader_processes_do_without_torch():
+    code = (
+        "import sys, trainer.data.worker; print([name for name in ('torch', 'webdataset') if name in sys.modules])"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

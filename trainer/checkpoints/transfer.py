@@ -1,0 +1,67 @@
+"""Weights from and to MineStudio, as files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning
+import torch
+
+from trainer.build import read_policy_weights
+from trainer.checkpoints.checkpoint import FORMAT, AtomicCheckpointIO, policy_state, read_checkpoint
+from trainer.config import parse_config
+from trainer.policy import RocketPolicy
+from trainer.settings import RunConfig
+from trainer.weights import export_weights, load_weights
+
+
+def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
+    """`out` holds the source's weights as a checkpoint with settings; what to say about it.
+
+    Args:
+        source: a MineStudio checkpoint, safetensors file, Hugging Face folder or repository.
+        out: the checkpoint to write.
+        config: settings for everything that the source does not say; its architecture wins where it says.
+
+    Raises:
+        RocketError: unreadable weights, or weights of another architecture.
+    """
+    weights = read_policy_weights(source)
+    content = config.model_dump()
+    content["policy"] |= {"pretrained": False, **weights.settings}
+    content["data"]["win_len"] = content["policy"]["timesteps"] or content["data"]["win_len"]
+    config = parse_config(content, source)
+    with torch.device("meta"):
+        policy = RocketPolicy(**config.policy_arguments(), pretrained=False)
+    policy.to_empty(device="cpu")
+    load_weights(policy, weights)
+    AtomicCheckpointIO().save_checkpoint(
+        {
+            "pytorch-lightning_version": lightning.__version__,
+            "epoch": 0,
+            "global_step": 0,
+            "hyper_parameters": {"model": config.policy_arguments(), "config": config.model_dump()},
+            "state_dict": {f"policy.{name}": tensor for name, tensor in policy.state_dict().items()},
+            "rocket": {"format": FORMAT, "averaged": False, "counts": None},
+        },
+        out,
+    )
+    architecture = " ".join(f"policy.{name}={value}" for name, value in config.policy_arguments().items())
+    return [f"written: {out}", f"next: rocket-train CONFIG policy.init_from={out} {architecture}"]
+
+
+def export_policy(checkpoint: Path, out: Path, averaged: bool = False) -> list[str]:
+    """`out` holds the checkpoint's policy for MineStudio; what to say about it.
+
+    Raises:
+        RocketError: no such checkpoint, or no average in it.
+    """
+    content = read_checkpoint(checkpoint)
+    state = policy_state(checkpoint, content, averaged)
+    path = export_weights(state, out, content.get("hyper_parameters", {}).get("model"))
+    return [
+        f"written: {path}",
+        f"next, in MineStudio: RocketPolicy.from_pretrained({str(out)!r})"
+        if path != out
+        else "next, in MineStudio: policy.load_state_dict(safetensors.torch.load_file(...), strict=True)",
+    ]

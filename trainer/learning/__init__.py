@@ -1,0 +1,1 @@
+"""A training step: module, objectives, metrics, and what stops a run."""

@@ -1,0 +1,305 @@
+"""One training step and one validation step of a policy with memory, as Lightning calls them.
+
+A step changes weights and lanes' memories together or not at all: the memory after a window is kept only once the
+optimizer has stepped, so that a checkpoint between steps is always consistent, also after a refused step.
+"""
+
+# B lanes of this rank, T frames in the window
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from typing_extensions import override
+
+from trainer.checkpoints.checkpoint import Position
+from trainer.checkpoints.run_state import gather_state, restore_state
+from trainer.learning.guard import LossGuard, LossStop, loss_stop
+from trainer.learning.metrics import ActionCounts, ValidationTable
+from trainer.learning.objectives import Objective, Scale, Step
+from trainer.learning.players import Players, teacher_name
+from trainer.learning.step import Batch, Pending, StepReport, step_seed, warmup_share
+from trainer.settings import RunConfig
+
+
+class RocketModule(LightningModule):
+    """A policy in training: objectives, optimizer, lanes' memories, validation table.
+
+    Attributes:
+        report: figures of the last step.
+        validation: figures of the last validation, by name without `val/`.
+        lost_windows: (shard, frames) of each window that damage cost any rank, known when training has ended.
+        requested_signal: set by whoever wants the run to stop after this step; a signal's number.
+    """
+
+    def __init__(
+        self,
+        policy: nn.Module,
+        config: RunConfig,
+        objectives: Sequence[Objective],
+        name_of_episode: Callable[[int], str] = str,
+    ) -> None:
+        """Wrap the policy for training.
+
+        Args:
+            policy: a `RocketPolicy`; its value head is frozen unless an objective uses it.
+            config: the run's settings.
+            objectives: the terms of the loss.
+            name_of_episode: what messages call the episode with this index.
+        """
+        super().__init__()
+        self.policy = policy
+        self.config = config
+        self.objectives = list(objectives)
+        self.name_of_episode = name_of_episode
+        self.guard = LossGuard(config.trainer.spike_factor)
+        self.counts = ActionCounts()
+        self.report: StepReport | None = None
+        self.validation: dict[str, float] = {}
+        self.lost_windows: list[tuple[str, int]] = []
+        self.requested_signal = 0
+        carries = config.trainer.memory == "carry" and config.data.episode_continuous_batch
+        self.players = Players(policy, self.objectives, carries, lambda: self.lanes)
+        self._pending = Pending()
+        self._table: ValidationTable | None = None
+        self._buffers_before: list[Tensor] = []
+        self._on_host: Batch = {}
+        if hasattr(policy, "value_head"):
+            trained = any(objective.uses_value_head for objective in objectives)
+            for parameter in policy.value_head.linear.parameters():  # type: ignore[union-attr]
+                parameter.requires_grad_(trained)
+        self._freeze_batch_norm()
+
+    @property
+    def lanes(self) -> range:
+        """Global lanes of this rank."""
+        per_rank = self.config.data.batch_size
+        return range(self.global_rank * per_rank, (self.global_rank + 1) * per_rank)
+
+    # -------------------------------------------------------------- training
+
+    @override
+    def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Keep on the host what callbacks check, so that nobody waits for the device.
+
+        The batch as it came stays alive until the next one comes: by then this step has waited for the device, so
+        that an unfinished copy never reads memory that the loader fills anew.
+        """
+        del dataloader_idx
+        self._on_host = batch
+        names = ("lane", "episode", "start_frame", "stop_frame", "last", "damaged", "step", "epoch")
+        host = {name: batch[name].numpy().copy() for name in names if name in batch}
+        host["first"] = batch["first"].numpy().copy()
+        host["num_frames"] = batch["valid"].sum(1).numpy()
+        return {**batch, "host": host, "has_padding": not bool(batch["valid"].all())}
+
+    @override
+    def on_train_start(self) -> None:
+        self.players.teachers_to(self.device)
+
+    @override
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Draw this step's random numbers from (seed, step, rank) alone.
+
+        So they are the same after a restart, whatever else drew numbers before: loaders, validation, checkpoints.
+        """
+        del batch, batch_idx
+        torch.manual_seed(step_seed(self.config.seed, self.trainer.global_step, self.global_rank))
+        buffers = list(self.policy.buffers())
+        if not self._buffers_before:
+            self._buffers_before = [torch.empty_like(buffer) for buffer in buffers]
+        torch._foreach_copy_(self._buffers_before, buffers)
+
+    @override
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """The weighted sum of the objectives, scaled so that the mean over ranks is the global batch's loss."""
+        del batch_idx
+        valid_BT = batch["valid"]
+        scale = Scale(self._mean_over_ranks(valid_BT.sum().float()), num_lanes=len(valid_BT))
+        pending = Pending(batch)
+        latents, pending.memories = self.players.see("train", batch)
+        total = torch.zeros((), device=self.device)
+        by_frame_BT = torch.zeros_like(valid_BT, dtype=torch.float32)
+        parts: dict[str, Tensor] = {}
+        for index, objective in enumerate(self.objectives):
+            teacher_latents = None
+            if objective.teacher is not None:
+                with torch.no_grad():
+                    teacher_latents, memories = self.players.see("train", batch, teacher_name(index))
+                pending.memories += memories
+            result = objective.loss(Step(latents, batch, scale, teacher_latents))
+            total = total + objective.config.weight * result.loss
+            by_frame_BT += objective.config.weight * result.by_frame
+            parts |= result.parts
+        asked = torch.tensor([float(self.requested_signal), float(self.requested_signal > 0)], device=self.device)
+        figures = {"loss": total.detach(), **parts, "num_frames": scale.num_frames}
+        figures |= {"signals": asked[0], "signalled": asked[1]}
+        pending.names = list(figures)
+        pending.figures = torch.stack([value.float() for value in figures.values()])
+        pending.lane_losses = by_frame_BT.sum(1)
+        self._pending = pending
+        return total
+
+    @override
+    def configure_gradient_clipping(
+        self,
+        optimizer: torch.optim.Optimizer,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: str | None = None,
+    ) -> None:
+        """Clip, and refuse a step that would harm the weights.
+
+        Raises:
+            LossStop: the loss or the gradients are no numbers, or the loss is a spike; on every rank alike.
+        """
+        del gradient_clip_val, gradient_clip_algorithm
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        limit = self.config.optimizer.gradient_clip or float("inf")
+        norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
+        assert self._pending.figures is not None
+        # One wait for the device a step, here, where its result still decides something.
+        values = torch.cat([self._mean_over_ranks(self._pending.figures), norm.detach().float()[None]]).tolist()
+        figures = dict(zip([*self._pending.names, "norm"], values, strict=True))
+        norm_value, frames = figures.pop("norm"), figures.pop("num_frames") * self.trainer.world_size
+        signals, signalled = figures.pop("signals"), figures.pop("signalled")
+        self.report = StepReport(
+            losses=figures,
+            gradient_norm=norm_value,
+            learning_rate=float(optimizer.param_groups[0]["lr"]),
+            num_frames=frames,
+            stop_signal=round(signals / signalled) if signalled else 0,  # ranks get the same one, or some get none
+        )
+        problem = self.guard.verdict(figures["loss"], norm_value)
+        if problem is not None:
+            raise self._refuse(problem)
+
+    @override
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Step, then let the lanes remember: both or neither."""
+        super().optimizer_step(*args, **kwargs)
+        batch = self._pending.batch
+        for memory, after in self._pending.memories:
+            memory.store(batch["lane"], after)
+        self.counts.add(batch["action"], batch["valid"])
+        self._pending = Pending()
+
+    @override
+    def configure_optimizers(self) -> Any:
+        """AdamW over what is trained, and a linear rise of its step size."""
+        settings = self.config.optimizer
+        parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
+        optimizer = torch.optim.AdamW(
+            parameters,
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=self.device.type == "cuda",
+        )
+        schedule = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda step: warmup_share(step, settings.warmup_steps)
+        )
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _refuse(self, problem: str) -> LossStop:
+        """The exception that names step, lane and episode; batch statistics are as before the step."""
+        torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
+        batch, lane_losses = self._pending.batch, self._pending.lane_losses
+        assert lane_losses is not None
+        columns = [lane_losses, *(batch[name] for name in ("lane", "episode", "start_frame"))]
+        rows = torch.stack([column.double() for column in columns], dim=1)
+        rows = self.trainer.strategy.all_gather(rows).reshape(-1, 4).cpu()
+        self._pending = Pending()
+        losses = rows[:, 0].nan_to_num(nan=torch.inf)
+        loss, lane, episode, start = rows[int(losses.argmax())].tolist()
+        frames = range(int(start), int(start) + self.config.data.win_len)
+        where = f"lane {int(lane)}, episode {self.name_of_episode(int(episode))}"
+        return loss_stop(self.trainer.global_step + 1, problem, where, frames, loss)
+
+    @override
+    def on_train_end(self) -> None:
+        """Learn what all ranks lost to damage."""
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        lost = [(window.damage.shard, window.num_frames) for window in (*data.damage.lost, *data.val_damage.lost)]
+        everywhere = [lost]
+        if self.trainer.world_size > 1:
+            everywhere = [[] for _ in range(self.trainer.world_size)]
+            torch.distributed.all_gather_object(everywhere, lost)
+        self.lost_windows = [window for rank in everywhere for window in rank]
+
+    # ------------------------------------------------------------ validation
+
+    @override
+    def on_validation_start(self) -> None:
+        """Validation starts from empty memories of its own."""
+        self.players.memory("val").reset()
+        self._table = ValidationTable(self.config.data.win_len, self.device)
+
+    @override
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        del batch_idx
+        assert self._table is not None
+        latents, memories = self.players.see("val", batch)
+        for memory, after in memories:
+            memory.store(batch["lane"], after)
+        without = None
+        if memories and self.config.validation.compare_memory:
+            without = self.policy(batch, None)[0]["pi_logits"]
+        self._table.add(latents["pi_logits"], batch, without)
+
+    @override
+    def on_validation_epoch_end(self) -> None:
+        assert self._table is not None
+        self._table.reduce(self._sum_over_ranks)
+        self.validation = self._table.summary(self.gather_counts())
+        self._table = None
+
+    # ----------------------------------------------------------- checkpoints
+
+    def hyper_parameters(self) -> dict[str, Any]:
+        """What every file with weights says about itself; `model` is what MineStudio's loader asks for."""
+        return {"model": self.config.policy_arguments(), "config": self.config.model_dump()}
+
+    def gather_counts(self) -> dict[str, Tensor]:
+        """How often each action was trained on, by all ranks; every rank must call it."""
+        return {
+            name: self._sum_over_ranks(tensor.to(self.device)).cpu()
+            for name, tensor in self.counts.tensors().items()
+        }
+
+    @property
+    def position(self) -> Position:
+        """Where the run stands between two steps."""
+        return Position.after(self.trainer.global_step, self.trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
+
+    @override
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add all that Lightning does not know of; every rank must take part."""
+        checkpoint |= gather_state(self)
+
+    @override
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take this rank's part of it, on any number of ranks with the same lanes."""
+        restore_state(self, checkpoint)
+
+    # --------------------------------------------------------------- helpers
+
+    @override
+    def train(self, mode: bool = True) -> RocketModule:
+        super().train(mode)
+        self._freeze_batch_norm()
+        return self
+
+    def _freeze_batch_norm(self) -> None:
+        if self.config.policy.batch_norm == "frozen":
+            for layer in self.policy.modules():
+                if isinstance(layer, _BatchNorm):
+                    layer.eval()
+
+    def _mean_over_ranks(self, tensor: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(tensor, reduce_op="mean")
+
+    def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
+        return self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum")

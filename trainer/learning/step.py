@@ -1,0 +1,54 @@
+"""What one training step reports and leaves behind, and what follows from its number alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from trainer.policy.memory import LaneMemory, Memory
+
+Batch = dict[str, Any]
+"""A rank's windows as the data module hands them out; see the README for what it holds."""
+
+
+@dataclass(frozen=True)
+class StepReport:
+    """What the last training step came to, over all ranks."""
+
+    losses: dict[str, float]
+    """`loss` and its parts."""
+    gradient_norm: float
+    learning_rate: float
+    num_frames: float
+    """Frames that counted, of all ranks."""
+    stop_signal: int
+    """Number of the signal that some rank received, 0 for none."""
+
+
+@dataclass
+class Pending:
+    """What a training step leaves behind once the optimizer has stepped."""
+
+    batch: Batch = field(default_factory=dict)
+    memories: list[tuple[LaneMemory, Memory]] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+    figures: Tensor | None = None
+    lane_losses: Tensor | None = None
+
+
+def warmup_share(step: int, warmup_steps: int) -> float:
+    """Share of the full learning rate at a 0-based step."""
+    return min((step + 1) / max(warmup_steps, 1), 1.0)
+
+
+def step_seed(seed: int, step: int, rank: int) -> int:
+    """A seed that differs for each (seed, step, rank): splitmix64 over the three."""
+    state = 0
+    for value in (seed, step, rank):
+        state = (state + value + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF
+        state ^= state >> 31
+    return state & 0x7FFFFFFFFFFFFFFF

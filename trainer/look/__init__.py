@@ -1,0 +1,1 @@
+"""What looks at runs: evaluation, comparison, the run's page."""

@@ -1,0 +1,101 @@
+"""What a checkpoint is worth on a dataset: the same figures as in training, for any of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from trainer.build import build_data, build_trainer, check_devices, load_policy
+from trainer.callbacks.speed import LoopClock
+from trainer.checkpoints.checkpoint import CheckpointError, policy_state, read_checkpoint
+from trainer.config import apply_overrides, parse_config, resolve_lanes
+from trainer.learning.module import RocketModule
+from trainer.settings import RunConfig
+
+SPLITS = ("val", "train", "all")
+
+
+def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
+    """The settings that a checkpoint was made with, and overrides on top.
+
+    Raises:
+        CheckpointError: it says nothing of them.
+        ConfigError: an override does not fit.
+    """
+    settings = content.get("hyper_parameters", {}).get("config")
+    if not isinstance(settings, dict):
+        raise CheckpointError(
+            f"{path}: holds no settings, so it was not made by rocket-train. "
+            f"Run: rocket-train import-weights {path} --out imported.ckpt"
+        )
+    return parse_config(apply_overrides(settings, overrides, path.name), path.name)
+
+
+def evaluate(
+    path: Path, datasets: Sequence[str], split: str = "val", averaged: bool = False, overrides: Sequence[str] = ()
+) -> dict[str, float]:
+    """The validation table of a checkpoint on datasets, in one process.
+
+    Args:
+        path: a full or weights-only checkpoint of rocket-train.
+        datasets: folders or addresses.
+        split: `val` or `train` as the run divided them, or `all` episodes.
+        averaged: take a full checkpoint's moving average instead of its weights.
+        overrides: `key=value` on top of the checkpoint's settings; without a `trainer.limit_val_steps`, all steps.
+
+    Raises:
+        RocketError: what does not fit, and what to do.
+    """
+    content = read_checkpoint(path)
+    config = checkpoint_config(path, content, overrides)
+    fixed: dict[str, Any] = {
+        "datasets": list(datasets),
+        "augment": False,
+        "num_lanes": None,
+        "num_lane_groups": None,
+    }
+    if split == "all":
+        fixed["split_ratio"] = 1.0
+    data_settings = config.data.model_copy(update=fixed)
+    alone: dict[str, Any] = {"devices": 1, "num_nodes": 1, "val_every": 1}
+    if not any(override.startswith("trainer.limit_val_steps=") for override in overrides):
+        alone["limit_val_steps"] = None  # the run's limit was for validations in between
+    one_rank = config.trainer.model_copy(update=alone)
+    config = resolve_lanes(config.model_copy(update={"data": data_settings, "trainer": one_rank}), 1)
+    check_devices(config)
+    policy = load_policy(config, path, policy_state(path, content, averaged))
+    data = build_data(config, rank=0, num_ranks=1)
+    data.setup()
+    module = RocketModule(policy, config, [], name_of_episode=lambda episode: data.collection.episode_ids[episode])
+    counts = content.get("rocket", {}).get("counts")
+    if counts is not None:
+        module.counts.load_state_dict(counts)
+    loader = data.val_dataloader() if split == "val" else data.train_dataloader()
+    if not len(loader):
+        raise CheckpointError(
+            f"{datasets[0]}: no episode is in the split at data.split_ratio={config.data.split_ratio:g}. "
+            "Use --split all."
+        )
+    lightning_trainer = build_trainer(config, 1, [], [], LoopClock())
+    try:
+        lightning_trainer.validate(module, dataloaders=loader, verbose=False)
+    finally:
+        data.teardown()
+    return module.validation
+
+
+def table_lines(figures: dict[str, float]) -> list[str]:
+    """The figures as a table: a line each, groups indented under their name."""
+    lines: list[str] = []
+    group = ""
+    width = max(len(name.rpartition("/")[2]) for name in figures) + 4
+    for name, value in figures.items():
+        section, _, last = name.rpartition("/")
+        if section != group:
+            group = section
+            if section:
+                lines.append(section)
+        text = f"{value:,.0f}" if name == "num_frames" else f"{value:.4f}"
+        lines.append(f"{'  ' if section else ''}{last:<{width - (2 if section else 0)}}{text:>12}")
+    return lines
