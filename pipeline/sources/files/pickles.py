@@ -1,6 +1,6 @@
 """Reads pickles that strangers made: data comes in, code does not, and nothing is allocated beyond a budget.
 
-A pickle is a program. Before it runs, `pickle_check` looks at every instruction. While it runs, the only names that
+A pickle is a program. `pickle_check` looks at every instruction first. While it runs, the only names that
 it can look up stand for plain containers and numpy's array reconstruction, and they are our own, which check every
 size.
 
