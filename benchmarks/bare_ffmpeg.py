@@ -9,8 +9,8 @@ import numpy as np
 
 from pipeline.settings import BuildSettings
 from pipeline.transcode.ffmpeg import ffmpeg_program
+from shards.action_space import ACTION_SPACE
 from shards.reader import Dataset
-from shards.vocabulary import FRAMES_PER_SECOND
 
 
 def kept_frames(dataset: Dataset) -> dict[str, np.ndarray]:
@@ -33,16 +33,16 @@ def ffmpeg_command(video: Path, out: Path, frames: np.ndarray) -> list[str]:
     chosen = "+".join(f"between(n,{a},{b})" for a, b in zip(first, last, strict=True))
     out.mkdir()
     stream = ffmpeg.input(str(video), threads=1).video
-    stream = stream.filter("select", chosen).filter("setpts", f"N/{FRAMES_PER_SECOND}/TB")
+    stream = stream.filter("select", chosen).filter("setpts", f"N/{ACTION_SPACE.frames_per_second}/TB")
     stream = stream.filter("scale", settings.frame_width, settings.frame_height, flags="area")
     output = stream.output(
         f"{out}/%06d.mp4",
         **settings.codec_options(),
-        r=FRAMES_PER_SECOND,
+        r=ACTION_SPACE.frames_per_second,
         filter_threads=1,
         format="segment",
         segment_format="mp4",
-        segment_time=settings.clip_frames / FRAMES_PER_SECOND,
+        segment_time=settings.clip_frames / ACTION_SPACE.frames_per_second,
         reset_timestamps=1,
     )
     program = [ffmpeg_program(), "-nostdin", "-loglevel", "error"]

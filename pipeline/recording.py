@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
-from shards.vocabulary import BUTTONS
 
 WINDOW_HEIGHT_PX = 720
 """Height of the game window that the recorder's mouse positions refer to, whatever size the video has."""
@@ -219,7 +219,7 @@ class RecordingContent:
     """A recording's log as arrays; n is the number of usable lines. Line i belongs to the i-th decoded frame.
 
     Attributes:
-        buttons: u8 (n, 23), columns as `shards.vocabulary.BUTTONS`.
+        buttons: u8 (n, 23), columns as `ACTION_SPACE.buttons`.
         camera: f64 (n, 2), degrees, [pitch, yaw].
         gui: bool (n,), a menu is open.
         gui_known: False if the source does not tell; `gui` is False everywhere then.
@@ -245,7 +245,7 @@ class RecordingContent:
 
     def __post_init__(self) -> None:
         n = len(self.buttons)
-        assert self.buttons.shape == (n, len(BUTTONS))
+        assert self.buttons.shape == (n, len(ACTION_SPACE.buttons))
         assert self.buttons.dtype == np.uint8
         assert self.camera.shape == (n, 2)
         assert self.camera.dtype == np.float64

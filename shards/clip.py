@@ -5,7 +5,7 @@ Members, one WebDataset sample `<episode_id>/<clip:06d>`:
     json  episode_id, clip, start_frame, num_frames, recordings and the interactions that this clip uses
     mp4   H.264, yuv420p, BT.601 limited range, frame i at time i / 20 s, closed GOP
     npz   numpy arrays of n frames with K candidates (a frame's candidates are the interactions it belongs to)
-            buttons                u8  (n, 23)  1 = pressed; columns in the order of vocabulary.BUTTONS
+            buttons                u8  (n, 23)  1 = pressed; columns in the order of ACTION_SPACE.buttons
             camera                 f64 (n, 2)   degrees, [pitch, yaw]
             recording              u16 (n,)     index into the episode's recordings
             source_frame           i32 (n,)     0-based frame number in that recording
@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.vocabulary import BUTTONS
+from shards.action_space import ACTION_SPACE
 
 MEMBERS = ("json", "mp4", "npz")
 """Extensions of a clip's members, in the order in which WebDataset's writer puts them (sorted)."""
@@ -39,7 +39,7 @@ class Interaction:
     """A stretch of an episode's frames that leads to one event.
 
     Attributes:
-        type: a key of `vocabulary.INTERACTION_TYPES`.
+        type: see `interaction_types`.
         event: what it leads to, such as `mine_block:stone`.
         start: first frame in the episode.
         stop: one past the frame of the event.
@@ -69,7 +69,7 @@ class ClipArrays:
     def __post_init__(self) -> None:
         n, k = len(self.buttons), len(self.candidate_interaction)
         expected: dict[str, tuple[Any, tuple[int, ...]]] = {
-            "buttons": (np.uint8, (n, len(BUTTONS))),
+            "buttons": (np.uint8, (n, len(ACTION_SPACE.buttons))),
             "camera": (np.float64, (n, 2)),
             "recording": (np.uint16, (n,)),
             "source_frame": (np.int32, (n,)),

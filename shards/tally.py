@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from shards.vocabulary import BUTTONS
+from shards.action_space import ACTION_SPACE
 
 _Key = TypeVar("_Key")
 
@@ -40,14 +40,14 @@ class Tally:
         interactions: by type.
         num_masked_frames: frames with at least one interaction's mask.
         num_overlap_frames: frames with several.
-        buttons: for each of BUTTONS, the frames in which it is down.
+        buttons: for each of ACTION_SPACE.buttons, the frames in which it is down.
         sources: recordings by source.
     """
 
     interactions: dict[int, InteractionTally] = field(default_factory=dict)
     num_masked_frames: int = 0
     num_overlap_frames: int = 0
-    buttons: dict[str, int] = field(default_factory=lambda: dict.fromkeys(BUTTONS, 0))
+    buttons: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ACTION_SPACE.buttons, 0))
     num_camera_frames: int = 0
     num_gui_frames: int = 0
     num_source_frames: int = 0
@@ -71,8 +71,8 @@ class Tally:
         for entry in recordings.field("source").value_counts().to_pylist():
             _count(self.sources, entry["values"], entry["counts"])
         self.num_source_frames += _sum(recordings.field("num_source_frames"))
-        buttons = np.asarray(_array(table, "button_counts").flatten()).reshape(-1, len(BUTTONS))
-        for button, number in zip(BUTTONS, buttons.sum(axis=0, dtype=np.int64).tolist(), strict=True):
+        buttons = np.asarray(_array(table, "button_counts").flatten()).reshape(-1, len(ACTION_SPACE.buttons))
+        for button, number in zip(ACTION_SPACE.buttons, buttons.sum(axis=0, dtype=np.int64).tolist(), strict=True):
             self.buttons[button] += number
         self.num_camera_frames += _sum(_array(table, "num_camera_frames"))
         self.num_gui_frames += _sum(_array(table, "num_gui_frames"))

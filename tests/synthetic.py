@@ -8,12 +8,14 @@ from pathlib import Path
 import av
 import numpy as np
 
+from shards.action_space import ACTION_SPACE
 from shards.clip import Clip, ClipArrays, ClipInfo, Interaction
 from shards.manifest import DatasetInfo, EpisodeRow, RecordingRow
 from shards.manifest_writer import write_manifest
 from shards.masks import encode_runs
-from shards.vocabulary import BUTTONS
 from shards.writer import PartWriter, join_parts
+
+BUTTONS = ACTION_SPACE.buttons
 
 HEIGHT, WIDTH, KEYFRAME_INTERVAL = 32, 48, 8
 

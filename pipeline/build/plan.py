@@ -21,7 +21,7 @@ from pipeline.recording import MINESTUDIO_FRAME_PX, Extent, Findings, Recording,
 from pipeline.settings import BuildSettings
 from pipeline.sources import measure
 from pipeline.transcode.probe import BadVideo, VideoHeader, read_header
-from shards.vocabulary import FRAMES_PER_SECOND
+from shards.action_space import ACTION_SPACE
 
 _MAX_RATE_ERROR = 0.5  # frames per second: recorders that could not keep up say 19.9
 _STAMP_BYTES = 4096
@@ -142,11 +142,11 @@ def _look_at(recording: Recording) -> PlannedRecording | Rejection:
                 remedy="Download the video again.",
             )
         rate = header.frames_per_second
-        if rate and abs(rate - FRAMES_PER_SECOND) > _MAX_RATE_ERROR:
+        if rate and abs(rate - ACTION_SPACE.frames_per_second) > _MAX_RATE_ERROR:
             return Rejection(
                 recording.name,
                 "frames_per_second",
-                f"the video has {rate:g} frames per second, expected {FRAMES_PER_SECOND}",
+                f"the video has {rate:g} frames per second, expected {ACTION_SPACE.frames_per_second}",
                 str(recording.video),
                 num_frames=extent.num_frames,
                 remedy="Record at 20 frames per second; a conversion would lose the pairing with the log.",

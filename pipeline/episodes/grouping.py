@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 
 from pipeline.recording import Extent, Recording
-from shards.vocabulary import FRAMES_PER_SECOND
+from shards.action_space import ACTION_SPACE
 
 MAX_HOLE_SECONDS = 30.0
 FULL_RECORDING_SECONDS = 300.0
@@ -108,7 +108,7 @@ def hole_seconds(recording: Recording, num_frames: int | None, following: Record
     """Seconds from the end of a recording to the start of the one that follows; negative if they overlap."""
     assert recording.start_time is not None
     assert following.start_time is not None
-    seconds = FULL_RECORDING_SECONDS if num_frames is None else num_frames / FRAMES_PER_SECOND
+    seconds = FULL_RECORDING_SECONDS if num_frames is None else num_frames / ACTION_SPACE.frames_per_second
     return (following.start_time - recording.start_time - timedelta(seconds=seconds)).total_seconds()
 
 
@@ -139,7 +139,7 @@ def _worlds_agree(was: Extent, now: Extent, max_hole_seconds: float) -> bool:
     if was.last is None or now.first is None:
         return True
     # Starts are known to the second, and servers catch up after a lag: five seconds of grace.
-    limit = round((max_hole_seconds + 5) * FRAMES_PER_SECOND)
+    limit = round((max_hole_seconds + 5) * ACTION_SPACE.frames_per_second)
     play = _age(was.last.play_ticks, now.first.play_ticks, limit)
     total = _age(was.last.stats_total, now.first.stats_total, None)
     if _Age.RESTARTS in (play, total):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, MINESTUDIO_FRAME_PX, WINDOW_HEIGHT_PX
-from shards.vocabulary import FRAMES_PER_SECOND
+from shards.action_space import ACTION_SPACE
 
 _CURSOR_PX = 16
 _STATE_FIELDS = ("yaw", "pitch", "xpos", "ypos", "zpos", "hotbar", "inventory", "isGuiOpen")
@@ -21,7 +21,7 @@ def video_objection(
 
     A size other than 640x360 makes MineStudio's whole episode empty, not this recording alone.
     """
-    if int(frames_per_second) != FRAMES_PER_SECOND:
+    if int(frames_per_second) != ACTION_SPACE.frames_per_second:
         return f"{frames_per_second:g} frames per second, cut to {int(frames_per_second)}, expected 20"
     if not num_lines <= num_header_frames <= num_lines + 1:
         return f"{num_header_frames} frames in the video's header, expected {num_lines} or {num_lines + 1}"

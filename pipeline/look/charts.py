@@ -13,10 +13,11 @@ from pipeline.look.lane_chart import chart_height, draw_lanes
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview
 from pipeline.look.sampled_actions import SampledActions
-from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, TYPE_SERIES, WIDE_INCHES, new_chart, to_svg
+from shards.action_space import ACTION_SPACE
+from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, WIDE_INCHES, new_chart, to_svg
 from shards.display.wording import count, percent, play_time, size
+from shards.interaction_types import interaction_type
 from shards.manifest import shard_name
-from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def types_chart(overview: Overview) -> str:
         shares,
         [f"{percent(share)} ({count(item.num_interactions)})" for share, item in zip(shares, facts, strict=True)],
         "share of frames with a mask, by interaction type",
-        [TYPE_SERIES.get(item.type, FAINT) for item in facts],
+        [interaction_type(item.type).page_colour for item in facts],
     )
 
 
@@ -67,7 +68,7 @@ def buttons_chart(overview: Overview) -> str:
 
 def coverage_chart(coverage: Coverage) -> str:
     """Frames by interaction type, over the episode's time."""
-    minutes = coverage.edges_frames / FRAMES_PER_SECOND / 60
+    minutes = coverage.edges_frames / ACTION_SPACE.frames_per_second / 60
     seconds = minutes[-1] < 2
     scale = 60 if seconds else 1
     with new_chart(WIDE_INCHES, 3.2) as (figure, axes):
@@ -76,9 +77,9 @@ def coverage_chart(coverage: Coverage) -> str:
                 shares * 100,
                 minutes * scale,
                 baseline=None,
-                color=TYPE_SERIES.get(type_id, FAINT),
+                color=interaction_type(type_id).page_colour,
                 linewidth=1.8,
-                label=INTERACTION_TYPES.get(type_id, f"type {type_id}"),
+                label=interaction_type(type_id).name,
             )
         axes.set_xlim(0, minutes[-1] * scale)
         axes.set_ylim(0)

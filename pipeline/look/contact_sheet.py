@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from shards.display.drawing import cell_size, draw_frame
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, PANEL, font, type_colour
 from shards.display.shown_frame import ShownFrame
-from shards.vocabulary import INTERACTION_TYPES
+from shards.interaction_types import interaction_type
 
 _MARGIN_PX, _GAP_PX = 16, 8
 _TITLE_PX, _BAND_PX = 52, 26
@@ -65,7 +65,7 @@ def _draw_title(draw: ImageDraw.ImageDraw, title: str, subtitle: str, strips: Se
     kinds = sorted({item.interaction.type for strip in strips for shown in strip.frames for item in shown.masks})
     x = width - _MARGIN_PX
     for type_id in reversed(kinds):
-        name = INTERACTION_TYPES.get(type_id, f"type {type_id}")
+        name = interaction_type(type_id).name
         face = font(12)
         x -= round(draw.textlength(name, face))
         draw.text((x, _MARGIN_PX + 2), name, fill=INK, font=face, anchor="lt")

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.wording import count, percent, play_time, size, table
+from shards.interaction_types import interaction_type
 from shards.manifest import EpisodeRow, RecordingRow, shard_name
 from shards.reader import Dataset
-from shards.vocabulary import BUTTONS, INTERACTION_TYPES
 
 _MAX_INTERACTIONS = 20
 
@@ -58,7 +59,7 @@ def episode_facts(dataset: Dataset, episode_id: str) -> EpisodeFacts:
         recordings=list(row.recordings),
         interactions=list(row.interactions),
         num_masked_frames=sum(run.stop - run.start for run in row.candidate_runs),
-        button_frames=dict(zip(BUTTONS, row.button_counts, strict=True)),
+        button_frames=dict(zip(ACTION_SPACE.buttons, row.button_counts, strict=True)),
         num_camera_frames=row.num_camera_frames,
         num_gui_frames=row.num_gui_frames,
     )
@@ -93,7 +94,7 @@ def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
                 [
                     [
                         str(index),
-                        INTERACTION_TYPES.get(item.type, f"type {item.type}"),
+                        interaction_type(item.type).name,
                         item.event,
                         f"{item.start}:{item.stop}",
                         play_time(item.stop - item.start),
@@ -129,7 +130,7 @@ def _timeline(facts: EpisodeFacts, columns: int) -> list[str]:
                 first = item.start * width // facts.num_frames
                 last = max(first + 1, -(-item.stop * width // facts.num_frames))
                 strip[first:last] = "█" * (min(last, width) - first)
-        name = INTERACTION_TYPES.get(type_id, f"type {type_id}")
+        name = interaction_type(type_id).name
         lines.append(f"  {name:<10}{''.join(strip)}".rstrip())
     end = play_time(facts.num_frames)
     return [*lines, f"  {'':<10}0{end:>{width - 1}}"]

@@ -11,8 +11,8 @@ import numpy as np
 from av.error import FFmpegError
 from PIL import Image
 
+from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
-from shards.vocabulary import FRAMES_PER_SECOND
 
 FILM_WIDTH_PX = 448
 
@@ -29,7 +29,7 @@ def write_film(path: Path, pictures: Iterable[Image.Image]) -> int:
     num_frames = 0
     try:
         with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
+            stream = container.add_stream("libx264", rate=ACTION_SPACE.frames_per_second)
             stream.pix_fmt = "yuv420p"
             stream.options = {"preset": "veryfast", "crf": "20"}
             for picture in pictures:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.action_space import ACTION_SPACE
+from shards.interaction_types import interaction_type
 from shards.reader import Dataset
 from shards.tally import Tally
-from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
 
 _MINUTE, _HOUR = 60, 3600
 _EDGES_SECONDS = (
@@ -45,7 +46,7 @@ class Lengths:
     def of(cls, num_frames: NDArray[np.integer[Any]]) -> Lengths:
         longest = int(num_frames.max(initial=1))
         few = float(np.quantile(num_frames, _SMALL_SHARE)) if num_frames.size else 0.0
-        nice = [second * FRAMES_PER_SECOND for second in _EDGES_SECONDS]
+        nice = [second * ACTION_SPACE.frames_per_second for second in _EDGES_SECONDS]
         low = max((edge for edge in nice if edge <= few), default=0)
         last = next((edge for edge in nice if edge > longest), longest + 1)
         inner = [edge for edge in nice if max(low, 1) <= edge <= longest]
@@ -182,7 +183,7 @@ def overview_of(dataset: Dataset) -> Overview:
         num_clips=counts["num_clips"],
         num_frames=num_frames,
         num_source_frames=tally.num_source_frames,
-        hours=num_frames / FRAMES_PER_SECOND / 3600,
+        hours=num_frames / ACTION_SPACE.frames_per_second / 3600,
         num_bytes=num_bytes,
         bytes_per_frame=num_bytes / num_frames if num_frames else 0.0,
         lengths=Lengths.of(dataset.episodes.num_frames),
@@ -192,7 +193,7 @@ def overview_of(dataset: Dataset) -> Overview:
         interactions=[
             TypeFacts(
                 type=type_id,
-                name=INTERACTION_TYPES.get(type_id, f"type {type_id}"),
+                name=interaction_type(type_id).name,
                 num_interactions=of_type.num_interactions,
                 num_frames=of_type.num_frames,
                 top_events=_most_frequent(of_type.events, _NUM_TOP_EVENTS),

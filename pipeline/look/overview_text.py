@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from pipeline.look.overview import Overview
+from shards.action_space import ACTION_SPACE
 from shards.display.wording import bar, count, percent, play_time, short_event, size, table
-from shards.vocabulary import FRAMES_PER_SECOND
 
 _BAR_COLUMNS = 12
 _MAX_REASONS = 6
@@ -42,7 +42,7 @@ def _head(o: Overview, columns: int) -> list[str]:
         *_wrap(
             [
                 f"{o.frame_width_px} x {o.frame_height_px} px",
-                f"{FRAMES_PER_SECOND} frames/s",
+                f"{ACTION_SPACE.frames_per_second} frames/s",
                 f"{count(o.num_clips)} clips of up to {o.clip_frames} frames",
                 f"keyframe every {o.keyframe_interval_frames}",
             ],

@@ -17,11 +17,12 @@ from pipeline.look.sample_strips import sample_strips
 from pipeline.look.sampled_actions import SampledActions, sample_actions
 from pipeline.recording import REASONS
 from pipeline.transcode.probe import VIDEO_REASONS
+from shards.action_space import ACTION_SPACE
 from shards.display.page import Panel, Section, Tile, html_legend, html_table, render_page
 from shards.display.wording import count, duration, number_of, percent, play_time, short_count, short_event, size
 from shards.errors import RocketError
+from shards.interaction_types import interaction_type
 from shards.reader import Dataset
-from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
 
 _MAX_LISTED = 40
 _MAX_EVENTS = 9
@@ -79,7 +80,7 @@ def report_page(dataset: Dataset, lanes: LaneSettings | None = None) -> str:
     return render_page(
         dataset.path.rstrip("/").rsplit("/", 1)[-1] or dataset.path,
         f"{dataset.path}: frames of {overview.frame_width_px} x {overview.frame_height_px} px, "
-        f"{FRAMES_PER_SECOND} a second, in clips of up to {overview.clip_frames}",
+        f"{ACTION_SPACE.frames_per_second} a second, in clips of up to {overview.clip_frames}",
         [
             Tile(count(overview.num_episodes), "episodes"),
             Tile(count(overview.num_recordings), "recordings"),
@@ -127,9 +128,7 @@ def _interactions(overview: Overview, dataset: Dataset) -> Section:
         percent(overview.share(number)) for number in (overview.num_masked_frames, overview.num_overlap_frames)
     )
     coverage = coverage_of(dataset)
-    legend = html_legend(
-        [(INTERACTION_TYPES.get(type_id, str(type_id)), f"--type-{type_id}") for type_id in coverage.shares]
-    )
+    legend = html_legend([(interaction_type(type_id).name, f"--type-{type_id}") for type_id in coverage.shares])
     return Section(
         "Interactions",
         [

@@ -14,8 +14,8 @@ from shards.display.drawing import draw_frame
 from shards.display.page import html_image
 from shards.display.wording import short_event
 from shards.errors import DamagedClip
+from shards.interaction_types import interaction_type
 from shards.reader import Dataset
-from shards.vocabulary import INTERACTION_TYPES
 
 STRIP_FRAMES = 6
 _MAX_TRIED = 24
@@ -65,7 +65,7 @@ def _choose(dataset: Dataset) -> list[tuple[int, int, int, str]]:
     strips = []
     for type_id in sorted(longest):
         episode, item = longest[type_id]
-        name = INTERACTION_TYPES.get(type_id, f"type {type_id}")
+        name = interaction_type(type_id).name
         # A short one is shown with what comes before it.
         start = max(0, min(item.start, item.stop - STRIP_FRAMES))
         where = f"episode {dataset.episodes.ids[episode]}, frames {start}:{item.stop}"

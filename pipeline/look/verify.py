@@ -14,11 +14,11 @@ import numpy as np
 from pipeline.look.clip_check import ActionSums, clip_problems, tar_problems
 from pipeline.look.faults import Fault
 from pipeline.look.manifest_check import manifest_faults
+from shards.action_space import ACTION_SPACE
 from shards.clip import MEMBERS
 from shards.errors import RocketError
 from shards.manifest import ClipRow, EpisodeRow, shard_name
 from shards.reader import Dataset, open_dataset
-from shards.vocabulary import BUTTONS
 
 Progress = Callable[[int], None]
 """Called with a number of frames that were checked since the last call."""
@@ -85,7 +85,7 @@ def episode_faults(dataset: Dataset, number: int, *, decode: bool = True) -> lis
     except (ValueError, OSError) as error:
         return [Fault(f"its rows in the manifest cannot be read: {error}", None, dataset.episodes.ids[number])]
     shard = shard_name(int(dataset.episodes.shard[number]))
-    sums = ActionSums(np.zeros(len(BUTTONS), np.int64))
+    sums = ActionSums(np.zeros(len(ACTION_SPACE.buttons), np.int64))
     faults: list[Fault] = []
     before = episode.start_byte
     for row in episode.clips:

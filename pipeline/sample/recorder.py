@@ -21,8 +21,8 @@ from pipeline.sample.render import Mask, Renderer
 from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH
 from pipeline.sample.textures import Pixels
 from pipeline.transcode.ffmpeg import ffmpeg_program
+from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
-from shards.vocabulary import FRAMES_PER_SECOND
 
 FRAME_WIDTH = 640
 FRAME_HEIGHT = 360
@@ -40,7 +40,7 @@ class VideoWriter:
         self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close() and kill()
         size = f"{VIEW_WIDTH}x{VIEW_HEIGHT}"
         command = (
-            ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb0", s=size, r=FRAMES_PER_SECOND)
+            ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb0", s=size, r=ACTION_SPACE.frames_per_second)
             .filter("scale", FRAME_WIDTH, FRAME_HEIGHT, flags="neighbor+bitexact")
             .output(
                 str(path),

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from pipeline.recording import SourceError
 from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS
-from shards.vocabulary import BUTTONS, POLICY_BUTTONS
+from shards.action_space import ACTION_SPACE
 
 
 def read_action_arrays(value: Any, where: str) -> tuple[NDArray[np.uint8], NDArray[np.float64], int]:
@@ -25,7 +25,7 @@ def read_action_arrays(value: Any, where: str) -> tuple[NDArray[np.uint8], NDArr
     """
     if not isinstance(value, dict):
         raise _wrong(where, f"a {type(value).__name__}", "a dict of arrays")
-    missing = [name for name in ("camera", *POLICY_BUTTONS) if name not in value]
+    missing = [name for name in ("camera", *ACTION_SPACE.policy_buttons) if name not in value]
     unknown = [name for name in value if name != "camera" and name not in COLUMN]
     if missing or unknown:
         what = f"{missing[0]} missing" if missing else f"unknown {unknown[0]!r:.40}"
@@ -40,7 +40,7 @@ def read_action_arrays(value: Any, where: str) -> tuple[NDArray[np.uint8], NDArr
     camera = np.asarray(value["camera"], np.float64)
     lengths = {len(camera), *(len(column) for column in columns.values())}
     n = min(lengths)
-    buttons = np.zeros((n, len(BUTTONS)), np.uint8)
+    buttons = np.zeros((n, len(ACTION_SPACE.buttons)), np.uint8)
     for column, array in columns.items():
         buttons[:, column] = array[:n] != 0
     return buttons, np.ascontiguousarray(camera[:n]), max(lengths)

@@ -23,7 +23,7 @@ from pipeline.recording import MINESTUDIO_FRAME_PX, SourceError
 from pipeline.sources.files.json_lines import BadLine, parse_line
 from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, RecordingMasks
-from shards.vocabulary import INTERACTION_TYPES
+from shards.interaction_types import interaction_type
 
 FORMAT, VERSION = "rocket-masks", 1
 JSONL_SUFFIX, PICKLE_SUFFIX = ".masks.jsonl", ".rle"
@@ -184,7 +184,7 @@ def write_masks(path: Path, masks: RecordingMasks) -> None:
     for index, interaction in enumerate(masks.interactions):
         lines.append(
             {
-                "type": INTERACTION_TYPES[interaction.type],
+                "type": interaction_type(interaction.type).name,
                 "event": interaction.event,
                 "start": interaction.first,
                 "stop": interaction.last + 1,

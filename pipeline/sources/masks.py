@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.errors import RocketError
+from shards.interaction_types import INTERACTION_TYPES
 from shards.masks import encode_runs
-from shards.vocabulary import INTERACTION_TYPES, NO_INTERACTION
 
 TYPE_OF_OBJECT_ID = {0: 0, 1: 3, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6}
-"""The types as the source numbers them -> keys of `INTERACTION_TYPES`: "use" (1) became part of "interact" (3)."""
+"""The types as the source numbers them -> `interaction_types`: "use" (1) became part of "interact" (3)."""
 
-TYPE_OF_NAME = {name: number for number, name in INTERACTION_TYPES.items() if number != NO_INTERACTION}
+TYPE_OF_NAME = {kind.name: kind.id for kind in INTERACTION_TYPES}
 
 _NUMBERS = re.compile(r"[0-9 \t\r\n]*")
 
@@ -36,7 +36,7 @@ class Interaction:
 
     Attributes:
         key: tells the interactions of a recording apart.
-        type: a key of `shards.vocabulary.INTERACTION_TYPES`, never -1.
+        type: see `shards.interaction_types`; never -1.
         event: such as "minecraft.mine_block:minecraft.stone", as the source writes it.
         first: first source frame.
         last: last source frame, inclusive: the event's. Either may lie outside the recording.

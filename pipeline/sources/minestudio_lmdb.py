@@ -39,6 +39,7 @@ from pipeline.sources.masks import MaskCollector, RecordingMasks
 from pipeline.sources.minestudio import menu_flags
 from pipeline.sources.recorder import keep_flags
 from pipeline.sources.tree import SourceFile
+from shards.action_space import ACTION_SPACE
 
 _MODALITIES = {
     "image": "image",
@@ -147,7 +148,7 @@ def load_log(
     num_lines = _num_frames(recording.actions, recording.name)
     size = chunk_frames(recording.actions)
     breakage: Breakage | None = None
-    buttons, cameras = [np.zeros((0, 23), np.uint8)], [np.zeros((0, 2))]
+    buttons, cameras = [np.zeros((0, len(ACTION_SPACE.buttons)), np.uint8)], [np.zeros((0, 2))]
     num_frames = 0
     for start, raw in read_chunks(recording.actions, recording.name):
         expected = min(size, num_lines - start)

@@ -5,7 +5,7 @@ The log has a JSON object for each video frame, in order; line i is the action t
     {"buttons": ["forward", "attack"], "camera": [-1.5, 12.0], "gui": false}
     {"forward": 1, "attack": 1, "camera": [-1.5, 12.0]}
 
-Both lines say the same. Buttons are those of `shards.vocabulary.BUTTONS` (attack, back, ..., hotbar.9, ESC,
+Both lines say the same. Buttons are those of `ACTION_SPACE.buttons` (attack, back, ..., hotbar.9, ESC,
 pickItem, swapHands); `camera` is [pitch, yaw] in degrees, down and right positive; what is not named is not
 pressed. A name that is no button ends the usable part: it is more likely misspelt than meant to be lost. The video
 may have any size and shows the cursor, if there is one; it is mp4, mkv, webm, mov or avi with 20 frames a second.
@@ -30,7 +30,7 @@ from pipeline.recording import (
 )
 from pipeline.sources.files.json_lines import BadLine, count_lines, read_lines
 from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable
-from shards.vocabulary import BUTTONS
+from shards.action_space import ACTION_SPACE
 
 
 def measure(recording: Recording) -> Extent:
@@ -90,7 +90,7 @@ def _buttons(line: dict[str, Any]) -> bytearray:
         pressed = ((name, 1) for name in named)
     else:
         raise BadLine("wrong_schema", f"buttons is {named!r:.40}, expected a list of names")
-    buttons = bytearray(len(BUTTONS))
+    buttons = bytearray(len(ACTION_SPACE.buttons))
     for name, value in pressed:
         column = COLUMN.get(name) if isinstance(name, str) else None
         if column is None:

@@ -14,9 +14,9 @@ import numpy as np
 
 from pipeline.recording import Breakage, CarryState, ReadOptions, RecordingContent
 from pipeline.sources.files.json_lines import BadLine
-from shards.vocabulary import BUTTONS, POLICY_BUTTONS
+from shards.action_space import ACTION_SPACE
 
-COLUMN = {name: column for column, name in enumerate(BUTTONS)}
+COLUMN = ACTION_SPACE.column
 """Column of each button in the `buttons` arrays."""
 
 KEYS = {
@@ -79,7 +79,7 @@ class ActionTable:
     ) -> RecordingContent:
         """What was collected, as arrays."""
         n = len(self)
-        buttons = np.frombuffer(bytes(self._buttons), np.uint8).reshape(n, len(BUTTONS))
+        buttons = np.frombuffer(bytes(self._buttons), np.uint8).reshape(n, len(ACTION_SPACE.buttons))
         camera = np.array(self._camera, np.float64).reshape(n, 2)
         return RecordingContent(
             buttons=buttons,
@@ -104,7 +104,7 @@ def keep_flags(
     both would drop it: whoever wants to map ESC to `inventory` later, as VPT's training did, still has the frame.
     With `compat: minestudio` the 20 count.
     """
-    counted = buttons[:, : len(POLICY_BUTTONS)] if options.compat == "minestudio" else buttons
+    counted = buttons[:, : len(ACTION_SPACE.policy_buttons)] if options.compat == "minestudio" else buttons
     return np.asarray((camera != 0).any(axis=1) | counted.any(axis=1), bool)
 
 
@@ -137,7 +137,7 @@ class RecorderState:
         if not isinstance(gui, bool):
             raise BadLine("wrong_schema", f"isGuiOpen is {_shown(gui)}, expected true or false")
 
-        buttons = bytearray(len(BUTTONS))
+        buttons = bytearray(len(ACTION_SPACE.buttons))
         for key in _list(keyboard, "keyboard", "keys"):
             column = KEYS.get(key) if isinstance(key, str) else None
             if column is not None:

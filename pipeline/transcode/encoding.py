@@ -27,8 +27,8 @@ import ffmpeg
 from pipeline.processes import die_with_parent
 from pipeline.settings import BuildSettings
 from pipeline.transcode.ffmpeg import ffmpeg_program
+from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
-from shards.vocabulary import FRAMES_PER_SECOND
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
 _PIPE_BYTES = 1 << 20
@@ -215,7 +215,7 @@ def encoder_command(settings: BuildSettings, folder: Path) -> list[str]:
         format="rawvideo",
         pix_fmt="yuv420p",
         video_size=(settings.frame_width, settings.frame_height),
-        framerate=FRAMES_PER_SECOND,
+        framerate=ACTION_SPACE.frames_per_second,
         threads=1,
         # Read a frame at a time: with the default of 32 KiB, encoding takes a twentieth more.
         blocksize=settings.frame_width * settings.frame_height * 3 // 2,
@@ -227,7 +227,7 @@ def encoder_command(settings: BuildSettings, folder: Path) -> list[str]:
         format="segment",
         segment_format="mp4",
         # Key frames stand at fixed places, so that the first one at or after this time starts the next clip.
-        segment_time=f"{settings.clip_frames / FRAMES_PER_SECOND:.6f}",
+        segment_time=f"{settings.clip_frames / ACTION_SPACE.frames_per_second:.6f}",
         # Every clip's first frame is at time 0; without the second option, the first clip's is not.
         reset_timestamps=1,
         avoid_negative_ts="disabled",

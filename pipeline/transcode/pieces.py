@@ -20,10 +20,10 @@ from av.packet import Packet
 
 from pipeline.settings import BuildSettings
 from pipeline.transcode.probe import BadVideo, count_good_frames
-from shards.vocabulary import FRAMES_PER_SECOND
+from shards.action_space import ACTION_SPACE
 
 _TICKS_PER_FRAME = 512
-_TIME_BASE = Fraction(1, FRAMES_PER_SECOND * _TICKS_PER_FRAME)
+_TIME_BASE = Fraction(1, ACTION_SPACE.frames_per_second * _TICKS_PER_FRAME)
 
 
 class CannotCopy(Exception):

@@ -12,12 +12,12 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from pipeline.transcode.cursor import draw_cursor
+from shards.action_space import ACTION_SPACE
 from shards.video import plane_rows
-from shards.vocabulary import FRAMES_PER_SECOND
 
 # Without the last two, rounding depends on the vector instructions that the processor has.
 _AREA = "area+accurate_rnd+bitexact"
-_ANY_TIME = Fraction(1, FRAMES_PER_SECOND)  # frames are scaled one by one
+_ANY_TIME = Fraction(1, ACTION_SPACE.frames_per_second)  # frames are scaled one by one
 # AVColorSpace numbers: BT.470BG and SMPTE 170M are BT.601; small untagged video is BT.601 by custom.
 _BT601_COLORSPACES = (2, 5, 6)
 _FULL_RANGE = 2  # AVCOL_RANGE_JPEG

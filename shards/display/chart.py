@@ -14,6 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from shards.interaction_types import INTERACTION_TYPES
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -22,16 +24,13 @@ INK, FAINT, GRID, PAPER = "#1d2127", "#5d6673", "#dde1e7", "#fdfdfe"
 SERIES = ("#2868b8", "#c2571a", "#2a8a57", "#8a4fb5", "#b8336a", "#8b7a10", "#157f93")
 """Told apart from each other, also without red and green, on white and (as the page's dark twins) on black."""
 
-TYPE_SERIES = {0: "#c9303c", 2: "#c77800", 3: "#2b6fd0", 4: "#8a44c4", 5: "#0e8f7e", 6: "#5f8a12"}
-"""Interaction types, in the hues that drawn frames use."""
-
 VARIABLES = {
     INK: "--ink",
     FAINT: "--faint",
     GRID: "--grid",
     PAPER: "--paper",
     **{colour: f"--series-{place}" for place, colour in enumerate(SERIES)},
-    **{colour: f"--type-{type_id}" for type_id, colour in TYPE_SERIES.items()},
+    **{kind.page_colour: f"--type-{kind.id}" for kind in INTERACTION_TYPES},
 }
 
 NARROW_INCHES, WIDE_INCHES = 4.7, 10.0

@@ -20,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from shards.action_space import ACTION_SPACE
 from shards.display.key_panel import PANEL_SHARE, WIDTH_UNITS, InputPanel
 from shards.display.palette import BACKGROUND, DARK_INK, HUMAN, INK, PANEL, POLICY, Colour, font, type_colour
 from shards.display.shown_frame import ShownFrame
 from shards.display.wording import short_event
-from shards.vocabulary import FRAMES_PER_SECOND, INTERACTION_TYPES
+from shards.interaction_types import interaction_type
 
 CELL_PX = 224
 """Width that a frame is enlarged to at least."""
@@ -59,7 +60,7 @@ def draw_frame(shown: ShownFrame, width_px: int = CELL_PX) -> Image.Image:
     for action, colour, _ in reversed(actions):  # the human's arrow on top
         _draw_camera(draw, action.camera, colour, picture.size, unit)
     _draw_labels(draw, shown, picture.width, unit)
-    minutes, seconds = divmod(shown.frame / FRAMES_PER_SECOND, 60)
+    minutes, seconds = divmod(shown.frame / ACTION_SPACE.frames_per_second, 60)
     stamp = f"{shown.frame} | {int(minutes)}:{seconds:04.1f}"
     _chip(draw, 4 * unit, picture.height - 17 * unit, stamp, BACKGROUND, INK, unit)
     if shown.gui:
@@ -120,7 +121,7 @@ def _draw_camera(
 def _draw_labels(draw: ImageDraw.ImageDraw, shown: ShownFrame, width: int, unit: float) -> None:
     y = 4 * unit
     for item in shown.masks:
-        name = INTERACTION_TYPES.get(item.interaction.type, f"type {item.interaction.type}")
+        name = interaction_type(item.interaction.type).name
         event = short_event(item.interaction.event)
         text = _fit(f"{name} | {event}" if event else name, width - 14 * unit, unit)
         _chip(draw, 4 * unit, y, text, type_colour(item.interaction.type), DARK_INK, unit)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from PIL import ImageDraw
 
+from shards.action_space import ACTION_SPACE
 from shards.display.palette import DARK_INK, FAINT, PANEL, Colour, font
 from shards.display.shown_frame import ShownAction
-from shards.vocabulary import BUTTONS
 
 PANEL_SHARE = 0.3
 """Height of a panel as a share of its width."""
@@ -28,7 +28,7 @@ class InputPanel:
 
     def show(self, action: ShownAction, title: str = "") -> None:
         """The panel shows the action, with a title at its right."""
-        pressed = {name for name, down in zip(BUTTONS, action.buttons, strict=True) if down}
+        pressed = {name for name, down in zip(ACTION_SPACE.buttons, action.buttons, strict=True) if down}
         row = _KEY + _GAP
         self._key(_LEFT + row, 0, _KEY, "W", "forward" in pressed)
         for column, (name, text) in enumerate((("left", "A"), ("back", "S"), ("right", "D"))):

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
+from shards.display.palette import type_variables
 from shards.errors import RocketError
 
 _NUMBER = "number"
@@ -67,7 +68,7 @@ def render_page(
     return template.substitute(
         title=escape(title),
         subtitle=escape(subtitle),
-        style=(files("shards.display") / "page.css").read_text(encoding="utf-8"),
+        style=type_variables() + (files("shards.display") / "page.css").read_text(encoding="utf-8"),
         links="\n".join(f'<a href="#{_anchor(s.title)}">{escape(s.title)}</a>' for s in sections),
         alarms="\n".join(f'<p class="alarm" role="alert">{escape(alarm)}</p>' for alarm in alarms),
         tiles="\n".join(

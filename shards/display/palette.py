@@ -6,19 +6,10 @@ import functools
 
 from PIL import ImageFont
 
+from shards.interaction_types import INTERACTION_TYPES, interaction_type
+
 Colour = tuple[int, int, int]
 
-TYPE_COLOURS: dict[int, Colour] = {
-    0: (230, 75, 85),
-    2: (245, 158, 40),
-    3: (70, 150, 235),
-    4: (175, 105, 225),
-    5: (35, 185, 165),
-    6: (140, 190, 60),
-}
-"""A colour for each interaction type, told apart on grass, stone, sky and night."""
-
-OTHER_COLOUR: Colour = (200, 200, 200)
 BACKGROUND: Colour = (24, 26, 31)
 PANEL: Colour = (36, 39, 46)
 INK: Colour = (235, 237, 240)
@@ -36,5 +27,13 @@ def font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def type_colour(type_id: int) -> Colour:
-    """The colour of an interaction type."""
-    return TYPE_COLOURS.get(type_id, OTHER_COLOUR)
+    """The colour of an interaction type on the game's pictures."""
+    red, green, blue = bytes.fromhex(interaction_type(type_id).drawn_colour[1:])
+    return red, green, blue
+
+
+def type_variables() -> str:
+    """CSS that says `--type-N`, the colour of interaction type N on light pages, dark pages and paper."""
+    light = " ".join(f"--type-{kind.id}: {kind.page_colour};" for kind in INTERACTION_TYPES)
+    dark = " ".join(f"--type-{kind.id}: {kind.dark_page_colour};" for kind in INTERACTION_TYPES)
+    return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"

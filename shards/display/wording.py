@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import TextIO
 
-from shards.vocabulary import FRAMES_PER_SECOND
+from shards.action_space import ACTION_SPACE
 
 MIN_COLUMNS = 40
 MAX_COLUMNS = 100
@@ -94,7 +94,7 @@ def duration(seconds: float) -> str:
 
 def play_time(num_frames: float) -> str:
     """How long so many frames last in the game."""
-    return duration(num_frames / FRAMES_PER_SECOND)
+    return duration(num_frames / ACTION_SPACE.frames_per_second)
 
 
 def percent(share: float) -> str:

@@ -5,11 +5,13 @@ from collections import Counter
 
 import pytest
 
+from shards.action_space import ACTION_SPACE
 from shards.manifest import CandidateRun, ClipRow, EpisodeRow, Interaction, RecordingRow
 from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.tally import Tally
-from shards.vocabulary import BUTTONS
+
+BUTTONS = ACTION_SPACE.buttons
 
 
 def row(number, num_frames, interactions, runs, sources):

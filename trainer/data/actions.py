@@ -8,34 +8,8 @@ lib/action_mapping.py and lib/actions.py, with MineStudio's settings.
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
-from shards.vocabulary import BUTTONS
-
-CAMERA_LIMIT_DEGREES = 10.0
-CAMERA_MU = 10.0
-CAMERA_BIN_SIZE = 2.0
-NUM_CAMERA_BINS = 11
-CAMERA_NULL_BIN = 5
-CAMERA_NULL = CAMERA_NULL_BIN * NUM_CAMERA_BINS + CAMERA_NULL_BIN
-NUM_CAMERA_ACTIONS = NUM_CAMERA_BINS**2
-
-BUTTON_GROUPS: tuple[tuple[str, ...], ...] = (
-    tuple(f"hotbar.{slot}" for slot in range(1, 10)),
-    ("forward", "back"),
-    ("left", "right"),
-    ("sprint", "sneak"),
-    ("use",),
-    ("drop",),
-    ("attack",),
-    ("jump",),
-)
-"""Digits of a button action, most significant first: 0 for none, else the button's place; the camera's is last.
-
-Of several pressed buttons of a group the later one counts."""
-CANCELLING_GROUPS = (("forward", "back"), ("left", "right"))
-"""Both pressed means neither."""
-INVENTORY = 2 * int(np.prod([len(group) + 1 for group in BUTTON_GROUPS]))
-NUM_BUTTON_ACTIONS = INVENTORY + 1
 
 
 def to_policy(
@@ -50,17 +24,20 @@ def to_policy(
     """
     bins = camera_bins(camera)
     action = np.zeros(buttons.shape[:-1], np.int64)
-    for group in BUTTON_GROUPS:
-        pressed = buttons[..., [BUTTONS.index(name) for name in group]] != 0
+    for group in ACTION_SPACE.button_groups:
+        pressed = buttons[..., [ACTION_SPACE.column[name] for name in group]] != 0
         digit = (pressed * np.arange(1, len(group) + 1)).max(axis=-1)
-        if group in CANCELLING_GROUPS:
+        if group in ACTION_SPACE.cancelling_groups:
             digit = np.where(pressed.all(axis=-1), 0, digit)
         action = action * (len(group) + 1) + digit
-    action = action * 2 + (bins != CAMERA_NULL_BIN).any(axis=-1)
-    camera_action = bins[..., 0] * NUM_CAMERA_BINS + bins[..., 1]
+    action = action * 2 + (bins != ACTION_SPACE.null_camera_bin).any(axis=-1)
+    camera_action = bins[..., 0] * ACTION_SPACE.num_camera_bins + bins[..., 1]
 
-    opens_inventory = buttons[..., BUTTONS.index("inventory")] != 0
-    return np.where(opens_inventory, INVENTORY, action), np.where(opens_inventory, CAMERA_NULL, camera_action)
+    alone = buttons[..., ACTION_SPACE.column[ACTION_SPACE.exclusive_button]] != 0
+    return (
+        np.where(alone, ACTION_SPACE.exclusive_action, action),
+        np.where(alone, ACTION_SPACE.null_camera_action, camera_action),
+    )
 
 
 def to_env(
@@ -73,9 +50,9 @@ def to_env(
     """
     button_action, camera_action = np.asarray(button_action), np.asarray(camera_action)
     buttons = _BUTTONS_OF_ACTION[button_action]
-    bins = np.stack(np.divmod(camera_action, NUM_CAMERA_BINS), axis=-1)
-    moves = (button_action % 2 == 1) | (button_action == INVENTORY)
-    return buttons, camera_degrees(np.where(moves[..., None], bins, CAMERA_NULL_BIN))
+    bins = np.stack(np.divmod(camera_action, ACTION_SPACE.num_camera_bins), axis=-1)
+    moves = (button_action % 2 == 1) | (button_action == ACTION_SPACE.exclusive_action)
+    return buttons, camera_degrees(np.where(moves[..., None], bins, ACTION_SPACE.null_camera_bin))
 
 
 def camera_bins(camera: NDArray[np.floating]) -> NDArray[np.int64]:
@@ -90,28 +67,31 @@ def camera_bins(camera: NDArray[np.floating]) -> NDArray[np.int64]:
         raise RocketError(
             f"camera: not a finite angle at {where}, got {degrees[tuple(where)]}. Run: rocket-prep verify DATASET"
         )
-    share = np.clip(degrees, -CAMERA_LIMIT_DEGREES, CAMERA_LIMIT_DEGREES) / CAMERA_LIMIT_DEGREES
-    encoded = np.sign(share) * (np.log(1.0 + CAMERA_MU * np.abs(share)) / np.log(1.0 + CAMERA_MU))
-    encoded *= CAMERA_LIMIT_DEGREES
-    bins: NDArray[np.int64] = np.round((encoded + CAMERA_LIMIT_DEGREES) / CAMERA_BIN_SIZE).astype(np.int64)
+    limit, mu = ACTION_SPACE.camera_limit_degrees, ACTION_SPACE.camera_mu
+    share = np.clip(degrees, -limit, limit) / limit
+    encoded = np.sign(share) * (np.log(1.0 + mu * np.abs(share)) / np.log(1.0 + mu))
+    encoded *= limit
+    bins: NDArray[np.int64] = np.round((encoded + limit) / ACTION_SPACE.camera_bin_degrees).astype(np.int64)
     return bins
 
 
 def camera_degrees(bins: NDArray[np.integer]) -> NDArray[np.float64]:
     """The angle in degrees that each bin 0..10 stands for."""
-    share = (np.asarray(bins) * CAMERA_BIN_SIZE - CAMERA_LIMIT_DEGREES) / CAMERA_LIMIT_DEGREES
-    return np.sign(share) * (1.0 / CAMERA_MU) * ((1.0 + CAMERA_MU) ** np.abs(share) - 1.0) * CAMERA_LIMIT_DEGREES
+    limit, mu = ACTION_SPACE.camera_limit_degrees, ACTION_SPACE.camera_mu
+    share = (np.asarray(bins) * ACTION_SPACE.camera_bin_degrees - limit) / limit
+    return np.sign(share) * (1.0 / mu) * ((1.0 + mu) ** np.abs(share) - 1.0) * limit
 
 
 def _buttons_of_actions() -> NDArray[np.uint8]:
     """Pressed buttons (8641, 23) of every button action."""
-    buttons = np.zeros((NUM_BUTTON_ACTIONS, len(BUTTONS)), np.uint8)
-    rest = np.arange(INVENTORY) // 2  # without the camera's digit
-    for group in reversed(BUTTON_GROUPS):
+    alone = ACTION_SPACE.exclusive_action
+    buttons = np.zeros((ACTION_SPACE.num_button_actions, len(ACTION_SPACE.buttons)), np.uint8)
+    rest = np.arange(alone) // 2  # without the camera's digit
+    for group in reversed(ACTION_SPACE.button_groups):
         rest, digit = np.divmod(rest, len(group) + 1)
         for place, name in enumerate(group, start=1):
-            buttons[:INVENTORY, BUTTONS.index(name)] = digit == place
-    buttons[INVENTORY, BUTTONS.index("inventory")] = 1
+            buttons[:alone, ACTION_SPACE.column[name]] = digit == place
+    buttons[alone, ACTION_SPACE.column[ACTION_SPACE.exclusive_button]] = 1
     return buttons
 
 

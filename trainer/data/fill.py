@@ -6,9 +6,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from shards.action_space import ACTION_SPACE
 from shards.errors import DamagedClip
 from shards.windows import WindowArrays, WindowReader, WindowSource
-from trainer.data.actions import CAMERA_NULL, to_policy
+from trainer.data.actions import to_policy
 from trainer.data.augment import Augmentation
 
 
@@ -53,5 +54,5 @@ def blank_row(row: Mapping[str, NDArray[Any]], start: int, *, masks: bool) -> No
     row["env_buttons"][start:] = 0
     row["env_camera"][start:] = 0
     row["buttons"][start:] = 0
-    row["camera"][start:] = CAMERA_NULL
+    row["camera"][start:] = ACTION_SPACE.null_camera_action
     row["valid"][:] = False

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.action_space import ACTION_SPACE
 from shards.masks import packed_size
-from shards.vocabulary import BUTTONS
 
 _ALIGNMENT_BYTES = 4096
 
@@ -57,7 +57,7 @@ class BatchLayout:
             "obj_id": (np.int64, frames),
             "buttons": (np.int64, frames),
             "camera": (np.int64, frames),
-            "env_buttons": (np.uint8, (*frames, len(BUTTONS))),
+            "env_buttons": (np.uint8, (*frames, len(ACTION_SPACE.buttons))),
             "env_camera": (np.float32, (*frames, 2)),
             "first": (np.bool_, frames),
             "valid": (np.bool_, frames),

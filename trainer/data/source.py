@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.interaction_types import NO_INTERACTION
 from shards.manifest import ClipRow
 from shards.schedule.collection import Collection
 from shards.schedule.goals import NO_GOAL, choose_goals
 from shards.schedule.lanes import Window
-from shards.vocabulary import NO_INTERACTION
 from shards.windows import WindowSource, clips_of_window
 from trainer.data.augment import draw_augmentation
 from trainer.data.fill import WindowTask

@@ -15,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from shards.vocabulary import INTERACTION_TYPES, POLICY_BUTTONS
+from shards.action_space import ACTION_SPACE
+from shards.interaction_types import INTERACTION_TYPES, interaction_type
 from trainer.data import actions
 from trainer.learning.objectives import FrameLosses, camera_mask, cloning_losses
 
-NUM_TYPES = 8
+NUM_TYPES = max(kind.id for kind in INTERACTION_TYPES) + 2
 """Rows of the loss by interaction type: type id + 1."""
 NUM_POSITIONS = 8
 """Stretches of the window that the loss by position tells apart."""
@@ -31,8 +32,8 @@ class ActionCounts:
     """How often each action occurs: what the best constant guess is made of."""
 
     def __init__(self) -> None:
-        self.buttons = torch.zeros(actions.NUM_BUTTON_ACTIONS, dtype=torch.int64)
-        self.camera = torch.zeros(actions.NUM_CAMERA_ACTIONS, dtype=torch.int64)
+        self.buttons = torch.zeros(ACTION_SPACE.num_button_actions, dtype=torch.int64)
+        self.camera = torch.zeros(ACTION_SPACE.num_camera_actions, dtype=torch.int64)
 
     def add(self, action: Mapping[str, Tensor], valid_BT: Tensor) -> None:
         """Count the actions of the frames that count; the camera where it moves."""
@@ -86,7 +87,7 @@ class ValidationTable:
         self.timesteps = timesteps
         self._buttons_of_action = _buttons_of_action(device)
         self._degrees_of_action = _degrees_of_action(device)
-        num_buttons = len(POLICY_BUTTONS)
+        num_buttons = len(ACTION_SPACE.policy_buttons)
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(*shape, dtype=torch.float64, device=device)
@@ -102,8 +103,8 @@ class ValidationTable:
             "by_position": zeros(2, timesteps),
             "memory": zeros(3),  # loss with memory, without, frames; windows that have a past
             "watched": zeros(3),  # the same for watched frames, all windows
-            "counts_buttons": zeros(actions.NUM_BUTTON_ACTIONS),
-            "counts_camera": zeros(actions.NUM_CAMERA_ACTIONS),
+            "counts_buttons": zeros(ACTION_SPACE.num_button_actions),
+            "counts_camera": zeros(ACTION_SPACE.num_camera_actions),
         }
 
     @torch.no_grad()
@@ -183,7 +184,7 @@ class ValidationTable:
         }
         for row in range(NUM_TYPES):
             if sums["by_type"][1, row]:
-                name = INTERACTION_TYPES.get(row - 1, str(row - 1))
+                name = interaction_type(row - 1).name
                 result[f"loss_by_type/{name}"] = sums["by_type"][0, row] / sums["by_type"][1, row]
         result |= self._by_position(sums["by_position"])
         result["num_frames"] = frames
@@ -211,8 +212,8 @@ class ValidationTable:
             ]
         )
         # The camera rests unless the button action says that it moves, as when the policy plays.
-        moves_BT = (guess_buttons % 2 == 1) & (guess_buttons != actions.INVENTORY)
-        guess_BT2 = self._degrees_of_action[torch.where(moves_BT, guess_camera, actions.CAMERA_NULL)]
+        moves_BT = (guess_buttons % 2 == 1) & (guess_buttons != ACTION_SPACE.exclusive_action)
+        guess_BT2 = self._degrees_of_action[torch.where(moves_BT, guess_camera, ACTION_SPACE.null_camera_action)]
         if "env_action" in batch:
             human_BT2 = batch["env_action"]["camera"].double()
         else:
@@ -255,7 +256,7 @@ def _by_button(pressed: NDArray[np.float64], frames: float) -> dict[str, float]:
     """Accuracy and F1 of each button that somebody pressed; F1's mean over those that the human pressed."""
     both, policy_alone, human_alone = pressed
     accuracy, f1, of_human = {}, {}, []
-    for index, name in enumerate(POLICY_BUTTONS):
+    for index, name in enumerate(ACTION_SPACE.policy_buttons):
         wrong = policy_alone[index] + human_alone[index]
         if not both[index] + wrong:
             continue
@@ -269,12 +270,12 @@ def _by_button(pressed: NDArray[np.float64], frames: float) -> dict[str, float]:
 
 def _buttons_of_action(device: torch.device) -> Tensor:
     """Pressed policy buttons (8641, 20) bool of every button action."""
-    every = np.arange(actions.NUM_BUTTON_ACTIONS)
-    buttons, _ = actions.to_env(every, np.full_like(every, actions.CAMERA_NULL))
-    return torch.from_numpy(buttons[:, : len(POLICY_BUTTONS)] != 0).to(device)
+    every = np.arange(ACTION_SPACE.num_button_actions)
+    buttons, _ = actions.to_env(every, np.full_like(every, ACTION_SPACE.null_camera_action))
+    return torch.from_numpy(buttons[:, : len(ACTION_SPACE.policy_buttons)] != 0).to(device)
 
 
 def _degrees_of_action(device: torch.device) -> Tensor:
     """Degrees (121, 2) of every camera action."""
-    bins = np.stack(np.divmod(np.arange(actions.NUM_CAMERA_ACTIONS), actions.NUM_CAMERA_BINS), axis=-1)
+    bins = np.stack(np.divmod(np.arange(ACTION_SPACE.num_camera_actions), ACTION_SPACE.num_camera_bins), axis=-1)
     return torch.from_numpy(actions.camera_degrees(bins)).to(device)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from trainer.data.actions import CAMERA_NULL
+from shards.action_space import ACTION_SPACE
 from trainer.settings import ObjectiveConfig
 
 
@@ -78,7 +78,7 @@ def counted(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
 
 def camera_mask(action: Mapping[str, Tensor], valid_BT: Tensor) -> Tensor:
     """Frames (B, T) whose camera action counts: valid, and moving."""
-    return valid_BT & (action["camera"] != CAMERA_NULL)
+    return valid_BT & (action["camera"] != ACTION_SPACE.null_camera_action)
 
 
 def cloning_losses(pi_logits: Mapping[str, Tensor], action: Mapping[str, Tensor], valid_BT: Tensor) -> FrameLosses:

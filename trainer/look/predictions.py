@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from shards.clip import Interaction
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
-from shards.vocabulary import NO_INTERACTION
+from shards.interaction_types import NO_INTERACTION
 from trainer.build import build_data, load_policy
 from trainer.checkpoints.checkpoint import policy_state, read_checkpoint
 from trainer.config import resolve_lanes

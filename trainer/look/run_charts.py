@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, TYPE_SERIES, new_chart, to_svg
-from shards.vocabulary import INTERACTION_TYPES
+from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, new_chart, to_svg
+from shards.interaction_types import INTERACTION_TYPES
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,11 +107,11 @@ def position_chart(figures: Mapping[str, float]) -> str:
 
 def types_chart(figures: Mapping[str, float]) -> str:
     """Loss by interaction type."""
-    by_name = {name: type_id for type_id, name in INTERACTION_TYPES.items()}
+    colour_of = {kind.name: kind.page_colour for kind in INTERACTION_TYPES}
     losses = dict(sorted(_group(figures, "loss_by_type").items(), key=lambda item: -item[1]))
     with new_chart(NARROW_INCHES, 0.4 + _ROW_INCHES * max(len(losses), 2)) as (figure, axes):
         places = np.arange(len(losses))
-        colours = [TYPE_SERIES.get(by_name.get(name, -1), FAINT) for name in losses]
+        colours = [colour_of.get(name, FAINT) for name in losses]
         axes.barh(places, list(losses.values()), 0.72, color=colours)
         for place, value in zip(places.tolist(), losses.values(), strict=True):
             axes.text(value, place, f" {value:.2f}", va="center", color=FAINT)

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-NUM_BUTTON_ACTIONS = 8641
-NUM_CAMERA_ACTIONS = 121
+from shards.action_space import ACTION_SPACE
 
 
 def drop_action_axis(action: Tensor, logits_BT1A: Tensor) -> Tensor:
@@ -65,7 +64,7 @@ class PolicyHead(nn.ModuleDict):
     """The two choices, by name: `buttons` and `camera`."""
 
     def __init__(self, width: int, temperature: float = 1.0, nucleus_prob: float | None = 0.85) -> None:
-        sizes = {"buttons": NUM_BUTTON_ACTIONS, "camera": NUM_CAMERA_ACTIONS}
+        sizes = {"buttons": ACTION_SPACE.num_button_actions, "camera": ACTION_SPACE.num_camera_actions}
         heads = {name: CategoricalHead(width, size, temperature, nucleus_prob) for name, size in sizes.items()}
         super().__init__(heads)
 

@@ -14,12 +14,14 @@ from pipeline.look.lane_view import LaneView
 from pipeline.look.preview import preview_episode, preview_lane
 from pipeline.look.ranges import parse_range
 from shards import DatasetError, RocketError, open_dataset
+from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.drawing import draw_frame, outline, tint_masks
 from shards.display.palette import HUMAN, POLICY, type_colour
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
-from shards.vocabulary import BUTTONS
 from tests.synthetic import HEIGHT, WIDTH, actions_of, mask_of
+
+BUTTONS = ACTION_SPACE.buttons
 
 STONE = Interaction(type=2, event="mine_block:stone", start=0, stop=9)
 

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from pipeline.recording import CarryState, Extent, LogMark, ReadOptions, Recording, RecordingContent, SourceError
 from pipeline.sources import load_log, measure
-from shards.vocabulary import BUTTONS
+from shards.action_space import ACTION_SPACE
+
+BUTTONS = ACTION_SPACE.buttons
 
 # The example of the recorder's documentation (a second recording of its session), as it stands there.
 DOCUMENTED = (

@@ -14,7 +14,9 @@ import pytest
 
 from pipeline.recording import Findings, SourceError
 from pipeline.sources import find_recordings, load_log, load_masks, measure
-from shards.vocabulary import POLICY_BUTTONS
+from shards.action_space import ACTION_SPACE
+
+POLICY_BUTTONS = ACTION_SPACE.policy_buttons
 
 RECORDER = '{"mouse": null, "keyboard": null}\n'
 PLAIN = '{"buttons": ["forward"], "camera": [0, 1.5]}\n'

@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.recording import CarryState, ReadOptions, Recording, SourceError
 from pipeline.sources import load_log, measure
-from shards.vocabulary import BUTTONS
+from shards.action_space import ACTION_SPACE
+
+BUTTONS = ACTION_SPACE.buttons
 
 # The order that the program's dict has, once its three other buttons are taken out.
 MINESTUDIO_KEYS = (

@@ -14,7 +14,10 @@ import pytest
 
 from pipeline.recording import Findings, ReadOptions, SourceError
 from pipeline.sources import VideoChunk, find_recordings, load_log, load_masks, measure, video_chunks
-from shards.vocabulary import BUTTONS, POLICY_BUTTONS
+from shards.action_space import ACTION_SPACE
+
+BUTTONS = ACTION_SPACE.buttons
+POLICY_BUTTONS = ACTION_SPACE.policy_buttons
 
 lmdb = pytest.importorskip("lmdb")
 

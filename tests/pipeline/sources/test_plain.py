@@ -11,7 +11,9 @@ import pytest
 
 from pipeline.recording import CarryState, Recording, RecordingContent
 from pipeline.sources import load_log, measure
-from shards.vocabulary import BUTTONS
+from shards.action_space import ACTION_SPACE
+
+BUTTONS = ACTION_SPACE.buttons
 
 
 def read(tmp_path: Path, *lines: Any) -> RecordingContent:

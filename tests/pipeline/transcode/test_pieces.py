@@ -13,10 +13,12 @@ from pipeline.settings import BuildSettings
 from pipeline.transcode.encoding import num_samples
 from pipeline.transcode.pieces import CannotCopy, PieceJoiner, join_pieces
 from pipeline.transcode.probe import BadVideo
+from shards.action_space import ACTION_SPACE
 from shards.reader import open_dataset
 from shards.video import decode_yuv
-from shards.vocabulary import POLICY_BUTTONS
 from tests.pipeline.recordings import coded_frames, read_code
+
+POLICY_BUTTONS = ACTION_SPACE.policy_buttons
 
 SETTINGS = BuildSettings(frame_width=32, frame_height=32, clip_frames=64, min_frames=4)
 

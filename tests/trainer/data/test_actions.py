@@ -6,17 +6,17 @@ import math
 import numpy as np
 import pytest
 
+from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
-from shards.vocabulary import BUTTONS, POLICY_BUTTONS
 from trainer.data.actions import (
-    CAMERA_NULL,
-    NUM_BUTTON_ACTIONS,
-    NUM_CAMERA_ACTIONS,
     camera_bins,
     camera_degrees,
     to_env,
     to_policy,
 )
+
+BUTTONS = ACTION_SPACE.buttons
+POLICY_BUTTONS = ACTION_SPACE.policy_buttons
 
 CENTRES = [0.0, 0.6154, 1.6095, 3.2154, 5.8095, 10.0]
 """Degrees of the bins 5 .. 10, as measured."""
@@ -76,7 +76,9 @@ def slow_to_policy(names, camera):
 
 
 def test_sizes_and_null_actions_are_those_of_the_definition():
-    assert (NUM_BUTTON_ACTIONS, NUM_CAMERA_ACTIONS, CAMERA_NULL) == (8641, 121, 60)
+    assert (ACTION_SPACE.num_button_actions, ACTION_SPACE.num_camera_actions) == (8641, 121)
+    assert (ACTION_SPACE.exclusive_action, ACTION_SPACE.null_camera_action) == (8640, 60)
+    assert (ACTION_SPACE.num_camera_bins, ACTION_SPACE.null_camera_bin) == (11, 5)
     assert len(COMBINATIONS) == 8641
     assert action_of() == (0, 60)
     assert action_of("inventory") == (8640, 60)
@@ -146,14 +148,14 @@ def test_random_actions_equal_the_slow_version():
 
 
 def test_every_button_action_comes_back():
-    actions = np.arange(NUM_BUTTON_ACTIONS)
-    moves = np.full(NUM_BUTTON_ACTIONS, 10 * 11 + 3)
+    actions = np.arange(ACTION_SPACE.num_button_actions)
+    moves = np.full(ACTION_SPACE.num_button_actions, 10 * 11 + 3)
     buttons, camera = to_env(actions, moves)
     again, camera_again = to_policy(buttons, camera)
     assert np.array_equal(again, actions)
-    expected = np.where((actions % 2 == 1) & (actions != 8640), 10 * 11 + 3, CAMERA_NULL)
+    expected = np.where((actions % 2 == 1) & (actions != 8640), 10 * 11 + 3, ACTION_SPACE.null_camera_action)
     assert np.array_equal(camera_again, expected)
-    for action in range(0, NUM_BUTTON_ACTIONS, 97):
+    for action in range(0, ACTION_SPACE.num_button_actions, 97):
         names = {name for name, held in zip(BUTTONS, buttons[action], strict=True) if held}
         combination = COMBINATIONS[action]
         expected = {"inventory"} if combination == "inventory" else set(combination) - {"none", "camera"}
@@ -161,8 +163,8 @@ def test_every_button_action_comes_back():
 
 
 def test_every_camera_action_comes_back():
-    actions = np.arange(NUM_CAMERA_ACTIONS)
-    buttons, camera = to_env(np.ones(NUM_CAMERA_ACTIONS, int), actions)
+    actions = np.arange(ACTION_SPACE.num_camera_actions)
+    buttons, camera = to_env(np.ones(ACTION_SPACE.num_camera_actions, int), actions)
     assert not buttons.any()
     assert np.array_equal(to_policy(buttons, camera)[1], actions)
     assert camera[3 * 11 + 10].tolist() == pytest.approx([-1.6095, 10.0], abs=5e-5)
@@ -175,7 +177,10 @@ def test_camera_rests_where_the_button_action_says_so():
 
 
 def test_single_action_needs_no_leading_axis():
-    buttons, camera = np.zeros((3, len(BUTTONS)), np.uint8), np.array([[0.0, 0.0], [3.0, -1.0], [0.0, 0.0]])
+    buttons, camera = (
+        np.zeros((3, len(BUTTONS)), np.uint8),
+        np.array([[0.0, 0.0], [3.0, -1.0], [0.0, 0.0]]),
+    )
     buttons[0, BUTTONS.index("forward")] = buttons[0, BUTTONS.index("back")] = 1
     buttons[1, BUTTONS.index("attack")] = buttons[2, BUTTONS.index("inventory")] = 1
     of_all = to_policy(buttons, camera)

@@ -35,7 +35,9 @@ def policy_action(*pressed: str, pitch: float = 0.0, yaw: float = 0.0) -> tuple[
     """The policy's button and camera action of pressed keys."""
     import numpy as np
 
-    from shards.vocabulary import BUTTONS
+    from shards.action_space import ACTION_SPACE
+
+    BUTTONS = ACTION_SPACE.buttons
 
     keys = np.array([[name in pressed for name in BUTTONS]], np.uint8)
     button_action, camera_action = to_policy(keys, np.array([[pitch, yaw]]))
