@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import wait_until
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -24,15 +26,15 @@ def free_port() -> int:
 
 def wait_for(port: int) -> None:
     """Somebody listens on that port of this machine."""
-    deadline = time.monotonic() + 20
-    while True:
+
+    def answers() -> bool:
         try:
             socket.create_connection(("127.0.0.1", port), 1).close()
         except OSError:
-            assert time.monotonic() < deadline, f"nobody listens on {port}"
-            time.sleep(0.05)
-        else:
-            return
+            return False
+        return True
+
+    wait_until(answers, f"a server on port {port}")
 
 
 class Nginx:

@@ -20,6 +20,7 @@ from pipeline.build.plan import make_plan
 from pipeline.sources import find_recordings
 from tests.pipeline.fake_ffmpeg import fake_ffmpeg
 from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording, write_session
+from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -174,9 +175,12 @@ def test_interrupting_a_build_ends_it_and_its_processes(source, tmp_path):
         # Whoever runs the tests in the background of a shell has them ignore it.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
     )
-    while not list((tmp_path / "out" / ".build").glob("work/0*")):
+
+    def at_work():
         assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
+        return list((tmp_path / "out" / ".build").glob("work/0*"))
+
+    wait_until(at_work, "a group's work")
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130

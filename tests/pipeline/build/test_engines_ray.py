@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.job import build_shards
 from tests.pipeline.fake_ffmpeg import fake_ffmpeg
 from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording
+from tests.waiting import wait_until
 
 ray = pytest.importorskip("ray", reason="the optional package ray is not installed")
 
@@ -73,15 +73,14 @@ def test_ray_engine_survives_a_dead_node_and_gives_the_same_bytes(cluster, hold,
     [doomed] = [node for node in cluster.list_all_nodes() if node != cluster.head_node]
 
     def kill_the_node():
-        # Both nodes are at work, and can't end it, when there are two folders.
-        deadline = time.monotonic() + 200
-        while len(list(work.glob("0*"))) < 2 and time.monotonic() < deadline:
-            time.sleep(0.005)
-        cluster.remove_node(doomed, allow_graceful=False)
-        # The node's worker lives a little longer: let go now, and it might still end its task.
-        while not notes and time.monotonic() < deadline:
-            time.sleep(0.005)
-        hold.unlink()
+        try:
+            # Both nodes are at work, and can't end it, when there are two folders.
+            wait_until(lambda: len(list(work.glob("0*"))) >= 2, "work on both nodes")
+            cluster.remove_node(doomed, allow_graceful=False)
+            # The node's worker lives a little longer: let go now, and it might still end its task.
+            wait_until(lambda: notes, "a note of the dead node")
+        finally:
+            hold.unlink()
 
     class Listener:
         def start(self, title, total, unit):

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from tests.synthetic import (
     mask_of,
 )
 from tests.trainer.batches import WIN_LEN, assert_same, joined, make_module, plain, take
+from tests.waiting import wait_until
 from trainer.data.actions import to_policy
 from trainer.data.pool import LoaderError
 
@@ -263,21 +264,32 @@ def test_loader_processes_leave_signals_to_the_trainer(datasets, reference):
     assert_same(found, reference[: len(found)])
 
 
-def test_loader_processes_stay_small_and_steady_over_many_windows(datasets):
-    loader = make_module(*datasets, batch_size=8, win_len=4, num_workers=1).train_dataloader()
-    sizes, handles, num_windows = [], [], 0
-    while num_windows < 2_500:
-        for batch in loader:
-            num_windows += int((batch["episode"] >= 0).sum())
+def test_loader_keeps_no_windows_that_were_read(datasets):
+    loader = make_module(*datasets, batch_size=8, win_len=4).train_dataloader()
+    kept, num_windows = [], []
+    tracemalloc.start()
+    try:
+        for _ in range(3):
+            num_windows.append(sum(int((batch["episode"] >= 0).sum()) for batch in loader))
+            gc.collect()
+            kept.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert num_windows[0] >= 90
+    # A window takes 10 kB, so an epoch's would be 1 MB.
+    assert kept[2] - kept[1] < 100_000
+
+
+def test_loader_process_opens_no_more_files_with_each_epoch(datasets):
+    loader = make_module(*datasets, batch_size=8, num_workers=1).train_dataloader()
+    handles = []
+    for _ in range(3):
+        for _ in loader:
+            pass
         (pid,) = loader._pool.pids
-        status = Path(f"/proc/{pid}/status").read_text()
-        sizes.append(int(status.split("RssAnon:")[1].split()[0]) / 1e3)  # without library pages
         handles.append(len(list(Path(f"/proc/{pid}/fd").iterdir())))
     loader.close()
-    assert max(sizes) < 200  # megabytes, of 400 that full-size windows may take
-    # The last 2,000 windows, 10 kB each, would be 20 MB if they were kept.
-    assert sizes[-1] - sizes[len(sizes) // 5] < 5
-    assert handles[-1] == handles[len(handles) // 5] < 40
+    assert handles[2] == handles[1] < 40
 
 
 def test_loader_process_that_hangs_is_named_after_the_time_limit(datasets, capfd):
@@ -287,13 +299,11 @@ def test_loader_process_that_hangs_is_named_after_the_time_limit(datasets, capfd
     loader._pool._timeout_seconds = 1.0
     (pid,) = loader._pool.pids
     os.kill(pid, signal.SIGSTOP)
-    started = time.monotonic()
     with pytest.raises(
         LoaderError, match=rf"loader process {pid}: no answer for 1 seconds while reading .*episode ep"
     ):
         for _ in range(20):
             next(iterator)
-    assert time.monotonic() - started < 30  # not the 60 of the settings
     loader.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
@@ -329,10 +339,7 @@ def test_loader_processes_end_when_the_trainer_is_killed(datasets):
     process.kill()
     process.wait()
     process.stdout.close()
-    deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline, "loader processes outlive the trainer"
-        time.sleep(0.05)
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the loader processes' end")
 
 
 def test_loader_processes_do_without_torch():

@@ -1,3 +1,4 @@
+import itertools
 import json
 
 import numpy as np
@@ -33,11 +34,9 @@ def rest(dataset, state, num_steps, **settings):
     module = make_module(dataset, **settings)
     module.load_state_dict(json.loads(json.dumps(state)))
     loader, batches = module.train_dataloader(), []
-    while len(batches) < num_steps:
-        for batch in loader:
+    for _ in range(num_steps):  # epochs, of a step each or more
+        for batch in itertools.islice(loader, num_steps - len(batches)):
             batches.append(plain(batch))
-            if len(batches) == num_steps:
-                break
     module.teardown()
     return batches
 
