@@ -56,7 +56,9 @@ def test_development_dependencies_are_what_the_tests_import():
 
 
 def test_constraints_pin_every_dependency():
-    pins = listed(*re.findall(r"^[\w.-]+==.*$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE))
+    pins = listed(
+        *re.findall(r"^[\w.-]+==.*$", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.MULTILINE)
+    )
     wanted = listed(*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]) - {"rocket1"}
     assert wanted - pins == set()
 

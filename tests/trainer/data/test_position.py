@@ -35,8 +35,7 @@ def rest(dataset, state, num_steps, **settings):
     module.load_state_dict(json.loads(json.dumps(state)))
     loader, batches = module.train_dataloader(), []
     for _ in range(num_steps):  # epochs, of a step each or more
-        for batch in itertools.islice(loader, num_steps - len(batches)):
-            batches.append(plain(batch))
+        batches += [plain(batch) for batch in itertools.islice(loader, num_steps - len(batches))]
     module.teardown()
     return batches
 
