@@ -10,7 +10,6 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from pipeline.look.commands import add_commands
-from pipeline.processes import import_without_torch
 from shards.display.wording import version_line
 from shards.errors import RocketError
 
@@ -122,7 +121,6 @@ def build_shards(
       rocket-prep build-shards contractors/ all_9xx_Jun_29.json --out data/9xx crf=18 --workers 16
       rocket-prep build-shards /shared/10xx --out /shared/shards --only $SLURM_ARRAY_TASK_ID/64
     """
-    import_without_torch("webdataset")
     from pipeline.build import job as build
     from pipeline.build.engines.choice import choose_engine
     from pipeline.build.summary import summary_lines

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
 import os
 import signal
 import sys
@@ -28,18 +27,3 @@ def die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return bind
-
-
-def import_without_torch(name: str) -> None:
-    """The module is imported without torch, if torch is not there already.
-
-    webdataset imports torch if it can, for parts that nobody needs who only writes tars: that takes seconds and
-    300 MB a process. Only for processes that are ours from the start: torch's users would miss those parts.
-    """
-    if "torch" in sys.modules:
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        importlib.import_module(name)
-    finally:
-        del sys.modules["torch"]

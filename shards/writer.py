@@ -1,30 +1,29 @@
-"""Writing episodes as tar parts, and joining parts into shards.
+"""Writing episodes as parts of a shard, and shards out of parts.
 
-    part:   [episode][episode]...[end of archive]
+    part:   [episode][episode]...
     shard:  [all episodes of part 0][all episodes of part 1]...[end of archive]
 
-Both are plain WebDataset tars. The same clips give the same bytes: members carry a fixed time and owner.
+An episode is a run of tar members, and a shard a plain WebDataset tar. The same clips give the same bytes: members
+carry no time and no owner.
 """
 
 import os
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import numpy as np
-import webdataset
 
-from shards.clip import MEMBERS, Clip, ClipArrays, Interaction, checksum, clip_key
+from shards.clip import Clip, ClipArrays, Interaction, checksum, clip_key
 from shards.manifest import CandidateRun, ClipRow, EpisodeRow, RecordingRow
 
-_END_OF_ARCHIVE = bytes(2 * tarfile.BLOCKSIZE)
 _COPY_BYTES = 1 << 20
 
 
 class PartWriter:
-    """A tar that grows by clips, episode after episode; `rows` describes what it holds.
+    """A file that grows by clips, episode after episode; `rows` describes what it holds.
 
     Use it as a context manager. It writes to the very path it is given: give it a temporary one and rename.
     """
@@ -32,9 +31,6 @@ class PartWriter:
     def __init__(self, path: Path) -> None:
         self.rows: list[EpisodeRow] = []
         self._file = open(path, "wb")  # noqa: SIM115 (closed in __exit__)
-        # An integer time: without one the writer stamps the current time, and a float costs 1,024 bytes a member.
-        self._tar = webdataset.TarWriter(self._file, encoder=False, mtime=0, user="", group="")
-        self._position = 0
         self._clips: list[ClipRow] = []
         self._start_byte = 0
         self._num_frames = 0
@@ -49,18 +45,19 @@ class PartWriter:
             OSError: if the file cannot be written.
         """
         members = clip.members()
+        key = clip_key(clip.info.episode_id, clip.info.clip)
         places: dict[str, int] = {}
-        for ext in MEMBERS:
-            self._position += tarfile.BLOCKSIZE
-            places |= {f"{ext}_offset": self._position, f"{ext}_size": len(members[ext])}
-            self._position += -(-len(members[ext]) // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-        self._tar.write({"__key__": clip_key(clip.info.episode_id, clip.info.clip), **members})
+        for ext, data in members.items():
+            self._file.write(_header(f"{key}.{ext}", len(data)))
+            places |= {f"{ext}_offset": self._file.tell(), f"{ext}_size": len(data)}
+            self._file.write(data)
+            self._file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
         self._clips.append(
             ClipRow(
                 clip=clip.info.clip,
                 start_frame=clip.info.start_frame,
                 num_frames=clip.arrays.num_frames,
-                crc32=checksum([members[ext] for ext in MEMBERS]),
+                crc32=checksum(list(members.values())),
                 **places,
             )
         )
@@ -75,7 +72,7 @@ class PartWriter:
             episode_id=episode_id,
             num_frames=self._num_frames,
             start_byte=self._start_byte,
-            stop_byte=self._position,
+            stop_byte=self._file.tell(),
             recordings=list(recordings),
             interactions=list(interactions),
             candidate_runs=self._runs,
@@ -85,7 +82,7 @@ class PartWriter:
             clips=self._clips,
         )
         self.rows.append(row)
-        self._start_byte, self._num_frames = self._position, 0
+        self._start_byte, self._num_frames = row.stop_byte, 0
         self._clips, self._runs, self._buttons = [], [], None
         self._num_camera_frames = self._num_gui_frames = 0
         return row
@@ -119,12 +116,9 @@ class PartWriter:
         try:
             if exception is None:
                 assert not self._clips, "end_episode comes after the last clip"
-                self._tar.close()
                 self._file.flush()
                 os.fsync(self._file.fileno())
         finally:
-            # Where the disk is full, tarfile would try to write its end again when it is collected.
-            self._tar.tarstream.fileobj.closed = True
             self._file.close()
 
 
@@ -137,29 +131,50 @@ def join_parts(parts: Sequence[tuple[Path, Sequence[EpisodeRow]]], shard: Path) 
         OSError: if a part cannot be read or the shard cannot be written; the shard's name is then untouched.
     """
     rows: list[EpisodeRow] = []
+    pieces: list[tuple[Path, int, int]] = []
+    for path, episodes in parts:
+        if episodes:
+            start = rows[-1].stop_byte if rows else 0
+            rows += [episode.moved(start) for episode in episodes]
+            pieces.append((path, 0, episodes[-1].stop_byte))
     temporary = shard.with_name(shard.name + ".tmp")
     try:
-        with open(temporary, "wb") as target:
-            for path, episodes in parts:
-                if not episodes:
-                    continue
-                rows += [episode.moved(target.tell()) for episode in episodes]
-                with open(path, "rb") as source:
-                    _copy(source, target, episodes[-1].stop_byte)
-            target.write(_END_OF_ARCHIVE)
-            target.write(bytes(-target.tell() % tarfile.RECORDSIZE))
-            target.flush()
-            os.fsync(target.fileno())
+        write_shard(temporary, pieces)
         os.replace(temporary, shard)
     finally:
         temporary.unlink(missing_ok=True)
     return rows
 
 
-def _copy(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
-    while num_bytes:
-        block = source.read(min(num_bytes, _COPY_BYTES))
-        if not block:
-            raise OSError(f"{source.name}: ends {num_bytes} bytes early")
-        target.write(block)
-        num_bytes -= len(block)
+def write_shard(shard: Path, pieces: Iterable[tuple[Path, int, int]]) -> None:
+    """The shard, synced, holds whole episodes: the bytes [start, stop) of each of these files, in this order.
+
+    Raises:
+        OSError: if a file cannot be read or ends early, or the shard cannot be written.
+    """
+    with open(shard, "wb") as target:
+        for path, start, stop in pieces:
+            with open(path, "rb") as source:
+                source.seek(start)
+                left = stop - start
+                while left:
+                    block = source.read(min(left, _COPY_BYTES))
+                    if not block:
+                        raise OSError(f"{path}: ends {left} bytes early")
+                    left -= target.write(block)
+        target.write(bytes(shard_size(target.tell()) - target.tell()))
+        target.flush()
+        os.fsync(target.fileno())
+
+
+def shard_size(num_bytes: int) -> int:
+    """Bytes of a shard with so many bytes of episodes; two blocks of zeros end a tar, more fill its last record."""
+    return -(-(num_bytes + 2 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
+
+
+def _header(name: str, size: int) -> bytes:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = size, 0o444
+    header = member.tobuf(tarfile.USTAR_FORMAT)
+    assert len(header) == tarfile.BLOCKSIZE, "names are short"
+    return header

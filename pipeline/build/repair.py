@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -25,8 +23,8 @@ from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
 from shards.errors import RocketError
 from shards.manifest import EpisodeRow, shard_name
 from shards.reader import Dataset
+from shards.writer import shard_size, write_shard
 
-_COPY_BYTES = 1 << 20
 _WORK = ".repair"
 
 Progress = Callable[[int], None]
@@ -182,36 +180,23 @@ def _write_shard(
 ) -> str | None:
     """The shard consists of its healthy episodes and of those built again; or why it cannot."""
     target, expected = folder / shard_name(shard), dataset.info.files["shard_bytes"][shard]
-    temporary = work / f"{shard_name(shard)}.tmp"  # parts are called like shards
     table = dataset.episodes
-    with open(temporary, "wb") as file:
-        for number in np.flatnonzero(table.shard == shard).tolist():
-            start, stop = int(table.start_byte[number]), int(table.stop_byte[number])
-            source, row = built.get(number, (target, None))
-            if row is not None:
-                start, stop = row.start_byte, row.stop_byte
-            if not source.exists() or source.stat().st_size < stop:
-                return f"not written: episode {table.ids[number]} is neither whole nor built again"
-            with open(source, "rb") as part:
-                part.seek(start)
-                _copy(part, file, stop - start)
-        file.write(bytes(2 * tarfile.BLOCKSIZE))
-        file.write(bytes(-file.tell() % tarfile.RECORDSIZE))
-        size = file.tell()
-        file.flush()
-        os.fsync(file.fileno())
+    pieces = []
+    for number in np.flatnonzero(table.shard == shard).tolist():
+        source, start, stop = target, int(table.start_byte[number]), int(table.stop_byte[number])
+        if number in built:
+            source, row = built[number]
+            start, stop = row.start_byte, row.stop_byte
+        if not source.exists() or source.stat().st_size < stop:
+            return f"not written: episode {table.ids[number]} is neither whole nor built again"
+        pieces.append((source, start, stop))
+    size = shard_size(sum(stop - start for _, start, stop in pieces))
     if size != expected:
         return f"not written: it would have {size} bytes, expected {expected}"
+    temporary = work / f"{shard_name(shard)}.tmp"  # parts are called like shards
+    write_shard(temporary, pieces)
     os.replace(temporary, target)
     return None
-
-
-def _copy(source: BinaryIO, target: BinaryIO, num_bytes: int) -> None:
-    while num_bytes:
-        block = source.read(min(num_bytes, _COPY_BYTES))
-        assert block, "the source's size was checked"
-        target.write(block)
-        num_bytes -= len(block)
 
 
 @contextmanager

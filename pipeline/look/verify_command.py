@@ -55,9 +55,6 @@ def _repair(
     decode: bool,
 ) -> tuple[list[Fault], dict[str, Any]]:
     """The faults that are left, and what was done."""
-    from pipeline.processes import import_without_torch
-
-    import_without_torch("webdataset")
     from pipeline.build.repair import repair
 
     done = repair(

@@ -10,15 +10,11 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.processes import import_without_torch
-
-import_without_torch("webdataset")
-
-from pipeline.build.engines.inline import InlineEngine  # noqa: E402
-from pipeline.build.engines.local import LocalEngine  # noqa: E402
-from pipeline.build.job import build_shards  # noqa: E402
-from shards.errors import RocketError  # noqa: E402
-from tests.pipeline.recordings import TINY  # noqa: E402
+from pipeline.build.engines.inline import InlineEngine
+from pipeline.build.engines.local import LocalEngine
+from pipeline.build.job import build_shards
+from shards.errors import RocketError
+from tests.pipeline.recordings import TINY
 
 
 def build(job):

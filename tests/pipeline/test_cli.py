@@ -8,10 +8,8 @@ from tests.pipeline.recordings import TINY_WORDS, TinyRecording, write_recording
 
 
 @pytest.fixture
-def run(monkeypatch, capsys):
+def run(capsys):
     """Runs a command in this process; gives its exit status, stdout and stderr."""
-    # Other tests in this process need the parts of webdataset that need torch.
-    monkeypatch.setattr("pipeline.cli.import_without_torch", lambda _: None)
 
     def run(*words):
         with pytest.raises(SystemExit) as ending:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:  # a worker must be able to import this package before it imports webdataset without torch
-    from pipeline.build.group import GroupTask
+from pipeline.build.group import GroupTask
 
 MAX_TRIES = 3
 """How often a group is tried whose worker or ffmpeg was killed."""

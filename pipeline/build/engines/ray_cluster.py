@@ -142,9 +142,6 @@ def _work(task: GroupTask, board: Any) -> Outcome:
     """Runs on a node."""
     import ray
 
-    from pipeline.processes import import_without_torch
-
-    import_without_torch("webdataset")
     from pipeline.build.engines.outcome import attempt
 
     waiting = 0

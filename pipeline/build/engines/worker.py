@@ -9,8 +9,6 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 
-from pipeline.processes import import_without_torch
-
 _REPORTED = "frames"
 ENDED = "ended"
 
@@ -18,7 +16,6 @@ ENDED = "ended"
 def main(descriptor: int) -> None:
     """Serve tasks until the other end of the socket is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
-    import_without_torch("webdataset")
     from pipeline.build.engines.outcome import attempt
 
     connection: Connection = Connection(descriptor)
