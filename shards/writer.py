@@ -168,7 +168,7 @@ def write_shard(shard: Path, pieces: Iterable[tuple[Path, int, int]]) -> None:
 
 
 def shard_size(num_bytes: int) -> int:
-    """Bytes of a shard with so many bytes of episodes; two blocks of zeros end a tar, more fill its last record."""
+    """Bytes of a shard with so many bytes of episodes: zeros end a tar, and fill its last record."""
     return -(-(num_bytes + 2 * tarfile.BLOCKSIZE) // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
 
 
