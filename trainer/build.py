@@ -135,13 +135,10 @@ def load_teacher(source: str) -> nn.Module:
     return policy
 
 
-def build_data(
-    config: RunConfig, rank: int | None = None, num_ranks: int | None = None, **changes: Any
-) -> RocketDataModule:
+def build_data(config: RunConfig, rank: int | None = None, num_ranks: int | None = None) -> RocketDataModule:
     """The data module; rank and number of ranks are the trainer's unless given."""
-    settings = config.data.model_dump()
-    settings |= {"seed": config.seed, "watch_events": config.validation.watch_events}
-    return RocketDataModule(**(settings | changes), rank=rank, num_ranks=num_ranks)
+    watch = config.validation.watch_events
+    return RocketDataModule(config.data, seed=config.seed, watch_events=watch, rank=rank, num_ranks=num_ranks)
 
 
 def build_trainer(

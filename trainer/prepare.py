@@ -78,7 +78,7 @@ def data_facts(data: RocketDataModule) -> DataFacts:
     """The numbers of a data module that is set up."""
     plan, val_plan = data.plan, data.val_plan
     return DataFacts(
-        num_datasets=len(data.datasets),
+        num_datasets=len(data.config.datasets),
         num_train_episodes=len(plan.episodes),
         num_val_episodes=len(val_plan.episodes),
         num_train_frames=int(data.collection.num_frames[plan.episodes].sum()),
@@ -86,7 +86,7 @@ def data_facts(data: RocketDataModule) -> DataFacts:
         num_padding=plan.num_padding,
         steps_per_epoch=plan.num_steps,
         val_steps=val_plan.num_steps,
-        num_lane_groups=plan.num_groups,
+        num_lane_groups=plan.settings.num_groups,
     )
 
 

@@ -168,7 +168,7 @@ def last_words(
     if module.config.logging.page:
         lines.append(leave_page(run_dir))
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
-    datasets = " ".join(shlex.quote(path) for path in data.datasets)
+    datasets = " ".join(shlex.quote(path) for path in data.config.datasets)
     if newest:
         lines.append(f"next: rocket-train evaluate {newest[-1]} {datasets}")
     return lines

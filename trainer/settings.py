@@ -5,6 +5,7 @@ Every field says beside it what it means, and in which unit.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -17,6 +18,10 @@ Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Decay = Annotated[float, Field(gt=0.0, lt=1.0)]
 AboveOne = Annotated[float, Field(gt=1.0)]
 Strings = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+Addresses = Annotated[
+    list[Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]],
+    BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value),
+]
 WandbMode = Annotated[
     Literal["auto", "online", "offline", "off"],
     BeforeValidator(lambda value: "off" if value is False else value),  # YAML reads a bare `off` as false
@@ -28,7 +33,7 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    datasets: Strings = []  # folders or addresses that rocket-prep build-shards wrote, read as one
+    datasets: Addresses = []  # folders or addresses that rocket-prep build-shards wrote, read as one
     win_len: PositiveInt = 128  # frames in a window: what a lane gets in one step
     frame_width: PositiveInt = 224  # pixels; the datasets' own
     frame_height: PositiveInt = 224  # pixels; the datasets' own
@@ -45,6 +50,15 @@ class DataConfig(Section):
     max_damaged_windows: NotNegativeInt = 0  # windows that damage may cost a rank before the run stops
     cache_dir: str | None = None  # local folder for copies of shards that lie at an address; null: none are kept
     cache_gb: PositiveFloat = 100.0  # gigabytes that the copies of all ranks of a machine may take together
+
+    @classmethod
+    def of_names(cls, **settings: Any) -> DataConfig:
+        """The settings by the names that MineStudio's tutorial gives them, for use from Python."""
+        if "dataset_dirs" in settings:
+            settings["datasets"] = settings.pop("dataset_dirs")
+        if settings.pop("mode", "raw") != "raw":
+            raise ValueError("mode: only raw is known.")
+        return cls(**settings)
 
 
 class PolicyConfig(Section):

@@ -12,7 +12,7 @@ from trainer.data.datamodule import RocketDataModule
 class OurLoader:
     def __init__(self, options: Options) -> None:
         self._module = RocketDataModule(
-            [str(options.data)],
+            datasets=[options.data],
             win_len=WINDOW_FRAMES,
             batch_size=options.batch_size,
             num_workers=options.num_workers,

@@ -19,6 +19,7 @@ def plan(scale: float) -> dict[str, Any]:
 
     from benchmarks.programs.full_size import episode_frames, shards_of
     from shards.schedule.lanes import LanePlan
+    from shards.schedule.settings import ScheduleSettings
 
     num_frames = episode_frames(scale)
     shard = shards_of(num_frames)
@@ -27,10 +28,7 @@ def plan(scale: float) -> dict[str, Any]:
         num_frames,
         shard,
         np.arange(len(num_frames)),
-        num_lanes=NUM_LANES,
-        window_frames=WINDOW_FRAMES,
-        num_groups=NUM_GROUPS,
-        seed=0,
+        ScheduleSettings(num_lanes=NUM_LANES, window_frames=WINDOW_FRAMES, num_groups=NUM_GROUPS),
         fingerprint="benchmark",
     )
     prepared = time.perf_counter()
@@ -56,7 +54,7 @@ def open_and_read(path: Path) -> dict[str, Any]:
     from trainer.data.datamodule import RocketDataModule
 
     imported = time.perf_counter()
-    module = RocketDataModule([str(path)], batch_size=8, num_workers=2, rank=0, num_ranks=1, num_lane_groups=1)
+    module = RocketDataModule(datasets=[path], batch_size=8, num_workers=2, rank=0, num_ranks=1, num_lane_groups=1)
     module.setup()
     ready = time.perf_counter()
     batches = iter(module.train_dataloader())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from shards.errors import RocketError
 from shards.reader import Dataset
 from shards.schedule.lanes import LanePlan, Schedule, lanes_of_rank
+from shards.schedule.settings import ScheduleSettings
 from shards.schedule.split import split_episodes
 
 Split = Literal["train", "val"]
@@ -172,13 +173,15 @@ def _lane_plan(
         dataset.episodes.num_frames,
         dataset.episodes.shard,
         episodes,
-        num_lanes=settings.num_lanes,
-        window_frames=settings.window_frames,
-        num_groups=num_groups,
-        seed=settings.seed,
+        ScheduleSettings(
+            num_lanes=settings.num_lanes,
+            window_frames=settings.window_frames,
+            num_groups=num_groups,
+            seed=settings.seed,
+            shuffle=settings.shuffle,
+        ),
         fingerprint=dataset.info.fingerprint,
         split=split,
-        shuffle=settings.shuffle,
         like=like,
     )
 

@@ -5,11 +5,10 @@
     group 1 (shards 1, 2, ...)  lane 2  ...
                                         step 0  1  2  ...                           num_steps - 1
 
-It is a function of the dataset, the split, the seed, the epoch, the number of lanes, the number of lane groups
-and the window length. Rank, worker and machine do not enter.
+It is a function of the datasets, the split, the epoch and `ScheduleSettings`. Rank, worker and machine do not
+enter.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from shards.errors import RocketError
 from shards.schedule.draws import draw_order
 from shards.schedule.packing import balance, pack_lanes
+from shards.schedule.settings import ScheduleSettings, nearest_divisor
 
 _SLACK = 0.0002
 """Padding that is accepted for the sake of a freer shuffle, as a share of the windows."""
@@ -112,41 +112,27 @@ class LanePlan:
         num_frames: NDArray[np.integer],
         shard: NDArray[np.integer],
         episodes: NDArray[np.integer],
+        settings: ScheduleSettings,
         *,
-        num_lanes: int,
-        window_frames: int,
-        num_groups: int,
-        seed: int,
         fingerprint: str,
         split: str = "train",
-        shuffle: bool = True,
         like: "LanePlan | None" = None,
     ) -> None:
-        """Plan the lanes of a split.
+        """Plan the lanes of a split; `plan.plan_splits` does it for whole datasets.
 
         Args:
             num_frames: frames of every episode of the dataset, shape (N,), each 1 or more.
             shard: the shard of every episode, shape (N,).
             episodes: the episodes of the split, indices into the two.
-            fingerprint: the dataset's; with `split`, `seed` and the epoch it names the draws.
-            shuffle: False keeps the stored order in every epoch.
+            fingerprint: the dataset's; with `split`, the seed and the epoch it names the draws.
             like: the plan of another split of the dataset, whose shards keep their groups here.
-
-        Raises:
-            RocketError: if the lanes do not form equal groups, or a length is not positive.
         """
-        if window_frames < 1:
-            raise RocketError(f"win_len: a number of frames, got {window_frames}, expected 1 or more.")
-        if num_lanes < 1 or num_groups < 1 or num_lanes % num_groups:
-            raise RocketError(
-                f"num_lane_groups: {num_lanes} lanes do not form equal groups, got {num_groups} groups, expected "
-                f"a divisor of {num_lanes}. Use {_nearest_divisor(num_lanes, num_groups)}."
-            )
-        self.num_lanes, self.num_groups, self.window_frames = num_lanes, num_groups, window_frames
+        self.settings = settings
         self._num_frames = np.asarray(num_frames, np.int64)
         self.episodes = np.asarray(episodes, np.int64)
-        self._shuffle, self._draws = shuffle, ("schedule", fingerprint, split, seed)
-        windows = -(-self._num_frames[self.episodes] // window_frames)
+        self._draws = ("schedule", fingerprint, split, settings.seed)
+        num_groups, lanes_per_group = settings.num_groups, settings.lanes_per_group
+        windows = -(-self._num_frames[self.episodes] // settings.window_frames)
 
         shards, shard_of = np.unique(np.asarray(shard)[self.episodes], return_inverse=True)
         taken = {} if like is None or like.by_episode else like.group_of_shard
@@ -164,24 +150,28 @@ class LanePlan:
         # A packing that fits is kept for each group, so that every epoch can have the same number of steps.
         self._members = [np.flatnonzero(self.group_of == group) for group in range(num_groups)]
         self.episode_windows = windows
-        lanes_per_group = num_lanes // num_groups
         self._fitting = [balance(windows[members], lanes_per_group) for members in self._members]
         self.num_windows = int(windows.sum())
-        longest = [
-            np.bincount(lane, weights=windows[members]).max(initial=0)
-            for lane, members in zip(self._fitting, self._members, strict=True)
-        ]
-        even = -(-self.num_windows // num_lanes)
-        self.num_steps = int(max(*longest, even * (1 + _SLACK)))
+        if settings.contiguous:
+            longest = [
+                np.bincount(lane, weights=windows[members]).max(initial=0)
+                for lane, members in zip(self._fitting, self._members, strict=True)
+            ]
+            even = -(-self.num_windows // settings.num_lanes)
+            self.num_steps = int(max(*longest, even * (1 + _SLACK)))
+        else:  # a window goes to any lane of its group
+            longest = [windows[members].sum() for members in self._members]
+            self.num_steps = int(-(-max(longest) // lanes_per_group))
 
     @property
     def num_padding(self) -> int:
         """(step, lane) pairs of an epoch without a window."""
-        return self.num_lanes * self.num_steps - self.num_windows
+        return self.settings.num_lanes * self.num_steps - self.num_windows
 
     def epoch(self, epoch: int) -> Schedule:
         """The schedule of that epoch: other neighbours in each lane, in another order, than in other epochs."""
-        lanes_per_group = self.num_lanes // self.num_groups
+        assert self.settings.contiguous, "shuffled windows have no lanes"
+        lanes_per_group = self.settings.lanes_per_group
         order: list[NDArray[np.int64]] = []
         sizes: list[NDArray[np.int64]] = []
         for group, members in enumerate(self._members):
@@ -199,39 +189,15 @@ class LanePlan:
             order.append(self.episodes[members[shuffled[by_lane]]])
             sizes.append(np.bincount(lane, minlength=lanes_per_group))
         return Schedule(
-            self.num_steps, self.window_frames, self._num_frames, np.concatenate(order), np.concatenate(sizes)
+            self.num_steps,
+            self.settings.window_frames,
+            self._num_frames,
+            np.concatenate(order),
+            np.concatenate(sizes),
         )
 
     def _order(self, count: int, epoch: int, group: int, what: str) -> NDArray[np.int64]:
-        return draw_order(count, *self._draws, epoch, group, what) if self._shuffle else np.arange(count)
-
-
-def plan_epoch(
-    num_frames: NDArray[np.integer],
-    shard: NDArray[np.integer],
-    episodes: NDArray[np.integer],
-    *,
-    num_lanes: int,
-    window_frames: int,
-    num_groups: int,
-    seed: int,
-    epoch: int,
-    fingerprint: str,
-    split: str = "train",
-) -> Schedule:
-    """The schedule of one epoch; see `LanePlan` for the arguments and what it raises."""
-    plan = LanePlan(
-        num_frames,
-        shard,
-        episodes,
-        num_lanes=num_lanes,
-        window_frames=window_frames,
-        num_groups=num_groups,
-        seed=seed,
-        fingerprint=fingerprint,
-        split=split,
-    )
-    return plan.epoch(epoch)
+        return draw_order(count, *self._draws, epoch, group, what) if self.settings.shuffle else np.arange(count)
 
 
 def lanes_of_rank(rank: int, num_ranks: int, num_lanes: int) -> range:
@@ -243,7 +209,7 @@ def lanes_of_rank(rank: int, num_ranks: int, num_lanes: int) -> range:
     if num_ranks < 1 or num_lanes % num_ranks:
         raise RocketError(
             f"num_lanes: {num_lanes} lanes do not divide over the ranks, got {num_ranks} ranks, expected a "
-            f"divisor of {num_lanes}. Use {_nearest_divisor(num_lanes, num_ranks)} ranks or another global batch."
+            f"divisor of {num_lanes}. Use {nearest_divisor(num_lanes, num_ranks)} ranks or another global batch."
         )
     assert 0 <= rank < num_ranks, f"rank {rank} of {num_ranks}"
     per_rank = num_lanes // num_ranks
@@ -265,8 +231,3 @@ def continues(previous: Window | None, current: Window | None) -> bool:
             and current.index == previous.index + 1
         )
     return current is None or (current.first and current.start == 0)
-
-
-def _nearest_divisor(number: int, wanted: int) -> int:
-    divisors: Sequence[int] = [n for n in range(1, max(number, 1) + 1) if number % n == 0]
-    return min(divisors, key=lambda divisor: (abs(divisor - wanted), -divisor))

@@ -23,7 +23,7 @@ def make_module(*datasets: Any, **settings: Any) -> RocketDataModule:
         "num_lane_groups": 1,
         "seed": 5,
     }
-    module = RocketDataModule(list(datasets), **{**defaults, **settings})
+    module = RocketDataModule(datasets=list(datasets), **{**defaults, **settings})
     module.setup()
     return module
 

@@ -33,36 +33,24 @@ SHUFFLED_WINDOWS = 256
 _READ_BYTES = 4 << 20
 
 
-class ShuffledPlan(LanePlan):
-    """A plan whose lanes get windows of their group in any order; it has groups, steps and padding only."""
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        """See `LanePlan`."""
-        super().__init__(*args, **settings)
-        windows = np.bincount(self.group_of, weights=self.episode_windows, minlength=self.num_groups)
-        self.num_steps = int(-(-windows.max(initial=0) // (self.num_lanes // self.num_groups)))
-
-
 class ShuffledSteps:
     """Steps of windows in shuffled order: every window of the split once an epoch."""
 
     def __init__(
         self,
-        plan: ShuffledPlan,
+        plan: LanePlan,
         lanes: Sequence[int],
         collection: Collection,
         source: EpisodeSource,
-        draws: Sequence[Any],
     ) -> None:
         """Open nothing yet.
 
         Args:
             plan: of the split; its groups of lanes have the streams.
-            draws: names the draws, with the epoch and the group.
         """
         self.lanes: Sequence[int] = list(lanes)
-        self._plan, self._collection, self._source, self._draws = plan, collection, source, tuple(draws)
-        self._lanes_per_group = plan.num_lanes // plan.num_groups
+        self._plan, self._collection, self._source = plan, collection, source
+        self._lanes_per_group = plan.settings.lanes_per_group
         self._groups = sorted({lane // self._lanes_per_group for lane in self.lanes})
         self._streams: dict[int, Iterator[Assignment]] = {}
         self._at = (-1, -1)
@@ -90,7 +78,7 @@ class ShuffledSteps:
 
     def _stream(self, group: int, epoch: int) -> Iterator[Assignment]:
         """The windows of a group's episodes, each once, shuffled."""
-        draws = ("shuffled", *self._draws, epoch, group)
+        draws = ("shuffled", self._collection.fingerprint, self._plan.settings.seed, epoch, group)
         episodes = set(self._plan.episodes[self._plan.group_of == group].tolist())
         shards = np.unique(self._collection.shard[sorted(episodes)])
         shards = shards[draw_order(len(shards), *draws)]
@@ -99,7 +87,7 @@ class ShuffledSteps:
                 partial(self._open, shards[first::NUM_STREAMS].tolist()),
                 tar_file_expander,
                 group_by_keys,
-                lambda clips: _windows(clips, self._collection, episodes, epoch, self._source),
+                lambda clips: self._windows(clips, episodes, epoch),
             )
             for first in range(min(NUM_STREAMS, len(shards)))
         ]
@@ -118,33 +106,31 @@ class ShuffledSteps:
                 "stream": io.BufferedReader(file, _READ_BYTES),
             }
 
-
-def _windows(
-    clips: Iterable[dict[str, Any]], collection: Collection, episodes: set[int], epoch: int, source: EpisodeSource
-) -> Iterator[Assignment]:
-    """The windows of the episodes among these clips, each as soon as its last clip is there."""
-    held: list[tuple[int, dict[str, bytes]]] = []  # the clips that the next window may need: (number, members)
-    episode, at = -1, 0
-    for sample in clips:
-        episode_id, _, number = sample["__key__"].rpartition("/")
-        found = collection.find(int(sample["__url__"].split()[0]), episode_id)
-        if found not in episodes:
-            continue
-        if found != episode:
-            episode, at, held = found, 0, []
-        held.append((int(number), {ext: sample[ext] for ext in ("json", "mp4", "npz")}))
-        rows = source.facts(episode, epoch).clips
-        num_frames = int(collection.num_frames[episode])
-        reached = rows[held[-1][0]].start_frame + rows[held[-1][0]].num_frames
-        while at < num_frames and (stop := min(at + source.window_frames, num_frames)) <= reached:
-            window = Window(episode, at, stop, at // source.window_frames, first=True, last=True)
-            assignment = assign(window, epoch, source)
-            wanted = {row.clip for row in assignment.task.source.clips}
-            members = tuple(members for clip, members in held if clip in wanted)
-            task_source = replace(assignment.task.source, members=members)
-            yield replace(assignment, task=replace(assignment.task, source=task_source))
-            at = stop
-        held = [one for one in held if rows[one[0]].start_frame + rows[one[0]].num_frames > at]
+    def _windows(self, clips: Iterable[dict[str, Any]], episodes: set[int], epoch: int) -> Iterator[Assignment]:
+        """The windows of the episodes among these clips, each as soon as its last clip is there."""
+        held: list[tuple[int, dict[str, bytes]]] = []  # the clips that the next window may need: (number, members)
+        episode, at = -1, 0
+        window_frames = self._plan.settings.window_frames
+        for sample in clips:
+            episode_id, _, number = sample["__key__"].rpartition("/")
+            found = self._collection.find(int(sample["__url__"].split()[0]), episode_id)
+            if found not in episodes:
+                continue
+            if found != episode:
+                episode, at, held = found, 0, []
+            held.append((int(number), {ext: sample[ext] for ext in ("json", "mp4", "npz")}))
+            rows = self._source.facts(episode, epoch).clips
+            num_frames = int(self._collection.num_frames[episode])
+            reached = rows[held[-1][0]].start_frame + rows[held[-1][0]].num_frames
+            while at < num_frames and (stop := min(at + window_frames, num_frames)) <= reached:
+                window = Window(episode, at, stop, at // window_frames, first=True, last=True)
+                assignment = assign(window, epoch, self._source)
+                wanted = {row.clip for row in assignment.task.source.clips}
+                members = tuple(members for clip, members in held if clip in wanted)
+                task_source = replace(assignment.task.source, members=members)
+                yield replace(assignment, task=replace(assignment.task, source=task_source))
+                at = stop
+            held = [one for one in held if rows[one[0]].start_frame + rows[one[0]].num_frames > at]
 
 
 class _ShardFile(io.RawIOBase):

@@ -44,13 +44,12 @@ class EpisodeSource:
         collection: Collection,
         *,
         seed: int,
-        window_frames: int,
         enable_segment: bool,
         augment: bool,
         watch_events: Sequence[str],
         num_kept: int,
     ) -> None:
-        self._collection, self._seed, self.window_frames = collection, seed, window_frames
+        self._collection, self._seed = collection, seed
         self._enable_segment, self._augment = enable_segment, augment
         self._watch_events, self._num_kept = tuple(watch_events), num_kept
         self._kept: OrderedDict[tuple[int, int], EpisodeFacts] = OrderedDict()

@@ -15,7 +15,7 @@ from trainer.data.datamodule import RocketDataModule
 def test_lane_shows_what_the_data_module_feeds(small_dataset, split):
     dataset = open_dataset(small_dataset)
     data = RocketDataModule(
-        [str(small_dataset)],
+        datasets=[small_dataset],
         win_len=16,
         frame_width=WIDTH,
         frame_height=HEIGHT,

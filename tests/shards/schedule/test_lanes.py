@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.errors import RocketError
-from shards.schedule.lanes import LanePlan, Schedule, Window, continues, lanes_of_rank, plan_epoch
+from shards.schedule.lanes import LanePlan, Schedule, Window, continues, lanes_of_rank
+from shards.schedule.settings import ScheduleSettings
 
 
 @st.composite
@@ -17,14 +18,17 @@ def datasets(draw):
     keep = draw(st.lists(st.booleans(), min_size=len(num_frames), max_size=len(num_frames)))
     episodes = np.flatnonzero(keep) if any(keep) else np.arange(len(num_frames))
     num_groups = draw(st.sampled_from([1, 2, 3, 4]))
+    plan_settings = ScheduleSettings(
+        num_lanes=num_groups * draw(st.integers(1, 4)),
+        num_groups=num_groups,
+        window_frames=draw(st.sampled_from([1, 7, 32])),
+        seed=draw(st.integers(0, 5)),
+    )
     return {
         "num_frames": np.array(num_frames),
         "shard": np.array(shard),
         "episodes": episodes,
-        "num_lanes": num_groups * draw(st.integers(1, 4)),
-        "num_groups": num_groups,
-        "window_frames": draw(st.sampled_from([1, 7, 32])),
-        "seed": draw(st.integers(0, 5)),
+        "settings": plan_settings,
         "fingerprint": "abc",
     }
 
@@ -43,9 +47,9 @@ def lane_of_episode(schedule: Schedule) -> dict[int, int]:
 @settings(max_examples=80, deadline=None)
 @given(datasets(), st.integers(0, 3))
 def test_schedule_gives_every_window_of_the_split_once(dataset, epoch):
-    schedule = plan_epoch(**dataset, epoch=epoch)
+    schedule = LanePlan(**dataset).epoch(epoch)
     seen = [(w.episode, w.start, w.stop) for lane in table(schedule) for w in lane if w]
-    size = dataset["window_frames"]
+    size = dataset["settings"].window_frames
     expected = {
         (int(ep), start, min(start + size, int(dataset["num_frames"][ep])))
         for ep in dataset["episodes"]
@@ -58,7 +62,7 @@ def test_schedule_gives_every_window_of_the_split_once(dataset, epoch):
 @settings(max_examples=80, deadline=None)
 @given(datasets(), st.integers(0, 3))
 def test_schedule_keeps_each_episode_whole_and_in_order_on_one_lane(dataset, epoch):
-    for lane, windows in enumerate(table(schedule := plan_epoch(**dataset, epoch=epoch))):
+    for lane, windows in enumerate(table(schedule := LanePlan(**dataset).epoch(epoch))):
         episodes = []
         for step, window in enumerate(windows):
             if window is None:
@@ -81,7 +85,7 @@ def test_schedule_keeps_each_episode_whole_and_in_order_on_one_lane(dataset, epo
 @settings(max_examples=80, deadline=None)
 @given(datasets(), st.integers(0, 3))
 def test_schedule_counts_its_padding_and_puts_it_at_the_ends_of_lanes(dataset, epoch):
-    schedule = plan_epoch(**dataset, epoch=epoch)
+    schedule = LanePlan(**dataset).epoch(epoch)
     lanes = table(schedule)
     assert schedule.num_padding == sum(window is None for lane in lanes for window in lane)
     for windows, count in zip(lanes, schedule.lane_windows, strict=True):
@@ -101,8 +105,8 @@ def test_schedule_has_the_same_number_of_steps_in_every_epoch(dataset):
 def test_schedule_keeps_shards_in_their_group_over_epochs(dataset):
     plan = LanePlan(**dataset)
     num_shards = len(np.unique(dataset["shard"][dataset["episodes"]]))
-    assert plan.by_episode == (num_shards < dataset["num_groups"])
-    lanes_per_group = dataset["num_lanes"] // dataset["num_groups"]
+    assert plan.by_episode == (num_shards < dataset["settings"].num_groups)
+    lanes_per_group = dataset["settings"].lanes_per_group
     groups = defaultdict(set)
     for epoch in range(3):
         for episode, lane in lane_of_episode(plan.epoch(epoch)).items():
@@ -118,10 +122,7 @@ def test_schedule_keeps_groups_when_only_seed_or_epoch_change():
             num_frames,
             shard,
             np.arange(300),
-            num_lanes=16,
-            window_frames=32,
-            num_groups=4,
-            seed=seed,
+            ScheduleSettings(num_lanes=16, window_frames=32, num_groups=4, seed=seed),
             fingerprint="abc",
         )
         for seed in (0, 1)
@@ -133,7 +134,11 @@ def test_schedule_keeps_groups_when_only_seed_or_epoch_change():
 def test_schedule_is_shuffled_anew_each_epoch():
     num_frames, shard = np.arange(1, 301) * 7, np.arange(300) // 5
     plan = LanePlan(
-        num_frames, shard, np.arange(300), num_lanes=8, window_frames=32, num_groups=2, seed=3, fingerprint="abc"
+        num_frames,
+        shard,
+        np.arange(300),
+        ScheduleSettings(num_lanes=8, window_frames=32, num_groups=2, seed=3),
+        fingerprint="abc",
     )
     orders = [tuple(ep for lane in range(8) for ep in plan.epoch(epoch).lane(lane)) for epoch in range(5)]
     assert len(set(orders)) == 5
@@ -147,10 +152,7 @@ def test_schedule_is_the_same_in_every_release():
         np.array([70, 10, 33, 64, 1, 96, 40, 40, 5, 128]),
         np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4]),
         np.array([0, 1, 2, 3, 4, 5, 6, 8, 9]),
-        num_lanes=4,
-        window_frames=32,
-        num_groups=2,
-        seed=7,
+        ScheduleSettings(num_lanes=4, window_frames=32, num_groups=2, seed=7),
         fingerprint="f00d",
     )
     assert plan.num_steps == 5
@@ -166,10 +168,7 @@ def test_schedule_balances_nearly_equal_shards_whose_number_is_no_multiple_of_th
         num_frames,
         shard,
         np.arange(shard.size),
-        num_lanes=64,
-        window_frames=128,
-        num_groups=8,
-        seed=0,
+        ScheduleSettings(num_lanes=64, window_frames=128, num_groups=8, seed=0),
         fingerprint="abc",
     )
     # One group must take a shard more than the others: without an exchange that is 0.7 % padding.
@@ -185,10 +184,7 @@ def test_schedule_of_full_size_has_little_padding_and_is_planned_quickly():
         num_frames,
         shard,
         np.arange(15_700),
-        num_lanes=64,
-        window_frames=128,
-        num_groups=8,
-        seed=0,
+        ScheduleSettings(num_lanes=64, window_frames=128, num_groups=8, seed=0),
         fingerprint="abc",
     )
     schedule = plan.epoch(0)
@@ -198,47 +194,35 @@ def test_schedule_of_full_size_has_little_padding_and_is_planned_quickly():
 
 def test_schedule_names_a_number_of_groups_that_does_not_divide_the_lanes():
     with pytest.raises(RocketError, match=r"10 lanes do not form equal groups, got 4 groups, .* Use 5\."):
-        plan_epoch(
+        LanePlan(
             np.array([5]),
             np.array([0]),
             np.array([0]),
-            num_lanes=10,
-            window_frames=2,
-            num_groups=4,
-            seed=0,
-            epoch=0,
+            ScheduleSettings(num_lanes=10, window_frames=2, num_groups=4, seed=0),
             fingerprint="abc",
-        )
+        ).epoch(0)
 
 
 def test_schedule_of_an_empty_split_has_no_steps():
     empty = np.array([], np.int64)
-    schedule = plan_epoch(
+    schedule = LanePlan(
         np.array([5]),
         np.array([0]),
         empty,
-        num_lanes=4,
-        window_frames=2,
-        num_groups=2,
-        seed=0,
-        epoch=0,
+        ScheduleSettings(num_lanes=4, window_frames=2, num_groups=2, seed=0),
         fingerprint="",
-    )
+    ).epoch(0)
     assert (schedule.num_steps, schedule.num_windows, schedule.num_padding) == (0, 0, 0)
 
 
 def test_schedule_has_no_window_outside_its_table():
-    schedule = plan_epoch(
+    schedule = LanePlan(
         np.array([5]),
         np.array([0]),
         np.array([0]),
-        num_lanes=1,
-        window_frames=2,
-        num_groups=1,
-        seed=0,
-        epoch=0,
+        ScheduleSettings(num_lanes=1, window_frames=2, num_groups=1, seed=0),
         fingerprint="abc",
-    )
+    ).epoch(0)
     assert schedule.window(2, 0) == Window(0, 4, 5, 2, first=False, last=True)
     for step, lane in ((3, 0), (-1, 0), (0, 1)):
         with pytest.raises(IndexError, match=f"step {step}, lane {lane} of 3 steps, 1 lanes"):

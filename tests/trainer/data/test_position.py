@@ -147,7 +147,7 @@ def test_resume_with_another_dataset_is_refused_by_name(dataset, reference, tmp_
 
 
 def test_state_of_an_unknown_version_is_refused(dataset, reference):
-    with pytest.raises(PositionMismatch, match="data position of version 99, expected 1"):
+    with pytest.raises(PositionMismatch, match="data position of version 99, expected 2"):
         make_module(dataset, num_lane_groups=2).load_state_dict({**reference[1][3], "version": 99})
 
 
