@@ -1,41 +1,55 @@
-"""The charts of a dataset's report, each as SVG."""
+"""The charts of a dataset: each as SVG for its report, the lanes also as a PNG."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from pipeline.look.coverage import Coverage
-from pipeline.look.lane_chart import chart_height, draw_lanes
+from pipeline.look.distributions import Coverage, SampledActions
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview
-from pipeline.look.sampled_actions import SampledActions
 from shards.action_space import ACTION_SPACE
-from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, WIDE_INCHES, new_chart, to_svg
-from shards.display.wording import count, percent, play_time, size
+from shards.display.chart import (
+    FAINT,
+    GRID,
+    INK,
+    NARROW_INCHES,
+    SERIES,
+    WIDE_INCHES,
+    bar_chart,
+    new_chart,
+    save_png,
+    to_svg,
+)
+from shards.display.wording import count, number_of, percent, play_time, size
+from shards.errors import RocketError
 from shards.interaction_types import interaction_type
 from shards.manifest import shard_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_ROW_INCHES = 0.28
 _NICE_DEGREES = (2.0, 5.0, 10.0, 20.0, 45.0, 90.0, 180.0)
 _HEAT_BINS = 41
 _MAX_SHARD_ROWS = 12
+_MAX_NAMED_RANKS = 32
+_VECTOR_BLOCKS = 1500
+"""With more blocks than this, lanes are drawn as pixels, so that the picture's file stays small."""
 
 
-def lengths_chart(overview: Overview) -> str:
+def lengths_chart(overview: Overview) -> Markup:
     """Episodes by length."""
     lengths = overview.lengths
     labels = [
         f"{play_time(start)} to {play_time(stop)}"
         for start, stop in zip(lengths.edges_frames, lengths.edges_frames[1:], strict=False)
     ]
-    return _bars(
+    return bar_chart(
         "lengths",
         labels,
         list(lengths.num_episodes),
@@ -44,11 +58,11 @@ def lengths_chart(overview: Overview) -> str:
     )
 
 
-def types_chart(overview: Overview) -> str:
+def types_chart(overview: Overview) -> Markup:
     """Frames by interaction type."""
     facts = sorted(overview.interactions, key=lambda item: -item.num_frames)
     shares = [overview.share(item.num_frames) for item in facts]
-    return _bars(
+    return bar_chart(
         "types",
         [item.name for item in facts],
         shares,
@@ -58,15 +72,15 @@ def types_chart(overview: Overview) -> str:
     )
 
 
-def buttons_chart(overview: Overview) -> str:
+def buttons_chart(overview: Overview) -> Markup:
     """Frames by pressed button; those that are never pressed are left to the text."""
     pairs = sorted(overview.button_frames.items(), key=lambda item: -item[1])
     shares = {name: overview.share(number) for name, number in pairs if number}
     texts = [percent(share) for share in shares.values()]
-    return _bars("buttons", list(shares), list(shares.values()), texts, "share of frames by button")
+    return bar_chart("buttons", list(shares), list(shares.values()), texts, "share of frames by button")
 
 
-def coverage_chart(coverage: Coverage) -> str:
+def coverage_chart(coverage: Coverage) -> Markup:
     """Frames by interaction type, over the episode's time."""
     minutes = coverage.edges_frames / ACTION_SPACE.frames_per_second / 60
     seconds = minutes[-1] < 2
@@ -88,7 +102,7 @@ def coverage_chart(coverage: Coverage) -> str:
         return to_svg(figure, "coverage", "share of frames with each interaction type over an episode's time")
 
 
-def camera_chart(actions: SampledActions) -> str:
+def camera_chart(actions: SampledActions) -> Markup:
     """Camera movements a frame as a heat map, yaw to the right and pitch downwards."""
     from matplotlib.collections import PolyCollection
 
@@ -153,7 +167,7 @@ def _heat_scale(axes: Axes, low: float, high: float) -> None:
         spine.set_visible(False)
 
 
-def turns_chart(actions: SampledActions) -> str:
+def turns_chart(actions: SampledActions) -> Markup:
     """How far the camera turns in a frame, yaw and pitch."""
     edges = [0.0, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf]
     labels = ["still", "0.3°", "1°", "3°", "10°", "30°", "more"]
@@ -177,11 +191,11 @@ def turns_chart(actions: SampledActions) -> str:
         return to_svg(figure, "turns", "share of frames by how far the camera turns, yaw and pitch")
 
 
-def shards_chart(shard_bytes: Sequence[int]) -> str:
+def shards_chart(shard_bytes: Sequence[int]) -> Markup:
     """Sizes of the shards."""
     if len(shard_bytes) <= _MAX_SHARD_ROWS:
         labels = [shard_name(shard) for shard in range(len(shard_bytes))]
-        return _bars("shards", labels, shard_bytes, [size(n) for n in shard_bytes], "sizes of the shards")
+        return bar_chart("shards", labels, shard_bytes, [size(n) for n in shard_bytes], "sizes of the shards")
     megabytes = np.array(shard_bytes) / 1e6
     with new_chart(NARROW_INCHES, 2.4) as (figure, axes):
         axes.hist(megabytes, min(30, 3 + len(megabytes) // 4), color=SERIES[0])
@@ -192,33 +206,83 @@ def shards_chart(shard_bytes: Sequence[int]) -> str:
         return to_svg(figure, "shards", "sizes of the shards")
 
 
-def lanes_chart(plan: EpochPlan) -> str:
+def lanes_chart(plan: EpochPlan) -> Markup:
     """The lanes of an epoch."""
-    with new_chart(WIDE_INCHES, min(chart_height(plan), 6.5)) as (figure, axes):
-        draw_lanes(axes, plan)
+    with new_chart(WIDE_INCHES, min(_lanes_inches(plan), 6.5)) as (figure, axes):
+        _draw_lanes(axes, plan)
         return to_svg(figure, "lanes", "episodes on the lanes of an epoch, with padding at the ends")
 
 
-def _bars(
-    name: str,
-    labels: Sequence[str],
-    values: Sequence[float],
-    texts: Sequence[str],
-    description: str,
-    colours: Sequence[str] | None = None,
-) -> str:
-    """Horizontal bars from top to bottom, each with its text at the end."""
-    with new_chart(NARROW_INCHES, 0.35 + _ROW_INCHES * max(len(labels), 2)) as (figure, axes):
-        places = np.arange(len(labels))
-        axes.barh(places, values, 0.72, color=colours or SERIES[0])
-        most = max([float(value) for value in values], default=1.0) or 1.0
-        for place, value, text in zip(places.tolist(), values, texts, strict=True):
-            axes.text(float(value) + most * 0.015, place, text, va="center", ha="left", color=FAINT)
-        axes.set_yticks(places, labels)
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_xlim(0, most * (1.22 if max(map(len, texts), default=0) < 10 else 1.45))
-        axes.set_xticks([])
-        axes.set_ylim(len(labels) - 0.4, -0.6)
-        axes.grid(visible=False)
-        axes.spines["bottom"].set_visible(False)
-        return to_svg(figure, name, description)
+def save_lanes(plan: EpochPlan, out: Path) -> None:
+    """The picture of the plan's lanes is at `out`, a PNG.
+
+    Raises:
+        RocketError: if it cannot be written.
+    """
+    settings = plan.settings
+    with new_chart(WIDE_INCHES, _lanes_inches(plan)) as (figure, axes):
+        _draw_lanes(axes, plan)
+        axes.set_title(
+            f"{number_of(len(plan.episodes), 'episode')} on {number_of(settings.num_lanes, 'lane')} of "
+            f"{number_of(settings.num_ranks, 'rank')}: {number_of(plan.schedule.num_steps, 'step')}, "
+            f"{percent(plan.padding_fraction)} padding",
+            color=INK,
+        )
+        try:
+            save_png(figure, out)
+        except OSError as error:
+            raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
+
+
+def _lanes_inches(plan: EpochPlan) -> float:
+    """Height that the picture needs."""
+    return min(max(1.6 + 0.16 * plan.settings.num_lanes, 2.2), 12.0)
+
+
+def _draw_lanes(axes: Axes, plan: EpochPlan) -> None:
+    """The axes show a lane a row, steps from left to right.
+
+    Neighbouring episodes differ in shade, ranks in colour; each block starts with empty memory.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    schedule, settings = plan.schedule, plan.settings
+    lanes_per_rank = settings.num_lanes // settings.num_ranks
+    raster = len(plan.episodes) > _VECTOR_BLOCKS
+    for lane in range(settings.num_lanes):
+        windows = -(-plan.num_frames[schedule.lane(lane)] // settings.window_frames)
+        starts = np.cumsum(windows) - windows
+        colour = SERIES[lane // lanes_per_rank % 2]
+        for shade in (0, 1):
+            axes.broken_barh(
+                [
+                    (int(start), int(width))
+                    for start, width in zip(starts[shade::2], windows[shade::2], strict=True)
+                ],
+                (lane + 0.08, 0.84),
+                facecolors=colour,
+                alpha=0.9 if shade == 0 else 0.5,
+                linewidth=0,
+                rasterized=raster,
+            )
+        used = int(windows.sum())
+        if used < schedule.num_steps:
+            axes.broken_barh(
+                [(used, schedule.num_steps - used)],
+                (lane + 0.08, 0.84),
+                facecolors="none",
+                edgecolors=FAINT,
+                hatch="////",
+                linewidth=0.4,
+            )
+    axes.set_xlim(0, schedule.num_steps)
+    axes.set_ylim(settings.num_lanes, 0)
+    axes.set_xlabel("step; a block is an episode, memory is empty at its left edge, hatching is padding")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+    axes.grid(visible=False)
+    every = -(-settings.num_ranks // _MAX_NAMED_RANKS)
+    ranks = range(0, settings.num_ranks, every)
+    axes.set_yticks([(rank + 0.5) * lanes_per_rank for rank in ranks], [f"rank {rank}" for rank in ranks])
+    for rank in range(1, settings.num_ranks):
+        axes.axhline(rank * lanes_per_rank, color=GRID, linewidth=0.8)

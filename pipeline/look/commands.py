@@ -48,8 +48,7 @@ def inspect(
 
     Reads the manifest only, so it answers at once.
     """
-    from pipeline.look.output import print_json, print_lines
-    from shards.display.wording import terminal_columns
+    from shards.display.wording import print_json, print_lines, terminal_columns
     from shards.reader import open_dataset
 
     opened = open_dataset(dataset)
@@ -95,22 +94,21 @@ def plan(
 ) -> None:
     """Print what a training run would do: steps, padding, each rank's shards, time, ways to resume."""
     from pipeline.look.lane_plan import plan_lanes
-    from pipeline.look.output import print_json, print_lines
-    from shards.display.wording import terminal_columns
+    from shards.display.wording import print_json, print_lines, terminal_columns
     from shards.reader import open_dataset
 
     if lanes is None and run is None:
         raise typer.BadParameter("give --lanes L or --run RUN_DIR", param_hint="--lanes")
     settings = _settings(run, lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
     if out is not None:
-        from pipeline.look.lane_chart import check_out
+        from shards.display.page import check_out
 
-        check_out(out)
+        check_out(out, ".png")
     planned = plan_lanes(open_dataset(dataset), settings, epoch)
     if out is not None:
-        from pipeline.look.lane_chart import draw_plan
+        from pipeline.look.charts import save_lanes
 
-        draw_plan(planned, out)
+        save_lanes(planned, out)
     if as_json:
         print_json(planned.to_json())
         return
@@ -144,16 +142,23 @@ def preview(
     A lane shows what training gets: the goal of each frame, and where memory starts anew. Give it the run's own
     settings.
     """
-    from pipeline.look.preview import EPISODE_CELLS, LANE_CELLS, check_out, preview_episode, preview_lane
-    from pipeline.look.ranges import parse_range
+    from pipeline.look.preview import (
+        EPISODE_CELLS,
+        FORMATS,
+        LANE_CELLS,
+        parse_range,
+        preview_episode,
+        preview_lane,
+    )
     from pipeline.progress import progress_on_stderr
+    from shards.display.page import check_out
     from shards.reader import open_dataset
 
     if (episode is None) == (lane is None):
         raise typer.BadParameter("give either --episode ID or --lane L", param_hint="--episode")
     if lane is not None and frames is not None:
         raise typer.BadParameter("goes with --episode; a lane has --steps", param_hint="--frames")
-    check_out(out)
+    check_out(out, *FORMATS)
     opened = open_dataset(dataset)
     with progress_on_stderr() as bar:
         begun = False
@@ -170,8 +175,8 @@ def preview(
             number = preview_episode(opened, episode, span, out, num_cells=cells or EPISODE_CELLS, progress=report)
         else:
             assert lane is not None
+            from pipeline.look.footage import LaneView
             from pipeline.look.lane_plan import plan_lanes
-            from pipeline.look.lane_view import LaneView
 
             settings = _settings(run, lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
             planned = plan_lanes(opened, settings, epoch)
@@ -203,7 +208,7 @@ def verify(
 
     Faults are listed by shard, episode and clip; exit status 1 if there are any.
     """
-    from pipeline.look.verify_command import run_verify
+    from pipeline.look.verify import run_verify
 
     raise typer.Exit(run_verify(dataset, workers, decode=decode, sources=repair or [], as_json=as_json))
 
@@ -222,11 +227,11 @@ def report(
     One file that needs no network.
     """
     from pipeline.look.lane_plan import LaneSettings
-    from pipeline.look.report import check_out, report_page
-    from shards.display.page import write_page
+    from pipeline.look.report import report_page
+    from shards.display.page import check_out, write_page
     from shards.reader import open_dataset
 
-    check_out(out)
+    check_out(out, ".html", ".htm")
     settings = None if lanes is None else LaneSettings(lanes, ranks or 1, window or 128)
     write_page(report_page(open_dataset(dataset), settings), out)
     typer.echo(f"Wrote {out}. Open it in a browser.")

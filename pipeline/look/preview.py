@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from pipeline.look.contact_sheet import Strip, StripKind, contact_sheet
-from pipeline.look.film import FILM_WIDTH_PX, write_film
-from pipeline.look.footage import read_frames
-from pipeline.look.lane_view import LaneStep, LaneView, spaced
+from pipeline.look.footage import LaneStep, LaneView, read_frames, spaced
+from pipeline.look.pictures import FILM_WIDTH_PX, Strip, StripKind, contact_sheet, write_film
 from shards.display.drawing import cell_size, draw_frame
+from shards.display.page import check_out
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, font
 from shards.display.wording import count, play_time
 from shards.errors import RocketError
@@ -24,21 +24,23 @@ _NOTICE_FRAMES = 10
 """Frames of a film for which a memory reset stays announced."""
 
 _BAND_PX = 26
+_RANGE = re.compile(r"(\d+)?:(\d+)?|(\d+)")
 
 Progress = Callable[[int, int], None]
 """Called with (frames drawn since the last call, frames in all)."""
 
 
-def check_out(out: Path) -> None:
-    """The file can be what is asked for.
+def parse_range(option: str, text: str) -> tuple[int | None, int | None]:
+    """`10:20`, `:20`, `10:`, `:`, or `10` for the one that follows: (start, stop), None where it is left out.
 
     Raises:
-        RocketError: if its ending is unknown or its folder missing.
+        RocketError: if it is none of these.
     """
-    if out.suffix.lower() not in FORMATS:
-        raise RocketError(f"--out: {out} ends in {out.suffix or 'nothing'}, expected {' or '.join(FORMATS)}.")
-    if not out.parent.is_dir():
-        raise RocketError(f"--out: the folder {out.parent} is missing. Make it: mkdir -p {out.parent}")
+    found = _RANGE.fullmatch(text.strip())
+    if found is None:
+        raise RocketError(f"{option}: got {text!r}, expected START:STOP, such as 100:164.")
+    start, stop, single = (None if part is None else int(part) for part in found.groups())
+    return (single, single + 1) if single is not None else (start, stop)
 
 
 def preview_episode(
@@ -50,7 +52,7 @@ def preview_episode(
     num_cells: int = EPISODE_CELLS,
     progress: Progress | None = None,
 ) -> int:
-    """A contact sheet or film of an episode's frames lies at `out`; returns how many frames it shows.
+    """A contact sheet or film of an episode's frames is at `out`; returns how many frames it shows.
 
     Args:
         span: frames [start, stop); None is the episode's beginning or end.
@@ -59,7 +61,7 @@ def preview_episode(
         RocketError: if there is no such episode or frame, or the file cannot be written.
         DamagedClip: if a clip's bytes are missing, changed or do not decode.
     """
-    check_out(out)
+    check_out(out, *FORMATS)
     episode = dataset.index_of(episode_id)
     num_frames = int(dataset.episodes.num_frames[episode])
     start, stop = span[0] or 0, num_frames if span[1] is None else span[1]
@@ -95,13 +97,13 @@ def preview_lane(
     num_cells: int = LANE_CELLS,
     progress: Progress | None = None,
 ) -> int:
-    """A contact sheet or film of a lane's steps lies at `out`; returns how many frames it shows.
+    """A contact sheet or film of a lane's steps is at `out`; returns how many frames it shows.
 
     Raises:
         RocketError: if the file cannot be written.
         DamagedClip: if a clip's bytes are missing, changed or do not decode.
     """
-    check_out(out)
+    check_out(out, *FORMATS)
     size = (dataset.info.frame_width, dataset.info.frame_height)
     if out.suffix.lower() == ".mp4":
         total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
@@ -115,7 +117,7 @@ def preview_lane(
 
 
 def save_picture(picture: Image.Image, out: Path) -> None:
-    """The picture lies at `out`.
+    """The picture is at `out`.
 
     Raises:
         RocketError: if it cannot be written.
@@ -128,8 +130,8 @@ def save_picture(picture: Image.Image, out: Path) -> None:
 
 def _lane_subtitle(dataset: Dataset, steps: Sequence[LaneStep], num_cells: int) -> str:
     resets = sum(step.resets_memory for step in steps)
-    times = "once" if resets == 1 else f"{resets} times" if resets else "nowhere"
-    return f"{dataset.path} | up to {num_cells} frames a window, with the goal's mask; memory starts anew {times}"
+    times = "once" if resets == 1 else f"{resets} times" if resets else "never"
+    return f"{dataset.path} | up to {num_cells} frames a window, with the goal's mask; memory starts empty {times}"
 
 
 def _lane_pictures(view: LaneView, steps: Sequence[LaneStep], size: tuple[int, int]) -> Iterator[Image.Image]:

@@ -1,21 +1,26 @@
-"""Every byte of a dataset held against its manifest, by as many processes as there are cores."""
+"""`rocket-prep verify`: every byte of a dataset is compared with its manifest, by a process for each core."""
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.look.clip_check import ActionSums, clip_problems, tar_problems
-from pipeline.look.faults import Fault
+from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.manifest_check import manifest_faults
+from pipeline.progress import ProgressReport, progress_on_stderr
 from shards.action_space import ACTION_SPACE
 from shards.clip import MEMBERS
+from shards.display.wording import number_of, print_json, print_lines, size, terminal_columns
 from shards.errors import RocketError
 from shards.manifest import ClipRow, EpisodeRow, shard_name
 from shards.reader import Dataset, open_dataset
@@ -184,3 +189,78 @@ def _check_in_worker(number: int) -> list[Fault]:
     assert _worker is not None, "the initializer ran"
     dataset, decode = _worker
     return episode_faults(dataset, number, decode=decode)
+
+
+def run_verify(path: str, num_workers: int | None, *, decode: bool, sources: Sequence[Path], as_json: bool) -> int:
+    """The dataset is checked, repaired if sources are given, and the result printed; returns the exit status.
+
+    Raises:
+        RocketError: if the dataset cannot be opened or repaired at all.
+    """
+    dataset = open_dataset(path)
+    num_workers = num_workers or len(os.sched_getaffinity(0))
+    with progress_on_stderr() as progress:
+        total = int(dataset.episodes.num_frames.sum())
+        progress.start("checking", total, "frames")
+        checked = verify(dataset, num_workers=num_workers, decode=decode, progress=progress.advance)
+        record: dict[str, Any] = _record(checked, decode=decode)
+        lines = [f"{path}: {_what(checked, decode=decode)}: {summary(checked.faults)}"]
+        lines += fault_lines(checked.faults, terminal_columns())
+        left = checked.faults
+        if sources and left:
+            left, repaired = _repair(dataset, left, sources, progress, decode=decode)
+            record |= {"repair": repaired, "faults_left": [fault.to_json() for fault in left]}
+            shards = ", ".join(repaired["shards"]) or "no shard"
+            done = f"Built again: {number_of(len(repaired['episodes']), 'episode')}; written again: {shards}"
+            lines += [f"{done}; left: {summary(left)}", *fault_lines(left, terminal_columns())]
+        elif left:
+            lines.append(f"Build what is damaged again: rocket-prep verify {path} --repair SOURCE")
+    if as_json:
+        print_json(record)
+    else:
+        print_lines(lines)
+    return 1 if left else 0
+
+
+def _repair(
+    dataset: Dataset,
+    faults: Sequence[Fault],
+    sources: Sequence[Path],
+    progress: ProgressReport,
+    *,
+    decode: bool,
+) -> tuple[list[Fault], dict[str, Any]]:
+    """The faults that are left, and what was done."""
+    from pipeline.build.repair import repair
+
+    done = repair(
+        dataset,
+        faults,
+        sources,
+        start=lambda num_frames: progress.start("building", num_frames, "frames"),
+        progress=progress.advance,
+    )
+    # All is looked at again: what was wrong with the manifest still is.
+    again = verify(open_dataset(dataset.path), decode=decode)
+    named = {(fault.shard, fault.episode_id) for fault in done.failures}
+    left = [*done.failures, *(fault for fault in again.faults if (fault.shard, fault.episode_id) not in named)]
+    return left, {"episodes": list(done.episodes), "shards": list(done.shards)}
+
+
+def _what(checked: Verification, *, decode: bool) -> str:
+    how = "read and decoded" if decode else "read"
+    return (
+        f"{number_of(checked.num_episodes, 'episode')}, {number_of(checked.num_clips, 'clip')}, "
+        f"{number_of(checked.num_frames, 'frame')}, {size(checked.num_bytes)} {how}"
+    )
+
+
+def _record(checked: Verification, *, decode: bool) -> dict[str, Any]:
+    return {
+        "num_episodes": checked.num_episodes,
+        "num_clips": checked.num_clips,
+        "num_frames": checked.num_frames,
+        "num_bytes": checked.num_bytes,
+        "decoded": decode,
+        "faults": [fault.to_json() for fault in checked.faults],
+    }

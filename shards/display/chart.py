@@ -1,6 +1,6 @@
-"""Charts that follow the page they stand on: matplotlib figures as SVG whose colours are the page's own.
+"""Charts in the colours of their page: matplotlib figures as SVG whose colours are the page's own.
 
-A figure is drawn in the light colours below. In SVG each of them becomes a CSS variable, so that one drawing
+A figure is drawn in the palette's light colours. In SVG each of them becomes a CSS variable, so that one drawing
 serves light and dark pages and paper; as PNG it stays light.
 """
 
@@ -8,34 +8,28 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shards.interaction_types import INTERACTION_TYPES
+import numpy as np
+from markupsafe import Markup, escape
+
+from shards.display import palette
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, FAINT, GRID, PAPER = "#1d2127", "#5d6673", "#dde1e7", "#fdfdfe"
-SERIES = ("#2868b8", "#c2571a", "#2a8a57", "#8a4fb5", "#b8336a", "#8b7a10", "#157f93")
-"""Told apart from each other, also without red and green, on white and (as the page's dark twins) on black."""
-
-VARIABLES = {
-    INK: "--ink",
-    FAINT: "--faint",
-    GRID: "--grid",
-    PAPER: "--paper",
-    **{colour: f"--series-{place}" for place, colour in enumerate(SERIES)},
-    **{kind.page_colour: f"--type-{kind.id}" for kind in INTERACTION_TYPES},
-}
+INK, FAINT, GRID, PAPER = (palette.PAGE[name].light for name in ("ink", "faint", "grid", "paper"))
+SERIES = [pair.light for pair in palette.SERIES]
+_VARIABLES = {pair.light: f"--{name}" for name, pair in palette.CSS_VARIABLES.items()}
 
 NARROW_INCHES, WIDE_INCHES = 4.7, 10.0
 """Widths of charts that stand two in a row, or alone; letters come out as large as the page's on a phone."""
 
+_ROW_INCHES = 0.28
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -78,8 +72,33 @@ def new_chart(width_inches: float = NARROW_INCHES, height_inches: float = 2.8) -
         yield figure, figure.subplots()
 
 
-def to_svg(figure: Figure, name: str, description: str) -> str:
-    """The figure as an SVG element to stand in a page.
+def bar_chart(
+    name: str,
+    labels: Sequence[str],
+    values: Sequence[float],
+    texts: Sequence[str],
+    description: str,
+    colours: Sequence[str] | None = None,
+) -> Markup:
+    """Horizontal bars from top to bottom, each with its text at the end."""
+    with new_chart(NARROW_INCHES, 0.35 + _ROW_INCHES * max(len(labels), 2)) as (figure, axes):
+        places = np.arange(len(labels))
+        axes.barh(places, values, 0.72, color=colours or SERIES[0])
+        most = max([float(value) for value in values], default=1.0) or 1.0
+        for place, value, text in zip(places.tolist(), values, texts, strict=True):
+            axes.text(float(value) + most * 0.015, place, text, va="center", ha="left", color=FAINT)
+        axes.set_yticks(places, labels)
+        axes.tick_params(axis="y", labelcolor=INK)
+        axes.set_xlim(0, most * (1.22 if max(map(len, texts), default=0) < 10 else 1.45))
+        axes.set_xticks([])
+        axes.set_ylim(len(labels) - 0.4, -0.6)
+        axes.grid(visible=False)
+        axes.spines["bottom"].set_visible(False)
+        return to_svg(figure, name, description)
+
+
+def to_svg(figure: Figure, name: str, description: str) -> Markup:
+    """The figure as an SVG element of a page.
 
     Args:
         name: unique on the page; ids in the drawing begin with it.
@@ -95,14 +114,14 @@ def to_svg(figure: Figure, name: str, description: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
     text = re.sub(r"\bid=\"([^\"]+)\"", rf'id="{name}-\1"', text)
     text = re.sub(r"(xlink:href=\"|url\()#", rf"\1#{name}-", text)
-    for colour, variable in VARIABLES.items():
+    for colour, variable in _VARIABLES.items():
         text = re.sub(colour, f"var({variable})", text, flags=re.IGNORECASE)
     text = re.sub(r"font: (\d*\.?\d+)px [^;\"]*", r"font-size: \1px", text)
     # The page scales it: the drawing's own width and height would win over the style sheet.
     text = re.sub(r"(<svg [^>]*?)height=\"[^\"]*\"", r"\1", text, count=1)
     text = re.sub(r"(<svg [^>]*?)width=\"[^\"]*\"", r"\1", text, count=1)
-    label = f'role="img" aria-label="{escape(description, quote=True)}" class="chart"'
-    return text.replace("<svg ", f"<svg {label} ", 1).strip()
+    label = f'role="img" aria-label="{escape(description)}" class="chart"'
+    return Markup(text.replace("<svg ", f"<svg {label} ", 1).strip())  # noqa: S704 (matplotlib escapes its texts)
 
 
 def save_png(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:

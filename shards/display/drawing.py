@@ -22,7 +22,7 @@ from PIL import Image, ImageDraw
 
 from shards.action_space import ACTION_SPACE
 from shards.display.key_panel import PANEL_SHARE, WIDTH_UNITS, InputPanel
-from shards.display.palette import BACKGROUND, DARK_INK, HUMAN, INK, PANEL, POLICY, Colour, font, type_colour
+from shards.display.palette import BACKGROUND, DARK_INK, HUMAN, INK, PANEL, POLICY, RGB, font, type_rgb
 from shards.display.shown_frame import ShownFrame
 from shards.display.wording import short_event
 from shards.interaction_types import interaction_type
@@ -76,7 +76,7 @@ def tint_masks(shown: ShownFrame) -> NDArray[np.uint8]:
     """The frame's pixels, masks tinted in their type's colour and outlined, u8 (height, width, 3)."""
     rgb = shown.rgb.astype(np.float32)
     for item in shown.masks:
-        colour = np.array(type_colour(item.interaction.type), np.float32)
+        colour = np.array(type_rgb(item.interaction.type), np.float32)
         rgb[item.mask] = 0.55 * rgb[item.mask] + 0.45 * colour
         rgb[outline(item.mask)] = colour
     pixels: NDArray[np.uint8] = np.rint(rgb).astype(np.uint8)
@@ -96,7 +96,7 @@ def _panel_height(width: int) -> int:
 
 
 def _draw_camera(
-    draw: ImageDraw.ImageDraw, camera: tuple[float, float], colour: Colour, size: tuple[int, int], unit: float
+    draw: ImageDraw.ImageDraw, camera: tuple[float, float], colour: RGB, size: tuple[int, int], unit: float
 ) -> None:
     """An arrow from the middle: right for positive yaw, down for positive pitch.
 
@@ -124,13 +124,11 @@ def _draw_labels(draw: ImageDraw.ImageDraw, shown: ShownFrame, width: int, unit:
         name = interaction_type(item.interaction.type).name
         event = short_event(item.interaction.event)
         text = _fit(f"{name} | {event}" if event else name, width - 14 * unit, unit)
-        _chip(draw, 4 * unit, y, text, type_colour(item.interaction.type), DARK_INK, unit)
+        _chip(draw, 4 * unit, y, text, type_rgb(item.interaction.type), DARK_INK, unit)
         y += 16 * unit
 
 
-def _chip(
-    draw: ImageDraw.ImageDraw, x: float, y: float, text: str, fill: Colour, ink: Colour, unit: float
-) -> None:
+def _chip(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, fill: RGB, ink: RGB, unit: float) -> None:
     """Text on a filled box whose corner is at (x, y)."""
     face = font(round(10 * unit))
     draw.rectangle([x, y, x + draw.textlength(text, face) + 6 * unit, y + 13 * unit], fill=fill)

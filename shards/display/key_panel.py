@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import ImageDraw
 
 from shards.action_space import ACTION_SPACE
-from shards.display.palette import DARK_INK, FAINT, PANEL, Colour, font
+from shards.display.palette import DARK_INK, FAINT, PANEL, RGB, font
 from shards.display.shown_frame import ShownAction
 
 PANEL_SHARE = 0.3
@@ -22,7 +22,7 @@ _SMALL_KEYS = (("inventory", "E", 15), ("drop", "Q", 15), ("swapHands", "F", 15)
 class InputPanel:
     """Draws actions in one colour; a panel's upper left corner is at (0, top)."""
 
-    def __init__(self, draw: ImageDraw.ImageDraw, top: float, width: float, colour: Colour) -> None:
+    def __init__(self, draw: ImageDraw.ImageDraw, top: float, width: float, colour: RGB) -> None:
         self._draw, self._top, self._width, self._colour = draw, top, width, colour
         self._unit = width / WIDTH_UNITS
 

@@ -1,23 +1,60 @@
-"""Colours and letters of drawn frames."""
+"""The colours of pages, charts and drawn frames; those of interaction types are in `shards.interaction_types`."""
 
 from __future__ import annotations
 
 import functools
+from typing import NamedTuple
 
 from PIL import ImageFont
 
 from shards.interaction_types import INTERACTION_TYPES, interaction_type
 
-Colour = tuple[int, int, int]
+RGB = tuple[int, int, int]
 
-BACKGROUND: Colour = (24, 26, 31)
-PANEL: Colour = (36, 39, 46)
-INK: Colour = (235, 237, 240)
-DARK_INK: Colour = (20, 20, 20)
-FAINT: Colour = (120, 126, 138)
-HUMAN: Colour = (250, 210, 80)
-POLICY: Colour = (90, 205, 240)
-ALARM: Colour = (235, 80, 70)
+
+class Pair(NamedTuple):
+    """One colour as `#rrggbb`, on light ground and on dark ground."""
+
+    light: str
+    dark: str
+
+
+PAGE = {
+    "paper": Pair("#fdfdfe", "#14161a"),
+    "card": Pair("#ffffff", "#1c1f25"),
+    "ink": Pair("#1d2127", "#e8eaee"),
+    "faint": Pair("#5d6673", "#9aa3b0"),
+    "grid": Pair("#dde1e7", "#323740"),
+    "line": Pair("#e4e7ec", "#2b3038"),
+    "accent": Pair("#2868b8", "#7db3f5"),
+    "alarm": Pair("#b3261e", "#ff8a80"),
+    "alarm-paper": Pair("#fdecea", "#3a1f1f"),
+}
+SERIES = (
+    Pair("#2868b8", "#6aa7f0"),
+    Pair("#c2571a", "#f0985e"),
+    Pair("#2a8a57", "#5cc990"),
+    Pair("#8a4fb5", "#c093ea"),
+    Pair("#b8336a", "#f07fae"),
+    Pair("#8b7a10", "#d6c34a"),
+    Pair("#157f93", "#4fc3d6"),
+)
+"""Curves and bars, told apart from each other, also without red and green."""
+
+CSS_VARIABLES = {
+    **PAGE,
+    **{f"series-{place}": pair for place, pair in enumerate(SERIES)},
+    **{f"type-{kind.id}": Pair(kind.page_colour, kind.dark_page_colour) for kind in INTERACTION_TYPES},
+}
+
+BACKGROUND: RGB = (24, 26, 31)
+PANEL: RGB = (36, 39, 46)
+INK: RGB = (235, 237, 240)
+DARK_INK: RGB = (20, 20, 20)
+FAINT: RGB = (120, 126, 138)
+HUMAN: RGB = (250, 210, 80)
+POLICY: RGB = (90, 205, 240)
+ALARM: RGB = (235, 80, 70)
 
 
 @functools.cache
@@ -26,14 +63,7 @@ def font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size_px)
 
 
-def type_colour(type_id: int) -> Colour:
-    """The colour of an interaction type on the game's pictures."""
+def type_rgb(type_id: int) -> RGB:
+    """The colour of an interaction type on drawn frames."""
     red, green, blue = bytes.fromhex(interaction_type(type_id).drawn_colour[1:])
     return red, green, blue
-
-
-def type_variables() -> str:
-    """CSS that says `--type-N`, the colour of interaction type N on light pages, dark pages and paper."""
-    light = " ".join(f"--type-{kind.id}: {kind.page_colour};" for kind in INTERACTION_TYPES)
-    dark = " ".join(f"--type-{kind.id}: {kind.dark_page_colour};" for kind in INTERACTION_TYPES)
-    return f":root {{ {light} }}\n@media screen and (prefers-color-scheme: dark) {{ :root {{ {dark} }} }}\n"

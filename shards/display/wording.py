@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import TextIO
+from typing import Any, TextIO
 
 from shards.action_space import ACTION_SPACE
 
@@ -15,6 +17,7 @@ MIN_COLUMNS = 40
 MAX_COLUMNS = 100
 """Longer lines are hard to read; wider terminals get no wider text."""
 
+_BOLD, _NORMAL = "\x1b[1m", "\x1b[0m"
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -49,14 +52,40 @@ def plain(text: str) -> str:
     return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
 
 
+def print_lines(lines: Iterable[str]) -> None:
+    """The lines are on stdout; those that do not begin with a blank are bold where the terminal can.
+
+    A stream that knows nothing but ASCII gets nothing else.
+    """
+    stream = sys.stdout
+    unicode = speaks_unicode(stream)
+    bold = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    for line in lines:
+        text = line if unicode else plain(line)
+        if bold and text and not text.startswith(" "):
+            text = f"{_BOLD}{text}{_NORMAL}"
+        stream.write(text + "\n")
+
+
+def print_json(record: Any) -> None:
+    """The record is on stdout as JSON."""
+    sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=not speaks_unicode(sys.stdout)) + "\n")
+
+
 def count(number: float) -> str:
     """A whole number with separators: 1,257,600."""
     return f"{round(number):,}"
 
 
-def number_of(number: int, unit: str) -> str:
-    """A number with its unit: 1 rank, 8 ranks."""
-    return f"{count(number)} {unit}{'' if number == 1 else 's'}"
+def number_of(number: int, unit: str, units: str = "") -> str:
+    """A number with its unit, in the plural where it is not one: 1 rank, 8 ranks, 2 entries."""
+    return f"{count(number)} {unit if number == 1 else units or unit + 's'}"
+
+
+def span(ends: tuple[int, int], unit: str) -> str:
+    """What lies between two numbers, the same one twice for a single number: 3 to 5 episodes, 1 episode."""
+    low, high = ends
+    return number_of(low, unit) if low == high else f"{count(low)} to {number_of(high, unit)}"
 
 
 def short_count(number: float) -> str:

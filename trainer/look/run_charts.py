@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
 
-from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, new_chart, to_svg
+from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, bar_chart, new_chart, to_svg
 from shards.interaction_types import INTERACTION_TYPES
 
 if TYPE_CHECKING:
@@ -16,9 +18,18 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, float]]
 
-_ROW_INCHES = 0.28
 _SMOOTH_POINTS = 40
 """A curve with more points than this is drawn faintly, with its running mean over it."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A column of metrics.csv and how it is drawn; `colour` is a place in SERIES, None: in order."""
+
+    column: str
+    label: str
+    colour: int | None = None
+    dashed: bool = False
 
 
 def series(rows: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -28,141 +39,115 @@ def series(rows: Rows, name: str) -> tuple[NDArray[np.float64], NDArray[np.float
     return np.array(steps, float), np.array(values, float)
 
 
-def loss_chart(rows: Rows) -> str:
-    """Training and validation loss, and what a constant guess would cost."""
+def run_charts(rows: Rows, validation: Mapping[str, float]) -> dict[str, Markup]:
+    """The charts by name: curves over steps, and bars of one validation's figures; empty where there are none."""
+    guess = validation.get("loss_constant_guess")
+    unit = "nats a frame"
+    loss = [Curve("train/loss", "training"), Curve("val/loss", "validation")]
+    parts = [
+        Curve(f"{split}/loss_{part}", part + note, colour)
+        for colour, part in enumerate(("buttons", "camera"))
+        for split, note in (("train", ""), ("val", ", validation"))
+    ]
+    memory = [
+        Curve("val/loss_with_memory", "with memory", 2),
+        Curve("val/loss_without_memory", "without memory", 4, dashed=True),
+        Curve("val/loss_watched", "watched, with", 0),
+        Curve("val/loss_watched_without_memory", "watched, without", 1, dashed=True),
+    ]
+    return {
+        "loss": _curves(rows, "loss", loss, unit, "training and validation loss by step", level=guess),
+        "parts": _curves(rows, "parts", parts, unit, "loss of buttons and camera by step"),
+        "memory": _curves(rows, "memory", memory, unit, "validation loss with and without memory by step"),
+        "position": _position_chart(_group(validation, "loss_by_position")),
+        "types": _types_chart(_group(validation, "loss_by_type")),
+        **{
+            name: _curves(rows, name, [Curve(column, "", colour)], unit, f"{description} by step")
+            for name, column, colour, unit, description in (
+                ("speed", "speed/frames_per_second", 0, "frames/s", "training speed"),
+                ("wait", "speed/data_wait_share", 4, "share of the time", "share of time waiting for data"),
+                ("rate", "train/learning_rate", 3, "learning rate", "learning rate"),
+                ("norm", "train/gradient_norm", 3, "gradient norm", "gradient norm"),
+            )
+        },
+    }
+
+
+def _curves(
+    rows: Rows, name: str, curves: Sequence[Curve], unit: str, description: str, level: float | None = None
+) -> Markup:
+    """Columns over the steps, with a dashed line at `level`, what a constant guess would cost."""
+    from matplotlib.ticker import MaxNLocator
+
+    drawn = [(curve, *series(rows, curve.column)) for curve in curves]
+    if not any(steps.size for _, steps, _ in drawn):
+        return Markup()
     with new_chart(NARROW_INCHES, 3.0) as (figure, axes):
-        _curve(axes, rows, "train/loss", SERIES[0], "training")
-        _curve(axes, rows, "val/loss", SERIES[1], "validation", marker="o")
-        _, guess = series(rows, "val/loss_constant_guess")
-        if guess.size:
-            axes.axhline(guess[-1], color=FAINT, linestyle=(0, (4, 3)), linewidth=1.2, label="best constant guess")
-        return _finished(figure, axes, "loss", "nats a frame", "training and validation loss by step")
+        for place, (curve, steps, values) in enumerate(drawn):
+            if steps.size:
+                _draw(axes, curve, SERIES[place if curve.colour is None else curve.colour], steps, values)
+        if level is not None:
+            axes.axhline(level, color=FAINT, linestyle=(0, (4, 3)), linewidth=1.2, label="best constant guess")
+        if len(curves) == 1:
+            axes.set_ylim(0)
+        elif axes.get_legend_handles_labels()[1]:
+            # Above the axes, where it covers no curve.
+            axes.legend(labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
+        axes.set_xlabel("step")
+        axes.set_ylabel(unit)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
+        return to_svg(figure, name, description)
 
 
-def parts_chart(rows: Rows) -> str:
-    """The parts of the loss."""
-    with new_chart(NARROW_INCHES, 3.0) as (figure, axes):
-        for place, part in enumerate(("buttons", "camera")):
-            _curve(axes, rows, f"train/loss_{part}", SERIES[place], part)
-            _curve(axes, rows, f"val/loss_{part}", SERIES[place], f"{part}, validation", marker="o")
-        return _finished(figure, axes, "parts", "nats a frame", "loss of buttons and camera by step")
+def _draw(axes: Axes, curve: Curve, colour: str, steps: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+    """One curve: validations with a mark each; of many points the running mean over them, drawn faintly."""
+    validation = curve.column.startswith("val/")
+    if not validation and len(values) > _SMOOTH_POINTS:
+        axes.plot(steps, values, color=colour, alpha=0.3, linewidth=1.0)
+        width = max(3, len(values) // _SMOOTH_POINTS * 2 + 1)
+        values = np.convolve(values, np.ones(width) / width, mode="valid")
+        steps = steps[width // 2 : width // 2 + len(values)]
+    axes.plot(
+        steps,
+        values,
+        color=colour,
+        label=curve.label,
+        marker="o" if validation else None,
+        markersize=4,
+        linestyle=(0, (4, 2)) if curve.dashed else "-",
+    )
 
 
-def memory_chart(rows: Rows) -> str:
-    """Validation loss with and without what earlier windows left in memory."""
-    with new_chart(NARROW_INCHES, 3.0) as (figure, axes):
-        _curve(axes, rows, "val/loss_with_memory", SERIES[2], "with memory", marker="o")
-        _curve(axes, rows, "val/loss_without_memory", SERIES[4], "without memory", marker="o", dashed=True)
-        _curve(axes, rows, "val/loss_watched", SERIES[0], "watched, with", marker="o")
-        _curve(
-            axes,
-            rows,
-            "val/loss_watched_without_memory",
-            SERIES[1],
-            "watched, without",
-            marker="o",
-            dashed=True,
-        )
-        return _finished(figure, axes, "memory", "nats a frame", "validation loss with and without memory by step")
-
-
-def speed_chart(rows: Rows) -> str:
-    """Frames a second."""
+def _position_chart(losses: Mapping[str, float]) -> Markup:
+    """Loss by position in the window: where it falls, the policy uses what it remembers."""
+    if not losses:
+        return Markup()
     with new_chart(NARROW_INCHES, 2.8) as (figure, axes):
-        _curve(axes, rows, "speed/frames_per_second", SERIES[0], "frames/s")
-        axes.set_ylim(0)
-        return _finished(figure, axes, "speed", "frames/s", "training speed by step", legend=False)
-
-
-def wait_chart(rows: Rows) -> str:
-    """Share of the time spent waiting for data."""
-    with new_chart(NARROW_INCHES, 2.8) as (figure, axes):
-        shares = [
-            {**row, "wait": 100 * row["speed/data_wait_share"]} for row in rows if "speed/data_wait_share" in row
-        ]
-        _curve(axes, shares, "wait", SERIES[4], "waiting")
-        axes.set_ylim(0)
-        return _finished(figure, axes, "wait", "% of the time", "share of time waiting for data", legend=False)
-
-
-def optimizer_chart(rows: Rows, name: str, column: str, unit: str) -> str:
-    """Learning rate or gradient norm."""
-    with new_chart(NARROW_INCHES, 2.4) as (figure, axes):
-        _curve(axes, rows, column, SERIES[3], unit)
-        axes.set_ylim(0)
-        return _finished(figure, axes, name, unit, f"{unit} by step", legend=False)
-
-
-def position_chart(figures: Mapping[str, float]) -> str:
-    """Loss by place in the window: where it falls, the policy lives on what it remembers."""
-    places = _group(figures, "loss_by_position")
-    with new_chart(NARROW_INCHES, 2.8) as (figure, axes):
-        axes.bar(range(len(places)), list(places.values()), 0.7, color=SERIES[2])
-        axes.set_xticks(range(len(places)), [name.replace("-", "–") for name in places], rotation=30, ha="right")
+        axes.bar(range(len(losses)), list(losses.values()), 0.7, color=SERIES[2])
+        axes.set_xticks(range(len(losses)), [name.replace("-", "–") for name in losses], rotation=30, ha="right")
         axes.set_xlabel("frames of the window")
         axes.set_ylabel("nats a frame")
         axes.grid(visible=False, axis="x")
         return to_svg(figure, "position", "validation loss by position in the window")
 
 
-def types_chart(figures: Mapping[str, float]) -> str:
+def _types_chart(losses: Mapping[str, float]) -> Markup:
     """Loss by interaction type."""
+    if not losses:
+        return Markup()
     colour_of = {kind.name: kind.page_colour for kind in INTERACTION_TYPES}
-    losses = dict(sorted(_group(figures, "loss_by_type").items(), key=lambda item: -item[1]))
-    with new_chart(NARROW_INCHES, 0.4 + _ROW_INCHES * max(len(losses), 2)) as (figure, axes):
-        places = np.arange(len(losses))
-        colours = [colour_of.get(name, FAINT) for name in losses]
-        axes.barh(places, list(losses.values()), 0.72, color=colours)
-        for place, value in zip(places.tolist(), losses.values(), strict=True):
-            axes.text(value, place, f" {value:.2f}", va="center", color=FAINT)
-        axes.set_yticks(places, list(losses))
-        axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_xticks([])
-        axes.set_xlim(0, max(losses.values(), default=1.0) * 1.15)
-        axes.set_ylim(len(losses) - 0.4, -0.6)
-        axes.grid(visible=False)
-        axes.spines["bottom"].set_visible(False)
-        return to_svg(figure, "loss-types", "validation loss by interaction type")
+    losses = dict(sorted(losses.items(), key=lambda item: -item[1]))
+    return bar_chart(
+        "loss-types",
+        list(losses),
+        list(losses.values()),
+        [f"{value:.2f}" for value in losses.values()],
+        "validation loss by interaction type",
+        [colour_of.get(name, FAINT) for name in losses],
+    )
 
 
 def _group(figures: Mapping[str, float], group: str) -> dict[str, float]:
     prefix = f"{group}/"
     return {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
-
-
-def _curve(
-    axes: Axes,
-    rows: Rows,
-    column: str,
-    colour: str,
-    label: str,
-    marker: str | None = None,
-    *,
-    dashed: bool = False,
-) -> None:
-    steps, values = series(rows, column)
-    if not steps.size:
-        return
-    if marker is None and len(values) > _SMOOTH_POINTS:
-        axes.plot(steps, values, color=colour, alpha=0.3, linewidth=1.0)
-        width = max(3, len(values) // _SMOOTH_POINTS * 2 + 1)
-        mean = np.convolve(values, np.ones(width) / width, mode="valid")
-        axes.plot(steps[width // 2 : width // 2 + len(mean)], mean, color=colour, label=label)
-    else:
-        style: Any = (0, (4, 2)) if dashed else "-"
-        axes.plot(steps, values, color=colour, label=label, marker=marker, markersize=4, linestyle=style)
-
-
-def _finished(figure: object, axes: Axes, name: str, unit: str, description: str, *, legend: bool = True) -> str:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    assert isinstance(figure, Figure)
-    axes.set_xlabel("step")
-    axes.set_ylabel(unit)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-    axes.xaxis.set_major_formatter("{x:,.0f}")
-    if legend and axes.get_legend_handles_labels()[1]:
-        # Above the axes, where it covers no curve.
-        axes.legend(labelcolor=INK, loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.3)
-    return to_svg(figure, name, description)

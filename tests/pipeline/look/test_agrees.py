@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from pipeline.look.footage import LaneView
 from pipeline.look.lane_plan import LaneSettings, plan_lanes
-from pipeline.look.lane_view import LaneView
 from shards import open_dataset
 from shards.display.shown_frame import yuv_to_rgb
 from tests.synthetic import HEIGHT, WIDTH

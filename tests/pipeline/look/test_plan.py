@@ -5,11 +5,12 @@ import json
 import pytest
 from PIL import Image
 
-from pipeline.look.lane_chart import check_out, draw_plan
+from pipeline.look.charts import save_lanes
 from pipeline.look.lane_plan import LaneSettings, plan_lanes
 from pipeline.look.lane_plan_text import plan_lines
 from pipeline.look.run_settings import settings_of_run
 from shards import RocketError, open_dataset
+from shards.display.page import check_out
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17]
 
@@ -82,7 +83,7 @@ def test_plan_text_stays_within_the_terminal(dataset, columns):
 
 def test_plan_picture_shows_padding_and_lanes(dataset, tmp_path):
     path = tmp_path / "lanes.png"
-    draw_plan(plan_lanes(dataset, LaneSettings(4, 2, 16)), path)
+    save_lanes(plan_lanes(dataset, LaneSettings(4, 2, 16)), path)
     with Image.open(path) as picture:
         assert picture.width == 1500
         colours = {colour for _, colour in picture.convert("RGB").getcolors(1 << 20)}
@@ -91,7 +92,7 @@ def test_plan_picture_shows_padding_and_lanes(dataset, tmp_path):
 
 def test_plan_picture_elsewhere_than_png_is_refused(tmp_path):
     with pytest.raises(RocketError, match="lanes.gif ends in .gif, expected .png"):
-        check_out(tmp_path / "lanes.gif")
+        check_out(tmp_path / "lanes.gif", ".png")
 
 
 RUN = """

@@ -7,17 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.look.film import FILM_WIDTH_PX
-from pipeline.look.footage import read_frames
+from pipeline.look.footage import LaneView, read_frames
 from pipeline.look.lane_plan import LaneSettings, plan_lanes
-from pipeline.look.lane_view import LaneView
-from pipeline.look.preview import preview_episode, preview_lane
-from pipeline.look.ranges import parse_range
+from pipeline.look.pictures import FILM_WIDTH_PX
+from pipeline.look.preview import parse_range, preview_episode, preview_lane
 from shards import DatasetError, RocketError, open_dataset
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.drawing import draw_frame, outline, tint_masks
-from shards.display.palette import HUMAN, POLICY, type_colour
+from shards.display.palette import HUMAN, POLICY, type_rgb
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from tests.synthetic import HEIGHT, WIDTH, actions_of, mask_of
 
@@ -119,8 +117,8 @@ def test_masks_are_tinted_and_outlined_in_their_types_colour():
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[4:9, 10:20] = True
     pixels = tint_masks(_shown(masks=[ShownMask(STONE, mask)]))
-    assert tuple(pixels[4, 10]) == type_colour(2)
-    assert tuple(pixels[6, 15]) == tuple(round(0.45 * part) for part in type_colour(2))
+    assert tuple(pixels[4, 10]) == type_rgb(2)
+    assert tuple(pixels[6, 15]) == tuple(round(0.45 * part) for part in type_rgb(2))
     assert not pixels[~mask].any()
     assert outline(mask).sum() == 2 * 10 + 2 * 3
 
@@ -154,7 +152,7 @@ def test_lane_shows_its_windows_resets_and_padding(dataset, tmp_path):
         window is not None and window.start == 0
         for window in (schedule.window(step, lane) for step in range(schedule.num_steps))
     ]
-    assert texts[0].endswith("frames 0:16, memory starts anew")
+    assert texts[0].endswith("frames 0:16, memory starts empty")
     assert texts[-1] == f"step {schedule.num_steps - 1}: padding, masked and without loss"
     shown = preview_lane(dataset, view, steps, tmp_path / "lane.png", title="lane", num_cells=3)
     assert shown == sum(min(3, step.window.stop - step.window.start) for step in steps if step.window)

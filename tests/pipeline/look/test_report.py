@@ -7,12 +7,11 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline.look.coverage import coverage_of
+from pipeline.look.distributions import coverage_of, sample_actions
 from pipeline.look.lane_plan import LaneSettings
-from pipeline.look.report import check_out, report_page
-from pipeline.look.sampled_actions import sample_actions
+from pipeline.look.report import report_page
 from shards import RocketError, open_dataset
-from shards.display.page import html_table, write_page
+from shards.display.page import check_out, write_page
 from tests import browser
 from tests.synthetic import actions_of, episode_interactions
 
@@ -87,8 +86,11 @@ def test_page_draws_in_the_pages_own_colours(page):
     assert "var(--ink)" in drawings
 
 
-def test_page_escapes_names(tmp_path):
-    assert "<b>" not in html_table(["<b>"], [["<b>x</b>"]], "l")
+def test_page_escapes_names(small_dataset, tmp_path):
+    copy = shutil.copytree(small_dataset, tmp_path / "<b>copy")
+    text = report_page(open_dataset(copy))
+    assert "<b>copy" not in text
+    assert "<h1>&lt;b&gt;copy</h1>" in text
 
 
 @pytest.mark.parametrize("width_px", [1280, 390])
@@ -125,9 +127,7 @@ def test_page_of_a_damaged_dataset_says_so(small_dataset, tmp_path):
         file.seek(1700)
         file.write(b"damage")
     text = report_page(open_dataset(copy))
-    assert re.search(
-        r'role="alert">1 of the 16 clips that were looked at are damaged, the first: .*000001.tar', text
-    )
+    assert re.search(r'role="alert">Damaged: 1 of 16 sampled clips, the first: .*000001.tar', text)
 
 
 def test_page_without_shards_still_tells_what_the_manifest_knows(small_dataset, tmp_path):
@@ -141,7 +141,7 @@ def test_page_without_shards_still_tells_what_the_manifest_knows(small_dataset, 
 
 def test_page_goes_to_an_html_file_only(tmp_path):
     with pytest.raises(RocketError, match="report.pdf ends in .pdf, expected .html"):
-        check_out(tmp_path / "report.pdf")
+        check_out(tmp_path / "report.pdf", ".html")
 
 
 def test_coverage_is_the_share_of_frames_by_time_since_the_start(dataset):

@@ -13,8 +13,7 @@ from pipeline.build.engines.choice import choose_engine
 from pipeline.build.job import build_shards
 from pipeline.build.repair import RepairRefused, repair
 from pipeline.look.faults import Fault, fault_lines, summary
-from pipeline.look.verify import verify
-from pipeline.look.verify_command import run_verify
+from pipeline.look.verify import run_verify, verify
 from pipeline.sample import SampleSettings, make_sample
 from pipeline.settings import BuildSettings
 from shards import DatasetError, open_dataset
