@@ -30,14 +30,16 @@ def fill_row(reader: WindowReader, task: WindowTask, row: Mapping[str, NDArray[A
         OSError: if the storage fails.
     """
     num_frames = task.source.stop - task.source.start
-    arrays = WindowArrays(row["yuv"], row["mask_bits"], row["env_buttons"], row["env_camera"])
+    arrays = WindowArrays(
+        row["yuv"], row["segment/obj_mask_bits"], row["env_action/buttons"], row["env_action/camera"]
+    )
     try:
         reader.read(task.source, arrays)
         blank_row(row, num_frames, masks=task.source.goals is not None)
         if task.augmentation is not None:
-            task.augmentation.apply(row["yuv"][:num_frames], row["mask_bits"][:num_frames])
-        buttons, camera = to_policy(row["env_buttons"][:num_frames], row["env_camera"][:num_frames])
-        row["buttons"][:num_frames], row["camera"][:num_frames] = buttons, camera
+            task.augmentation.apply(row["yuv"][:num_frames], row["segment/obj_mask_bits"][:num_frames])
+        buttons, camera = to_policy(row["env_action/buttons"][:num_frames], row["env_action/camera"][:num_frames])
+        row["action/buttons"][:num_frames], row["action/camera"][:num_frames] = buttons, camera
     except DamagedClip as damage:
         blank_row(row, 0, masks=False)
         return damage
@@ -50,9 +52,9 @@ def blank_row(row: Mapping[str, NDArray[Any]], start: int, *, masks: bool) -> No
     height = row["yuv"].shape[-2] // 3 * 2
     row["yuv"][start:, :height] = 16
     row["yuv"][start:, height:] = 128
-    row["mask_bits"][start if masks else 0 :] = 0
-    row["env_buttons"][start:] = 0
-    row["env_camera"][start:] = 0
-    row["buttons"][start:] = 0
-    row["camera"][start:] = ACTION_SPACE.null_camera_action
+    row["segment/obj_mask_bits"][start if masks else 0 :] = 0
+    row["env_action/buttons"][start:] = 0
+    row["env_action/camera"][start:] = 0
+    row["action/buttons"][start:] = 0
+    row["action/camera"][start:] = ACTION_SPACE.null_camera_action
     row["valid"][:] = False

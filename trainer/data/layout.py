@@ -5,11 +5,13 @@
 B lanes of the rank, T frames of a window, H x W pixels.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +19,54 @@ from numpy.typing import NDArray
 from shards.action_space import ACTION_SPACE
 from shards.masks import packed_size
 
+if TYPE_CHECKING:
+    from torch import Tensor  # loader processes do without torch
+
 _ALIGNMENT_BYTES = 4096
+
+
+class Segment(TypedDict):
+    """What the policy is shown of each frame's goal."""
+
+    obj_mask_bits: Tensor  # its mask, one bit a pixel (masks.runs_to_packed_bits)
+    obj_id: Tensor  # its interaction type, -1: none
+
+
+class PolicyAction(TypedDict):
+    """What the human did, in the policy's action space."""
+
+    buttons: Tensor  # 0 to 8640
+    camera: Tensor  # 0 to 120
+
+
+class EnvAction(TypedDict):
+    """What the human did, as recorded."""
+
+    buttons: Tensor  # 0 or 1, in the order of the action space
+    camera: Tensor  # degrees, [pitch, yaw]
+
+
+class Batch(TypedDict):
+    """A rank's windows, a lane a row. `BatchLayout.fields` has each field's dtype and shape."""
+
+    yuv: Tensor  # pixels, planar I420: height * 3 / 2 rows of width bytes
+    segment: Segment
+    action: PolicyAction
+    env_action: EnvAction
+    first: Tensor  # an episode starts with this frame
+    valid: Tensor  # the frame counts: neither padding nor damage
+    watch: Tensor  # the goal's event is one that validation watches
+    lane: Tensor  # the lane in the global batch
+    episode: Tensor  # its number in all datasets together, -1: padding
+    start_frame: Tensor  # of the window in its episode, 0: padding
+    stop_frame: Tensor  # exclusive, 0: padding
+    index: Tensor  # the window's number in its episode
+    last: Tensor  # the window ends its episode
+    damaged: Tensor  # the window lost its data; no frame of it is valid
+    step: Tensor  # of the epoch, scalar
+    epoch: Tensor  # scalar
+    host: NotRequired[dict[str, NDArray[Any]]]  # facts of the rows that callbacks check, on the CPU
+    has_padding: NotRequired[bool]  # some frame is not valid
 
 
 @dataclass(frozen=True)
@@ -31,34 +80,16 @@ class BatchLayout:
 
     @cached_property
     def fields(self) -> dict[str, tuple[type[np.generic], tuple[int, ...]]]:
-        """Name -> dtype and shape; the first axis is the lane of the rank.
-
-        yuv            planar I420 (height * 3 / 2 rows of width bytes)
-        mask_bits      the goal's mask, one bit a pixel (masks.runs_to_packed_bits)
-        obj_id         the goal's interaction type, -1 none
-        buttons        the policy's button action, 0 to 8640
-        camera         the policy's camera action, 0 to 120
-        env_buttons    the 23 recorded buttons
-        env_camera     degrees, [pitch, yaw]
-        first          an episode starts with this frame
-        valid          the frame counts: neither padding nor damage
-        watch          the goal's event is one that validation watches
-        lane           the lane in the global batch
-        episode        the episode's number in all datasets together, -1 padding
-        start_frame, stop_frame   the window's frames in its episode, 0 and 0 for padding
-        index          the window's number in its episode
-        last           the window ends its episode
-        damaged        the window lost its data; no frame of it is valid
-        """
+        """The fields of `Batch` that loader processes fill: dtype and shape; the first axis is the rank's lane."""
         frames = (self.num_rows, self.window_frames)
         return {
             "yuv": (np.uint8, (*frames, self.height * 3 // 2, self.width)),
-            "mask_bits": (np.uint8, (*frames, packed_size(self.height, self.width))),
-            "obj_id": (np.int64, frames),
-            "buttons": (np.int64, frames),
-            "camera": (np.int64, frames),
-            "env_buttons": (np.uint8, (*frames, len(ACTION_SPACE.buttons))),
-            "env_camera": (np.float32, (*frames, 2)),
+            "segment/obj_mask_bits": (np.uint8, (*frames, packed_size(self.height, self.width))),
+            "segment/obj_id": (np.int64, frames),
+            "action/buttons": (np.int64, frames),
+            "action/camera": (np.int64, frames),
+            "env_action/buttons": (np.uint8, (*frames, len(ACTION_SPACE.buttons))),
+            "env_action/camera": (np.float32, (*frames, 2)),
             "first": (np.bool_, frames),
             "valid": (np.bool_, frames),
             "watch": (np.bool_, frames),

@@ -9,7 +9,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,17 +19,16 @@ from shards.schedule.lanes import Window
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport, LostWindow
 from trainer.data.fill import blank_row
-from trainer.data.layout import BatchLayout, row_views
+from trainer.data.layout import Batch, BatchLayout, row_views
 from trainer.data.pool import WorkerPool
 from trainer.data.steps import Assignment, Steps
 
-Batch = dict[str, Any]
 _HELD_BATCHES = 2
 """Batches that the trainer may hold (the last one and the next) before a further one is copied."""
 
 
 @dataclass
-class _Pending:
+class _FillingSlot:
     """A slot that is being filled for a step."""
 
     slot: int
@@ -83,8 +82,8 @@ class LaneLoader:
         self._pool: WorkerPool | None = None
         self._close: weakref.finalize | None = None  # type: ignore[type-arg]
         self._free: deque[int] = deque()
-        self._pending: deque[_Pending] = deque()
-        self._row_of: dict[int, tuple[_Pending, int]] = {}
+        self._filling: deque[_FillingSlot] = deque()
+        self._row_of: dict[int, tuple[_FillingSlot, int]] = {}
         self._num_held = 0
 
     def __len__(self) -> int:
@@ -127,7 +126,7 @@ class LaneLoader:
             self._close()
         self._pool = self._close = None
         self._free, self._num_held = deque(), 0
-        self._pending.clear()
+        self._filling.clear()
         self._row_of.clear()
 
     def _take(self, at: int, end: int) -> Batch:
@@ -135,14 +134,14 @@ class LaneLoader:
         if self._pool is None:
             self._start()
             self._next = at
-        if self._next - len(self._pending) != at:
+        if self._next - len(self._filling) != at:
             self._discard()
             self._next = at
         self._read_ahead(end)
-        while self._pending[0].numbers:
+        while self._filling[0].numbers:
             self._collect()
-        pending = self._pending.popleft()
-        batch = self._hand_out(pending)
+        filling = self._filling.popleft()
+        batch = self._hand_out(filling)
         self._read_ahead(end)
         return batch
 
@@ -158,72 +157,72 @@ class LaneLoader:
 
     def _read_ahead(self, end: int) -> None:
         """Every free slot has a step to be read, up to as many as shall be ready."""
-        while self._free and len(self._pending) < self._num_ahead:
+        while self._free and len(self._filling) < self._num_ahead:
             if self._only_epoch is not None and self._next >= end:
                 return
             epoch, step = divmod(self._next, self.steps.num_steps)
             assignments = self.steps.read(epoch, step)
-            self._submit(_Pending(self._free.popleft(), epoch, step, assignments))
+            self._submit(_FillingSlot(self._free.popleft(), epoch, step, assignments))
             self._next += 1
 
-    def _submit(self, pending: _Pending) -> None:
+    def _submit(self, filling: _FillingSlot) -> None:
         assert self._pool is not None
-        self._pending.append(pending)
-        fields = self._layout.views(self._slot(pending.slot))
-        for row, (lane, assignment) in enumerate(zip(self.steps.lanes, pending.assignments, strict=True)):
+        self._filling.append(filling)
+        fields = self._layout.views(self._slot(filling.slot))
+        for row, (lane, assignment) in enumerate(zip(self.steps.lanes, filling.assignments, strict=True)):
             view = row_views(fields, row)
             _describe(view, lane, None if assignment is None else assignment.window)
             if assignment is None:
                 blank_row(view, 0, masks=False)
                 continue
             num_frames = len(assignment.types)
-            view["obj_id"][:num_frames] = assignment.types
+            view["segment/obj_id"][:num_frames] = assignment.types
             view["watch"][:num_frames] = assignment.watched
-            number = self._pool.submit(pending.slot, row, assignment.task)
-            pending.numbers.add(number)
-            self._row_of[number] = (pending, row)
+            number = self._pool.submit(filling.slot, row, assignment.task)
+            filling.numbers.add(number)
+            self._row_of[number] = (filling, row)
 
     def _collect(self) -> None:
         assert self._pool is not None
         for number, damage in self._pool.collect():
-            pending, row = self._row_of.pop(number)
-            pending.numbers.remove(number)
+            filling, row = self._row_of.pop(number)
+            filling.numbers.remove(number)
             if damage is not None:
-                pending.damages[row] = damage
+                filling.damages[row] = damage
 
     def _discard(self) -> None:
         """What was read ahead is forgotten, once the processes have let go of it."""
-        for pending in self._pending:
-            while pending.numbers:
+        for filling in self._filling:
+            while filling.numbers:
                 self._collect()
-            self._free.append(pending.slot)
-        self._pending.clear()
+            self._free.append(filling.slot)
+        self._filling.clear()
 
     def _slot(self, slot: int) -> Any:
         assert self._pool is not None
         return self._pool.block.array(slot * self._layout.slot_bytes, self._layout.slot_bytes)
 
-    def _hand_out(self, pending: _Pending) -> Batch:
-        memory = self._slot(pending.slot)
+    def _hand_out(self, filling: _FillingSlot) -> Batch:
+        memory = self._slot(filling.slot)
         fields = self._layout.views(memory)
-        for row, damage in sorted(pending.damages.items()):
+        for row, damage in sorted(filling.damages.items()):
             fields["damaged"][row] = True
-            fields["obj_id"][row], fields["watch"][row] = -1, False
-            assignment = pending.assignments[row]
+            fields["segment/obj_id"][row], fields["watch"][row] = -1, False
+            assignment = filling.assignments[row]
             assert assignment is not None
             num_frames = len(assignment.types)
-            lost = LostWindow(pending.epoch, pending.step, self.steps.lanes[row], num_frames, damage)
+            lost = LostWindow(filling.epoch, filling.step, self.steps.lanes[row], num_frames, damage)
             self.damage.add(lost, assignment.window.start)
         tensors = {name: torch.from_numpy(array) for name, array in fields.items()}
         if self._num_held >= _HELD_BATCHES:  # somebody collects batches: their memory must be their own
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}
-            self._free.append(pending.slot)
+            self._free.append(filling.slot)
         else:
             self._num_held += 1
             # The tensors' arrays refer to `memory` itself: it goes with the last of them.
-            last = weakref.finalize(memory, _give_back, weakref.ref(self), weakref.ref(self._pool), pending.slot)
+            last = weakref.finalize(memory, _give_back, weakref.ref(self), weakref.ref(self._pool), filling.slot)
             last.atexit = False
-        return _as_batch(tensors, pending.epoch, pending.step)
+        return _as_batch(tensors, filling.epoch, filling.step)
 
 
 def _close_all(pool: WorkerPool, undo: Callable[[], None] | None) -> None:
@@ -250,32 +249,14 @@ def _describe(row: dict[str, Any], lane: int, window: Window | None) -> None:
     row["first"][:] = False
     row["first"][0] = window is not None and window.first
     row["damaged"][...] = False
-    row["obj_id"][:] = -1
+    row["segment/obj_id"][:] = -1
     row["watch"][:] = False
 
 
 def _as_batch(tensors: dict[str, Tensor], epoch: int, step: int) -> Batch:
-    """The fields as the Lightning module wants them."""
-    return {
-        "yuv": tensors["yuv"],
-        "segment": {"obj_mask_bits": tensors["mask_bits"], "obj_id": tensors["obj_id"]},
-        "action": {"buttons": tensors["buttons"], "camera": tensors["camera"]},
-        "env_action": {"buttons": tensors["env_buttons"], "camera": tensors["env_camera"]},
-        **{
-            name: tensors[name]
-            for name in (
-                "first",
-                "valid",
-                "watch",
-                "lane",
-                "episode",
-                "start_frame",
-                "stop_frame",
-                "index",
-                "last",
-                "damaged",
-            )
-        },
-        "step": torch.tensor(step),
-        "epoch": torch.tensor(epoch),
-    }
+    """The fields under their nested names, and the step that they are of."""
+    batch: dict[str, Any] = {}
+    for name, tensor in tensors.items():
+        outer, _, inner = name.rpartition("/")
+        (batch.setdefault(outer, {}) if outer else batch)[inner] = tensor
+    return cast(Batch, batch | {"step": torch.tensor(step), "epoch": torch.tensor(epoch)})

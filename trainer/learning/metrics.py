@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +17,7 @@ from torch import Tensor
 from shards.action_space import ACTION_SPACE
 from shards.interaction_types import INTERACTION_TYPES, interaction_type
 from trainer.data import actions
+from trainer.data.layout import Batch, PolicyAction
 from trainer.learning.objectives import FrameLosses, camera_mask, cloning_losses
 
 NUM_TYPES = max(kind.id for kind in INTERACTION_TYPES) + 2
@@ -35,13 +35,13 @@ class ActionCounts:
         self.buttons = torch.zeros(ACTION_SPACE.num_button_actions, dtype=torch.int64)
         self.camera = torch.zeros(ACTION_SPACE.num_camera_actions, dtype=torch.int64)
 
-    def add(self, action: Mapping[str, Tensor], valid_BT: Tensor) -> None:
+    def add(self, action: PolicyAction, valid_BT: Tensor) -> None:
         """Count the actions of the frames that count; the camera where it moves."""
         device = action["buttons"].device
         self.buttons, self.camera = self.buttons.to(device), self.camera.to(device)
         moving_BT = camera_mask(action, valid_BT)
-        for counts, name, mask_BT in ((self.buttons, "buttons", valid_BT), (self.camera, "camera", moving_BT)):
-            counts.index_add_(0, action[name].flatten(), mask_BT.flatten().long())
+        self.buttons.index_add_(0, action["buttons"].flatten(), valid_BT.flatten().long())
+        self.camera.index_add_(0, action["camera"].flatten(), moving_BT.flatten().long())
 
     def tensors(self) -> dict[str, Tensor]:
         return {"buttons": self.buttons, "camera": self.camera}
@@ -111,7 +111,7 @@ class ValidationTable:
     def add(
         self,
         pi_logits: Mapping[str, Tensor],
-        batch: Mapping[str, Any],
+        batch: Batch,
         pi_logits_without_memory: Mapping[str, Tensor] | None = None,
     ) -> FrameLosses:
         """Count a batch; returns its frames' losses.
@@ -191,7 +191,7 @@ class ValidationTable:
         return {name: float(value) for name, value in result.items() if not np.isnan(value)}
 
     def _add_guesses(
-        self, pi_logits: Mapping[str, Tensor], batch: Mapping[str, Any], valid_BT: Tensor, moving_BT: Tensor
+        self, pi_logits: Mapping[str, Tensor], batch: Batch, valid_BT: Tensor, moving_BT: Tensor
     ) -> None:
         """Compare the likeliest actions with the human's."""
         action, sums = batch["action"], self.sums
@@ -214,11 +214,7 @@ class ValidationTable:
         # The camera rests unless the button action says that it moves, as when the policy plays.
         moves_BT = (guess_buttons % 2 == 1) & (guess_buttons != ACTION_SPACE.exclusive_action)
         guess_BT2 = self._degrees_of_action[torch.where(moves_BT, guess_camera, ACTION_SPACE.null_camera_action)]
-        if "env_action" in batch:
-            human_BT2 = batch["env_action"]["camera"].double()
-        else:
-            human_BT2 = self._degrees_of_action[action["camera"]]
-        error_BT2 = (guess_BT2 - human_BT2).abs()
+        error_BT2 = (guess_BT2 - batch["env_action"]["camera"].double()).abs()
         sums["camera_error"] += torch.where(valid_BT[..., None], error_BT2, 0.0).sum((0, 1))
 
     def _add_pair(self, name: str, loss_BT: Tensor, without_BT: Tensor | None, mask_BT: Tensor) -> None:

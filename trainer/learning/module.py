@@ -8,7 +8,7 @@ optimizer has stepped, so that a checkpoint between steps is always consistent, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -18,11 +18,12 @@ from typing_extensions import override
 
 from trainer.checkpoints.checkpoint import Position
 from trainer.checkpoints.run_state import gather_state, restore_state
+from trainer.data.layout import Batch
 from trainer.learning.guard import LossGuard, LossStop, loss_stop
 from trainer.learning.metrics import ActionCounts, ValidationTable
 from trainer.learning.objectives import Objective, Scale, Step
 from trainer.learning.players import Players, teacher_name
-from trainer.learning.step import Batch, Pending, StepReport, step_seed, warmup_share
+from trainer.learning.step import Pending, StepReport, step_seed, warmup_share
 from trainer.settings import RunConfig
 
 
@@ -67,7 +68,7 @@ class RocketModule(LightningModule):
         self._pending = Pending()
         self._table: ValidationTable | None = None
         self._buffers_before: list[Tensor] = []
-        self._on_host: Batch = {}
+        self._on_host: Batch | None = None
         if hasattr(policy, "value_head"):
             trained = any(objective.uses_value_head for objective in objectives)
             for parameter in policy.value_head.linear.parameters():  # type: ignore[union-attr]
@@ -92,7 +93,8 @@ class RocketModule(LightningModule):
         del dataloader_idx
         self._on_host = batch
         names = ("lane", "episode", "start_frame", "stop_frame", "last", "damaged", "step", "epoch")
-        host = {name: batch[name].numpy().copy() for name in names if name in batch}
+        rows = cast(dict[str, Tensor], batch)
+        host = {name: rows[name].numpy().copy() for name in names if name in rows}
         host["first"] = batch["first"].numpy().copy()
         host["num_frames"] = batch["valid"].sum(1).numpy()
         return {**batch, "host": host, "has_padding": not bool(batch["valid"].all())}
@@ -182,6 +184,7 @@ class RocketModule(LightningModule):
         """Step, then let the lanes remember: both or neither."""
         super().optimizer_step(*args, **kwargs)
         batch = self._pending.batch
+        assert batch is not None
         for memory, after in self._pending.memories:
             memory.store(batch["lane"], after)
         self.counts.add(batch["action"], batch["valid"])
@@ -207,8 +210,9 @@ class RocketModule(LightningModule):
         """The exception that names step, lane and episode; batch statistics are as before the step."""
         torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
         batch, lane_losses = self._pending.batch, self._pending.lane_losses
+        assert batch is not None
         assert lane_losses is not None
-        columns = [lane_losses, *(batch[name] for name in ("lane", "episode", "start_frame"))]
+        columns = [lane_losses, batch["lane"], batch["episode"], batch["start_frame"]]
         rows = torch.stack([column.double() for column in columns], dim=1)
         rows = self.trainer.strategy.all_gather(rows).reshape(-1, 4).cpu()
         self._pending = Pending()

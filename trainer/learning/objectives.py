@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from shards.action_space import ACTION_SPACE
+from trainer.data.layout import Batch, PolicyAction
 from trainer.settings import ObjectiveConfig
 
 
@@ -76,12 +77,12 @@ def counted(values_BT: Tensor, mask_BT: Tensor) -> Tensor:
     return torch.where(mask_BT, values_BT, torch.zeros((), dtype=values_BT.dtype, device=values_BT.device))
 
 
-def camera_mask(action: Mapping[str, Tensor], valid_BT: Tensor) -> Tensor:
+def camera_mask(action: PolicyAction, valid_BT: Tensor) -> Tensor:
     """Frames (B, T) whose camera action counts: valid, and moving."""
     return valid_BT & (action["camera"] != ACTION_SPACE.null_camera_action)
 
 
-def cloning_losses(pi_logits: Mapping[str, Tensor], action: Mapping[str, Tensor], valid_BT: Tensor) -> FrameLosses:
+def cloning_losses(pi_logits: Mapping[str, Tensor], action: PolicyAction, valid_BT: Tensor) -> FrameLosses:
     """Each frame's negative log-probability of what the human did.
 
     Source: MineStudio, minestudio/offline/mine_callbacks/behavior_clone.py.
@@ -104,7 +105,7 @@ class Step:
 
     latents: Mapping[str, Any]
     """What the policy returned: `pi_logits` and `vpred`."""
-    batch: Mapping[str, Any]
+    batch: Batch
     """The windows, with `action` and `valid`."""
     scale: Scale
     teacher_latents: Mapping[str, Any] | None = None

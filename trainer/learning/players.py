@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from trainer.data.layout import Batch
 from trainer.learning.objectives import Objective
-from trainer.learning.step import Batch
 from trainer.policy.memory import LaneMemory, Memory
 
 POLICY = "policy"

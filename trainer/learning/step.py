@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from torch import Tensor
 
+from trainer.data.layout import Batch
 from trainer.policy.memory import LaneMemory, Memory
-
-Batch = dict[str, Any]
-"""A rank's windows as the data module hands them out; see the README for what it holds."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +28,7 @@ class StepReport:
 class Pending:
     """What a training step leaves behind once the optimizer has stepped."""
 
-    batch: Batch = field(default_factory=dict)
+    batch: Batch | None = None
     memories: list[tuple[LaneMemory, Memory]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     figures: Tensor | None = None

@@ -18,6 +18,7 @@ from trainer.build import build_data, load_policy
 from trainer.checkpoints.checkpoint import policy_state, read_checkpoint
 from trainer.config import resolve_lanes
 from trainer.data import actions
+from trainer.data.layout import Batch
 from trainer.policy.memory import LaneMemory
 from trainer.settings import RunConfig
 
@@ -84,7 +85,7 @@ def predict_windows(config: RunConfig, checkpoint: Path) -> list[PredictedWindow
 
 
 def _window(
-    batch: dict[str, Any],
+    batch: Batch,
     guesses: dict[str, torch.Tensor],
     lane: int,
     episode_ids: list[str],
@@ -122,10 +123,8 @@ def _action(buttons: NDArray[Any], camera: NDArray[Any]) -> ShownAction:
     return ShownAction(buttons.astype(np.uint8), (float(camera[0]), float(camera[1])))
 
 
-def _masks(batch: dict[str, Any], lane: int, place: int, config: RunConfig) -> list[ShownMask]:
+def _masks(batch: Batch, lane: int, place: int, config: RunConfig) -> list[ShownMask]:
     """The mask of the frame's goal, if it has one."""
-    if "segment" not in batch:
-        return []
     type_id = int(batch["segment"]["obj_id"][lane, place])
     if type_id == NO_INTERACTION:
         return []

@@ -28,6 +28,7 @@ def window(buttons: list[list[int]], camera: list[list[int]]) -> dict[str, Any]:
         "valid": torch.ones(shape, dtype=torch.bool),
         "first": torch.zeros(shape, dtype=torch.bool),
         "segment": {"obj_id": torch.full(shape, -1)},
+        "env_action": {"camera": torch.zeros(*shape, 2)},
     }
 
 
