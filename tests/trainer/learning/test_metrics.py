@@ -163,6 +163,7 @@ def test_sums_of_two_ranks_add_up_to_those_of_one() -> None:
         part = {
             "action": {name: x[lane : lane + 1] for name, x in batch["action"].items()},
             "segment": {"obj_id": batch["segment"]["obj_id"][lane : lane + 1]},
+            "env_action": {"camera": batch["env_action"]["camera"][lane : lane + 1]},
             **{name: batch[name][lane : lane + 1] for name in ("valid", "first")},
         }
         tables.append(ValidationTable(4, CPU))
