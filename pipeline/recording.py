@@ -1,6 +1,6 @@
 """Records that pass between the sources and the build: what was found, what was read, what was left out.
 
-All of them are plain, picklable and free of open files, so that a worker on another machine can get them.
+All of them are plain and picklable and hold no open files, so that a worker on another machine can get them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ MINESTUDIO_FRAME_PX = (640, 360)
 
 MINESTUDIO_CHUNK_FRAMES = 32
 """MineStudio keeps whole chunks only: the last `num_frames % 32` frames of an episode are dropped."""
-
-SourceName = Literal["contractor", "minestudio", "lmdb", "plain"]
 
 REASONS: Mapping[str, str] = {
     "missing_video": "the log has no video",
@@ -73,18 +71,19 @@ class Recording:
 
     Attributes:
         name: the files' common stem, unique among the recordings that are found together.
-        source: which module of `pipeline.sources` reads it.
-        video: the video file; of an LMDB set the folder of the environment that holds the images.
-        actions: the action log; of an LMDB set the folder of the environment with the actions.
+        source: the name of the source that reads it, a key of `pipeline.sources.SOURCES`.
+        video: the file or folder with the pictures; of an LMDB set the environment that holds the images.
+        actions: the file or folder with the actions, likewise.
         masks: `.rle`, `.masks.jsonl` or an LMDB environment's folder; None without masks.
         info: MineStudio's file or environment with menu state (`privileged_infos`, `meta_info`); None elsewhere.
         session: recordings of one session may be joined into an episode; others never are.
         start_time: when the recording began, by its name, in the recorder's clock; None: never joined.
         version: the recorder's version, such as "7.6", where a folder or the index tells it.
+        is_episode: it is a whole episode already, which nothing is joined to.
     """
 
     name: str
-    source: SourceName
+    source: str
     video: Path
     actions: Path
     masks: Path | None = None
@@ -92,11 +91,7 @@ class Recording:
     session: str = ""
     start_time: datetime | None = None
     version: str | None = None
-
-    @property
-    def cursor_in_video(self) -> bool:
-        """Whether the frames show the mouse cursor already, so that it must not be drawn (again)."""
-        return self.source != "contractor"
+    is_episode: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,20 +160,20 @@ class Extent:
     last: LogMark | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ReadOptions:
-    """How logs are read.
+@dataclass(frozen=True)
+class VideoHeader:
+    """What a video's container claims; nothing of it has been decoded.
 
     Attributes:
-        compat: "minestudio" repeats MineStudio's choices: state starts afresh in each recording, one bad line or
-            missing field loses the recording, and ESC, pickItem and swapHands do not count as actions.
-        gui_mouse_scaling: multiply mouse movement in menus by the recorder version's factor (2 for 6.7 to 6.9,
-            0.5 for 5.7 and 5.8). VPT and MineStudio declare the table and apply it nowhere; neither does the
-            default, so that actions equal those that the published policies were trained on.
+        num_frames_from_header: 0 where the container does not say.
+        frames_per_second: 0.0 where the container does not say.
     """
 
-    compat: Literal["minestudio"] | None = None
-    gui_mouse_scaling: bool = False
+    width_px: int
+    height_px: int
+    num_frames_from_header: int
+    frames_per_second: float
+    codec: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,17 +190,16 @@ class CarryState:
     hotbar: int = 0
 
 
-DEFAULT_OPTIONS = ReadOptions()
 EPISODE_START = CarryState()
 
 
 @dataclass(frozen=True, slots=True)
 class Breakage:
-    """Where the usable part of a log ends before the log does.
+    """Where the usable part of a log or a video ends before it does.
 
     Attributes:
         first_frame: the first frame that cannot be used.
-        reason: a key of `REASONS`.
+        reason: a key of `REASONS` or of `probe.VIDEO_REASONS`.
         detail: what was met there.
     """
 
@@ -285,35 +279,3 @@ class RecordingContent:
             cursor_window_px=None if self.cursor_window_px is None else self.cursor_window_px[:num_frames],
             keep=self.keep[:num_frames],
         )
-
-    def with_breakage(self, breakage: Breakage) -> RecordingContent:
-        """The same content, with another account of what ends it."""
-        return replace(self, breakage=breakage)
-
-
-@dataclass(frozen=True, slots=True)
-class Pairing:
-    """How a video's decoded frames and a log's lines go together.
-
-    Attributes:
-        num_frames: frames that have a line.
-        num_unpaired_frames: video frames without a line; the one that recorders append is not counted.
-        num_unpaired_lines: lines without a video frame.
-    """
-
-    num_frames: int
-    num_unpaired_frames: int
-    num_unpaired_lines: int
-
-
-def pair_frames(num_video_frames: int, num_lines: int) -> Pairing:
-    """Frames and lines go together by their order, as far as both reach.
-
-    A video may have one frame more than its log: recorders write the frame after the last action as well.
-    """
-    surplus = num_video_frames - num_lines
-    return Pairing(
-        num_frames=min(num_video_frames, num_lines),
-        num_unpaired_frames=0 if surplus <= 1 else surplus,
-        num_unpaired_lines=max(0, -surplus),
-    )

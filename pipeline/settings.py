@@ -11,7 +11,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from pipeline.recording import ReadOptions
 from shards.errors import RocketError
 
 _Preset = Literal[
@@ -79,10 +78,6 @@ class BuildSettings(BaseModel):
         if problems:
             raise ValueError("; ".join(problems))
         return self
-
-    def read_options(self) -> ReadOptions:
-        """How logs are read."""
-        return ReadOptions(compat=self.compat, gui_mouse_scaling=self.gui_mouse_scaling)
 
     def codec_options(self) -> dict[str, Any]:
         """The output options of ffmpeg for the codec, by name.

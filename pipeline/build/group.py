@@ -13,13 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pipeline.build.group_reader import GroupReader
 from pipeline.build.part import PartRecord, part_path, record_path
-from pipeline.build.plan import Group, PlannedRecording
-from pipeline.build.usable import Ending, GroupReader, Previous, Usable
 from pipeline.episodes.grouping import episode_id
-from pipeline.recording import Recording, Rejection, SourceError
+from pipeline.episodes.groups import Group, PlannedRecording
+from pipeline.episodes.usable import Usable
+from pipeline.recording import Breakage, Recording, Rejection, SourceError
 from pipeline.settings import BuildSettings
-from pipeline.sources import load_masks, video_chunks
+from pipeline.sources import source_of
 from pipeline.sources.masks import RecordingMasks
 from pipeline.transcode.episode_writer import EpisodeWriter
 from pipeline.transcode.frames import source_frames
@@ -69,7 +70,7 @@ def build_group(task: GroupTask, progress: Progress = lambda _: None) -> None:
                 break
             except _EndsEarly as early:
                 # Interactions are written with their last frame, which was not reached: begin again, knowing it.
-                known.endings[early.ending.name] = early.ending
+                known.video_ends[early.recording] = early.end
                 counter.undo()
             except CannotCopy:
                 known.copies = False
@@ -87,18 +88,18 @@ class _Known:
     """What earlier tries at a group found out.
 
     Attributes:
-        endings: by the name of the recording.
+        video_ends: where videos end that end before their logs, by recording.
         copies: whether pieces of video may be taken as they are.
     """
 
-    endings: dict[str, Ending] = field(default_factory=dict)
+    video_ends: dict[str, Breakage] = field(default_factory=dict)
     copies: bool = True
 
 
 class _EndsEarly(Exception):
-    def __init__(self, ending: Ending) -> None:
-        super().__init__(ending)
-        self.ending = ending
+    def __init__(self, recording: str, end: Breakage) -> None:
+        super().__init__(recording, end)
+        self.recording, self.end = recording, end
 
 
 class _Counter:
@@ -127,7 +128,7 @@ class _GroupBuild:
     def __init__(self, task: GroupTask, part: PartWriter, folder: Path, known: _Known, counter: _Counter) -> None:
         self._task, self._settings, self._part = task, task.settings, part
         self._folder, self._known, self._counter = folder, known, counter
-        self._reader = GroupReader(task.group, task.settings, known.endings)
+        self._reader = GroupReader(task.group, task.settings, known.video_ends)
         self._rejections: list[Rejection] = []
         self._num_episodes = 0
 
@@ -139,7 +140,7 @@ class _GroupBuild:
         """
         writer: EpisodeWriter | None = None
         max_frames: int | None = None
-        previous: Previous | None = None
+        previous: Usable | None = None
         try:
             for planned in self._task.group.recordings:
                 usable, rejections = self._reader.open(planned, previous)
@@ -153,7 +154,7 @@ class _GroupBuild:
                     writer = self._new_writer(planned)
                     max_frames = self._reader.minestudio_limit(planned)
                 self._transcode(writer, usable, max_frames)
-                previous = usable.as_previous()
+                previous = usable
             if writer is not None:
                 self._finish(writer)
                 writer = None
@@ -191,14 +192,14 @@ class _GroupBuild:
         except SourceError as error:
             detail, reason = str(error), error.reason
         if num_decoded < len(keep):
-            raise _EndsEarly(Ending(recording.name, num_decoded, reason, detail))
+            raise _EndsEarly(recording.name, Breakage(num_decoded, reason, detail))
         self._rejections += writer.bad_masks()
 
     def _copies(self, usable: Usable) -> bool:
         """Whether the recording's video pieces may be taken as they are: all of them, with all of their frames."""
         planned = usable.planned
         return (
-            planned.recording.source == "lmdb"
+            source_of(planned.recording).stored_as == "pieces"
             and self._settings.copy_pieces
             and self._known.copies
             and bool(usable.keep.all())
@@ -212,24 +213,24 @@ class _GroupBuild:
             CannotCopy: a piece does not fit, or is missing or damaged: frame by frame, what is before can be used.
         """
         num_frames = 0
-        for chunk in video_chunks(recording):
-            if chunk.mp4 is None:
+        for piece in source_of(recording).pieces(recording):
+            if piece.mp4 is None:
                 raise CannotCopy("a piece is missing")
             try:
-                writer.add_piece(range(num_frames, num_frames + chunk.num_frames), chunk.mp4)
+                writer.add_piece(range(num_frames, num_frames + piece.num_frames), piece.mp4)
             except BadVideo as bad:
                 raise CannotCopy(str(bad)) from bad
-            num_frames += chunk.num_frames
-            self._counter.add(chunk.num_frames)
+            num_frames += piece.num_frames
+            self._counter.add(piece.num_frames)
         return num_frames
 
     def _masks(self, usable: Usable) -> RecordingMasks | None:
         recording = usable.planned.recording
         try:
-            masks = load_masks(recording)
+            masks = source_of(recording).load_masks(recording)
         except SourceError as error:
             self._rejections.append(
-                Rejection(recording.name, error.reason, str(error), str(recording.masks), num_frames=0)
+                Rejection(recording.name, "masks_unreadable", str(error), str(recording.masks), num_frames=0)
             )
             return None
         for problem in masks.problems if masks else ():

@@ -18,8 +18,9 @@ from pipeline.build.engines import Engine, FramesDone, GroupDone, GroupFailed
 from pipeline.build.folder import BuildFolder, refuse_difference
 from pipeline.build.group import GroupTask
 from pipeline.build.part import PartRecord, part_path, record_path
-from pipeline.build.plan import BuildPlan, make_plan
+from pipeline.build.plan import make_plan
 from pipeline.build.tools import tool_versions
+from pipeline.episodes.groups import BuildPlan
 from pipeline.progress import ProgressReport, Silent
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings

@@ -13,8 +13,9 @@ import numpy as np
 
 from pipeline.build.group import GroupTask, build_group
 from pipeline.build.part import PartRecord, part_path, record_path
-from pipeline.build.plan import Group, make_plan
+from pipeline.build.plan import make_plan
 from pipeline.build.tools import tool_versions
+from pipeline.episodes.groups import Group
 from pipeline.look.faults import Fault
 from pipeline.recording import Findings
 from pipeline.settings import BuildSettings

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from enum import Enum
 
 from pipeline.recording import Extent, Recording
@@ -24,27 +24,8 @@ MINESTUDIO_MAX_STEP = 1000
 MAX_EPISODE_ID_CHARS = 80
 """A tar header holds 100; the clip's number and extension need the rest."""
 
-_NAME = re.compile(r"(?P<session>.+)-(?P<date>[0-9]{8})-(?P<time>[0-9]{6})", re.DOTALL)
 _MINESTUDIO_NAME = re.compile(r"^(.*?)-(\d+)$")
 _NOT_IN_ID = re.compile(r"[^A-Za-z0-9_-]")
-
-
-def session_and_start(name: str) -> tuple[str, datetime | None]:
-    """The session that a recording's name puts it in, and when it began.
-
-    `<alias>-<id>-<YYYYMMDD>-<HHMMSS>` gives `<alias>-<id>`: the date is left out so that play goes on over
-    midnight, and the alias stays in because many recorders use the same default id. Any other name is a session
-    of its own, without a start.
-    """
-    match = _NAME.fullmatch(name)
-    if match is None:
-        return name, None
-    try:
-        # A wall clock of unknown zone: only differences within a session are used.
-        start = datetime.strptime(match["date"] + match["time"], "%Y%m%d%H%M%S")  # noqa: DTZ007
-    except ValueError:
-        return name, None
-    return match["session"], start
 
 
 def episode_id_from(name: str) -> str:
@@ -62,14 +43,14 @@ def episode_id_from(name: str) -> str:
 def episode_id(recordings: Sequence[Recording], compat: str | None = None) -> str:
     """The id of an episode: the session and when its first recording began, which is that recording's name."""
     first = recordings[0].name
-    if compat == "minestudio" and recordings[0].source != "lmdb":
+    if compat == "minestudio" and not recordings[0].is_episode:
         session, part = _minestudio_name(first)
         return episode_id_from(f"{session}-{part}")
     return episode_id_from(first)
 
 
 def group_episodes(
-    measured: Iterable[tuple[Recording, Extent | int | None]],
+    measured: Iterable[tuple[Recording, Extent]],
     max_hole_seconds: float = MAX_HOLE_SECONDS,
     compat: str | None = None,
 ) -> list[list[Recording]]:
@@ -85,14 +66,15 @@ def group_episodes(
     episode.
 
     Args:
-        measured: recordings with their extent, their number of frames, or None where neither is known.
+        measured: recordings with their extents.
         max_hole_seconds: the longest hole that is joined over.
         compat: "minestudio" cuts where HHMMSS, read as a decimal number, steps by 1000 or more, and each day.
     """
-    extents = [(recording, _extent(extent)) for recording, extent in measured]
     if compat == "minestudio":
-        return _group_like_minestudio([recording for recording, _ in extents])
-    extents.sort(key=lambda item: (item[0].session, item[0].source, str(item[0].start_time or ""), item[0].name))
+        return _group_like_minestudio([recording for recording, _ in measured])
+    extents = sorted(
+        measured, key=lambda item: (item[0].session, item[0].source, str(item[0].start_time or ""), item[0].name)
+    )
     episodes: list[list[Recording]] = []
     previous: tuple[Recording, Extent] | None = None
     for recording, extent in extents:
@@ -156,10 +138,6 @@ def _age(before: int | None, after: int | None, limit: int | None) -> _Age | Non
     return _Age.JUMPS if limit is not None and after - before > limit else _Age.CONTINUES
 
 
-def _extent(extent: Extent | int | None) -> Extent:
-    return extent if isinstance(extent, Extent) else Extent(num_frames=extent)
-
-
 def _minestudio_name(name: str) -> tuple[str, str]:
     match = _MINESTUDIO_NAME.match(name)
     return (match[1], match[2]) if match else (name, "0")
@@ -169,7 +147,7 @@ def _group_like_minestudio(recordings: Sequence[Recording]) -> list[list[Recordi
     sessions: dict[str, list[tuple[int, Recording]]] = {}
     joined: list[list[Recording]] = []
     for recording in sorted(recordings, key=lambda r: r.name):
-        if recording.source == "lmdb":  # episodes already
+        if recording.is_episode:
             joined.append([recording])
             continue
         session, part = _minestudio_name(recording.name)

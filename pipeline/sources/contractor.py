@@ -8,20 +8,21 @@ Source: openai/Video-Pre-Training, README.md ("Contractor Demonstrations") and d
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from pipeline.episodes.minestudio_rules import line_objection
 from pipeline.recording import (
-    DEFAULT_OPTIONS,
     EPISODE_START,
     Breakage,
     CarryState,
     Extent,
+    Findings,
     LogMark,
-    ReadOptions,
     Recording,
     RecordingContent,
+    VideoHeader,
 )
+from pipeline.settings import BuildSettings
 from pipeline.sources.files.json_lines import (
     BadLine,
     count_lines,
@@ -30,7 +31,10 @@ from pipeline.sources.files.json_lines import (
     read_last_line,
     read_lines,
 )
+from pipeline.sources.minestudio_rules import line_objection, video_objection
+from pipeline.sources.pairs import find_pairs
 from pipeline.sources.recorder import ActionTable, RecorderState
+from pipeline.sources.source import DEFAULTS, Search, Source
 
 _PLAY = "minecraft.custom:minecraft.play_one_minute"
 _MAX_TICKS = 1 << 40
@@ -41,60 +45,55 @@ def is_recorder_line(line: dict[str, Any]) -> bool:
     return "mouse" in line or "keyboard" in line
 
 
-def measure(recording: Recording) -> Extent:
-    """How long the recording is by the ticks of its first and last line, and how old its world is there.
+class Contractor(Source):
+    """Contractor recordings; and every pair of video and log that no other source takes."""
 
-    The whole log is read, to count lines, only where the ends have no ticks.
+    name = "contractor"
 
-    Raises:
-        SourceError: if the log cannot be read.
-    """
-    first, last = _mark(read_first_line(recording.actions)), _mark(read_last_line(recording.actions))
-    if first is None or last is None or first.tick is None or last.tick is None or last.tick < first.tick:
-        return Extent(count_lines(recording.actions), first, last)
-    return Extent(last.tick - first.tick + 1, first, last)
+    def find(self, search: Search) -> Findings:
+        return find_pairs(search, self.name)
 
+    def measure(self, recording: Recording) -> Extent:
+        """By the ticks of the log's first and last line; all of it is read only where these have none."""
+        first, last = _mark(read_first_line(recording.actions)), _mark(read_last_line(recording.actions))
+        if first is None or last is None or first.tick is None or last.tick is None or last.tick < first.tick:
+            return Extent(count_lines(recording.actions), first, last)
+        return Extent(last.tick - first.tick + 1, first, last)
 
-def load_log(
-    recording: Recording, state: CarryState = EPISODE_START, options: ReadOptions = DEFAULT_OPTIONS
-) -> RecordingContent:
-    """The log's usable lines as buttons and camera, up to the first bad one.
+    def load_log(
+        self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
+    ) -> RecordingContent:
+        like_minestudio = settings.compat == "minestudio"
+        table = ActionTable()
+        recorder = RecorderState(state, recording.version, settings)
 
-    Args:
-        recording: which.
-        state: what the episode's previous recording left, `content.state` of it; the default starts an episode.
-        options: how to read.
+        def take(line: dict[str, Any]) -> None:
+            if like_minestudio:
+                objection = line_objection(line, new_buttons_read=recorder.state.attack_stuck is not False)
+                if objection is not None:
+                    raise BadLine("minestudio_rule", objection)
+            recorder.feed(line, table)
 
-    Raises:
-        SourceError: if the log cannot be read at all.
-    """
-    table = ActionTable()
-    recorder = RecorderState(state, recording.version, options)
+        read = read_lines(recording.actions, take)
+        breakage = read.breakage
+        if read.num_lines == 0:
+            breakage = Breakage(0, "empty_log", "no lines")
+        elif read.num_blank_at_end and like_minestudio:
+            breakage = Breakage(0, "blank_line", "a blank line at the end")
+        content = table.content(
+            num_lines=read.num_lines,
+            state=recorder.state,
+            breakage=breakage,
+            settings=settings,
+            cursor_in_video=False,
+        )
+        if breakage is not None and like_minestudio:
+            lost = Breakage(0, breakage.reason, f"{breakage.detail}; MineStudio loses the recording")
+            return replace(content.head(0), breakage=lost)
+        return content
 
-    def take(line: dict[str, Any]) -> None:
-        if options.compat == "minestudio":
-            objection = line_objection(line, new_buttons_read=recorder.state.attack_stuck is not False)
-            if objection is not None:
-                raise BadLine("minestudio_rule", objection)
-        recorder.feed(line, table)
-
-    read = read_lines(recording.actions, take)
-    breakage = read.breakage
-    if read.num_lines == 0:
-        breakage = Breakage(0, "empty_log", "no lines")
-    elif read.num_blank_at_end and options.compat == "minestudio":
-        breakage = Breakage(0, "blank_line", "a blank line at the end")
-    content = table.content(
-        num_lines=read.num_lines,
-        state=recorder.state,
-        breakage=breakage,
-        options=options,
-        cursor_in_video=recording.cursor_in_video,
-    )
-    if breakage is not None and options.compat == "minestudio":
-        lost = Breakage(0, breakage.reason, f"{breakage.detail}; MineStudio loses the recording")
-        return content.head(0).with_breakage(lost)
-    return content
+    def minestudio_objection(self, header: VideoHeader, num_lines: int) -> str | None:
+        return video_objection(header, num_lines)
 
 
 def _mark(raw: bytes | None) -> LogMark | None:

@@ -15,15 +15,13 @@ Source: CraftJarvis/MineStudio, callbacks/segmentation.py `do_convert`, for the 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from pipeline.recording import MINESTUDIO_FRAME_PX, SourceError
 from pipeline.sources.files.json_lines import BadLine, parse_line
 from pipeline.sources.files.pickles import load_pickle_file
-from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, RecordingMasks
-from shards.interaction_types import interaction_type
+from pipeline.sources.masks import TYPE_OF_NAME, MaskCollector, RecordingMasks
 
 FORMAT, VERSION = "rocket-masks", 1
 JSONL_SUFFIX, PICKLE_SUFFIX = ".masks.jsonl", ".rle"
@@ -63,31 +61,15 @@ def _load_pickle(path: Path) -> RecordingMasks:
             collector.problem("mask_entry", f"candidates are a {type(keys).__name__}, expected a list", frame)
             continue
         for key in keys:
-            _add_entry(collector, frame, key, entries)
+            try:
+                entry = entries.get(key) if isinstance(key, tuple) and len(key) > 1 else None
+            except TypeError:  # not hashable
+                entry = None
+            if isinstance(entry, dict):
+                collector.add_entry(frame, key[:2], entry)  # the rest of the key tells the frame
+            else:
+                collector.problem("mask_entry", "a candidate without an entry in rle_mask_mapping", frame)
     return collector.masks()
-
-
-def _add_entry(collector: MaskCollector, frame: int, key: Any, entries: dict[Any, Any]) -> None:
-    try:
-        entry = entries.get(key) if isinstance(key, tuple) and len(key) > 1 else None
-    except TypeError:  # not hashable
-        entry = None
-    if not isinstance(entry, dict):
-        collector.problem("mask_entry", "a candidate without an entry in rle_mask_mapping", frame)
-        return
-    span = entry.get("frame_range")
-    first, last = span if isinstance(span, tuple | list) and len(span) == 2 else (None, None)
-    collector.add(
-        frame,
-        # The rest of the key tells the frame.
-        key[:2],
-        entry.get("obj_id"),
-        entry.get("event"),
-        first,
-        last,
-        entry.get("rle_mask"),
-        entry.get("point"),
-    )
 
 
 def _load_jsonl(path: Path) -> RecordingMasks:
@@ -126,7 +108,7 @@ def _load_jsonl(path: Path) -> RecordingMasks:
                 TYPE_OF_NAME.get(kind, kind) if isinstance(kind, str) else kind,
                 line["event"],
                 line["start"],
-                line["stop"] - 1,
+                line["stop"],
                 entry.get("rle"),
                 entry.get("point"),
             )
@@ -167,32 +149,3 @@ def _read_header(path: Path, raw: bytes) -> tuple[int, int]:
             "masks_unreadable",
         )
     return height, width  # type: ignore[return-value]
-
-
-def write_masks(path: Path, masks: RecordingMasks) -> None:
-    """`path`, whose name should end in `.masks.jsonl`, holds the masks; reading it gives them back.
-
-    Keys are lost: interactions are told apart by their lines.
-    """
-    shown: dict[int, list[tuple[int, Candidate]]] = {}
-    for frame in sorted(masks.frames):
-        for candidate in masks.frames[frame]:
-            shown.setdefault(candidate.interaction, []).append((frame, candidate))
-    lines: list[dict[str, Any]] = [
-        {"format": FORMAT, "version": VERSION, "height": masks.height, "width": masks.width}
-    ]
-    for index, interaction in enumerate(masks.interactions):
-        lines.append(
-            {
-                "type": interaction_type(interaction.type).name,
-                "event": interaction.event,
-                "start": interaction.first,
-                "stop": interaction.last + 1,
-                "frames": [
-                    {"frame": frame, "rle": candidate.rle, "point": candidate.point}
-                    for frame, candidate in shown.get(index, [])
-                ],
-            }
-        )
-    text = "".join(json.dumps(line, separators=(",", ":")) + "\n" for line in lines)
-    path.write_text(text, encoding="utf-8", newline="\n")

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.clip import Interaction
 from shards.errors import RocketError
 from shards.interaction_types import INTERACTION_TYPES
 from shards.masks import encode_runs
@@ -28,25 +29,6 @@ _NUMBERS = re.compile(r"[0-9 \t\r\n]*")
 
 class MaskError(RocketError):
     """A mask is not what its layout says."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interaction:
-    """A stretch of frames that leads to one event.
-
-    Attributes:
-        key: tells the interactions of a recording apart.
-        type: see `shards.interaction_types`; never -1.
-        event: such as "minecraft.mine_block:minecraft.stone", as the source writes it.
-        first: first source frame.
-        last: last source frame, inclusive: the event's. Either may lie outside the recording.
-    """
-
-    key: str
-    type: int
-    event: str
-    first: int
-    last: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +63,7 @@ class RecordingMasks:
     Attributes:
         height: of every mask, in pixels.
         width: likewise.
-        interactions: in the order in which they are met.
+        interactions: in the order in which they are met; their frames are the recording's and may lie outside it.
         frames: source frame -> its candidates, in the source's order; ascending; frames without any are not there.
         problems: what was left out.
     """
@@ -107,8 +89,23 @@ class MaskCollector:
         self._frames: dict[int, dict[Any, Candidate]] = {}
         self._problems: dict[tuple[str, str], MaskProblem] = {}
 
+    def add_entry(self, frame: int, key: Any, entry: dict[Any, Any]) -> None:
+        """What MineStudio's dict for one candidate says has been added."""
+        first, last = frame_range(entry)
+        stop = last + 1 if _is_int(last) else None
+        self.add(
+            frame,
+            key,
+            entry.get("obj_id"),
+            entry.get("event"),
+            first,
+            stop,
+            entry.get("rle_mask"),
+            entry.get("point"),
+        )
+
     def add(
-        self, frame: int, key: Any, object_id: Any, event: Any, first: Any, last: Any, rle: Any, point: Any
+        self, frame: int, key: Any, object_id: Any, event: Any, start: Any, stop: Any, rle: Any, point: Any
     ) -> None:
         """The frame has one candidate more, or another one for this key, or the entry is among the problems.
 
@@ -119,8 +116,8 @@ class MaskCollector:
             key: hashable.
             object_id: the type as the source numbers it.
             event: text.
-            first: the interaction's first frame.
-            last: its last, inclusive.
+            start: the interaction's first frame.
+            stop: one past its last.
             rle: text.
             point: (row, column) or None.
         """
@@ -131,24 +128,21 @@ class MaskCollector:
             )
             return
         pixel = _pixel(point)
-        if not (isinstance(event, str) and isinstance(rle, str) and _is_int(first) and _is_int(last)):
+        if not (isinstance(event, str) and isinstance(rle, str) and _is_int(start) and _is_int(stop)):
             self.problem("mask_entry", "event, rle_mask or frame_range has another type", frame)
             return
         if point is not None and pixel is None:
             self.problem("mask_entry", f"point {point!r:.40}, expected two numbers or nothing", frame)
             return
-        if first > last:
-            self.problem("mask_entry", f"frame_range {first} to {last}", frame)
+        if start >= stop:
+            self.problem("mask_entry", f"frame_range {start} to {stop - 1}", frame)
             return
         index = self._indexes.setdefault((key, kind, event), len(self._interactions))
         if index == len(self._interactions):
-            self._interactions.append(Interaction(f"{key!r:.200}", kind, event, first, last))
+            self._interactions.append(Interaction(kind, event, start, stop))
         else:
             known = self._interactions[index]
-            if first < known.first or last > known.last:
-                self._interactions[index] = Interaction(
-                    known.key, kind, event, min(first, known.first), max(last, known.last)
-                )
+            self._interactions[index] = replace(known, start=min(start, known.start), stop=max(stop, known.stop))
         # As in MineStudio, the later of two entries with one key wins and keeps the earlier one's place.
         self._frames.setdefault(frame, {})[key] = Candidate(index, rle, pixel)
 
@@ -277,6 +271,12 @@ def _nearest(size: int, new_size: int) -> NDArray[np.intp]:
     scale = 1.0 / (new_size / size)
     positions = np.floor(np.arange(new_size) * scale).astype(np.intp)
     return np.asarray(np.minimum(positions, size - 1))
+
+
+def frame_range(entry: dict[Any, Any]) -> tuple[Any, Any]:
+    """The first and the last frame of the interaction that MineStudio's dict is about; (None, None): not told."""
+    span = entry.get("frame_range")
+    return (span[0], span[1]) if isinstance(span, tuple | list) and len(span) == 2 else (None, None)
 
 
 def _is_int(value: Any) -> bool:

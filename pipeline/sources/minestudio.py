@@ -13,141 +13,129 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.episodes.grouping import session_and_start
 from pipeline.recording import (
-    DEFAULT_OPTIONS,
     EPISODE_START,
     Breakage,
     CarryState,
     Extent,
     Findings,
-    ReadOptions,
     Recording,
     RecordingContent,
     Rejection,
     SourceError,
 )
+from pipeline.settings import BuildSettings
 from pipeline.sources.action_arrays import drop_repeated_slot, first_not_finite, last_slot, read_action_arrays
 from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.recorder import keep_flags
-from pipeline.sources.tree import SourceFile, SourceTree, stem
+from pipeline.sources.source import DEFAULTS, Search, Source, duplicate
+from pipeline.sources.tree import SourceFile, session_and_start, stem
 
 ACTIONS, VIDEOS, INFOS, RAW_VIDEOS = "actions", "videos", "privileged_infos", "mp4"
 
 
-def find(tree: SourceTree, *, by_folder_names: bool) -> tuple[Findings, frozenset[Path]]:
-    """MineStudio's recordings of a tree, by name, and the videos that belong to them.
+class MineStudio(Source):
+    """MineStudio's intermediate files: pickles in folders named `actions`, videos in folders named `videos`."""
 
-    Args:
-        tree: the files.
-        by_folder_names: take only pickles in folders named `actions` and videos in folders named `videos`.
-    """
+    name = "minestudio"
 
-    def are_actions(file: SourceFile) -> bool:
-        folder = file.path.parent.name
-        return folder == ACTIONS if by_folder_names else folder != INFOS
+    def find(self, search: Search) -> Findings:
+        pickles = search.tree.ending(".pkl")
 
-    actions = [file for file in tree.pickles if are_actions(file)]
-    sets = {file.path.parent.parent for file in actions}
-    videos: dict[str, list[Path]] = {}
-    claimed: set[Path] = set()
-    for file in tree.videos:
-        in_a_set = file.path.parent.name == VIDEOS and file.path.parent.parent in sets
-        # Its input, which lies in `mp4`, lacks the cursor.
-        if in_a_set or (not by_folder_names and file.path.parent.name != RAW_VIDEOS):
-            videos.setdefault(stem(file.path), []).append(file.path)
-            claimed.add(file.path)
-    infos = {file.path for file in tree.pickles if file.path.parent.name == INFOS}
-    masks = tree.masks_of()
-    recordings: dict[str, Recording] = {}
-    rejections: list[Rejection] = []
-    for file in actions:
-        name, folder = stem(file.path), file.path.parent.parent
-        if name in recordings:
-            rejections.append(
-                Rejection(name, "duplicate", f"taken from {recordings[name].actions}", path=str(file.path))
-            )
-            continue
-        video = min(videos.get(name, ()), key=lambda path: (path.parent.parent != folder, path), default=None)
-        if video is None:
-            rejections.append(
-                Rejection(
-                    name,
-                    "missing_video",
-                    "the actions have no video of the same name",
-                    str(file.path),
-                    remedy=f"Put {name}.mp4 into the folder {VIDEOS} beside {ACTIONS}.",
+        def are_actions(file: SourceFile) -> bool:
+            folder = file.path.parent.name
+            return folder != INFOS if search.alone else folder == ACTIONS
+
+        actions = [file for file in pickles if are_actions(file)]
+        sets = {file.path.parent.parent for file in actions}
+        videos: dict[str, list[Path]] = {}
+        for file in search.tree.videos:
+            in_a_set = file.path.parent.name == VIDEOS and file.path.parent.parent in sets
+            # Its input, which lies in `mp4`, lacks the cursor.
+            if in_a_set or (search.alone and file.path.parent.name != RAW_VIDEOS):
+                videos.setdefault(stem(file.path), []).append(file.path)
+                search.claimed.add(file.path)
+        infos = {file.path for file in pickles if file.path.parent.name == INFOS}
+        recordings: dict[str, Recording] = {}
+        rejections: list[Rejection] = []
+        for file in actions:
+            name, folder = stem(file.path), file.path.parent.parent
+            if name in recordings:
+                rejections.append(duplicate(name, file.path, recordings[name].actions))
+                continue
+            video = min(videos.get(name, ()), key=lambda path: (path.parent.parent != folder, path), default=None)
+            if video is None:
+                rejections.append(
+                    Rejection(
+                        name,
+                        "missing_video",
+                        "the actions have no video of the same name",
+                        str(file.path),
+                        remedy=f"Put {name}.mp4 into the folder {VIDEOS} beside {ACTIONS}.",
+                    )
                 )
+                continue
+            session, start = session_and_start(name)
+            info = folder / INFOS / f"{name}.pkl"
+            recordings[name] = Recording(
+                name=name,
+                source=self.name,
+                video=video,
+                actions=file.path,
+                masks=search.tree.masks_of(name, folder),
+                info=info if info in infos else None,
+                session=session,
+                start_time=start,
             )
-            continue
-        session, start = session_and_start(name)
-        info = folder / INFOS / f"{name}.pkl"
-        recordings[name] = Recording(
-            name=name,
-            source="minestudio",
-            video=video,
-            actions=file.path,
-            masks=masks.find(name, folder),
-            info=info if info in infos else None,
-            session=session,
-            start_time=start,
+        known = {*recordings, *(rejection.recording for rejection in rejections)}
+        rejections += [
+            Rejection(
+                name,
+                "missing_log",
+                "the video has no actions of the same name",
+                str(videos[name][0]),
+                remedy=f"Put {name}.pkl into the folder {ACTIONS} beside {VIDEOS}.",
+            )
+            for name in sorted(videos.keys() - known)
+        ]
+        return Findings(tuple(recordings.values()), tuple(rejections))
+
+    def measure(self, recording: Recording) -> Extent:
+        """Its actions are read for that, which takes a few milliseconds."""
+        return Extent(_actions(recording)[2])
+
+    def load_log(
+        self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
+    ) -> RecordingContent:
+        """The actions as MineStudio made them, but for a slot that was selected already."""
+        buttons, camera, num_lines = _actions(recording)
+        breakage = None
+        if len(buttons) < num_lines:
+            breakage = Breakage(len(buttons), "lengths_differ", f"arrays of {len(buttons)} to {num_lines} frames")
+        if (bad := first_not_finite(camera)) is not None:
+            breakage = Breakage(bad, "wrong_schema", "the camera is no finite number")
+            buttons, camera = buttons[:bad], camera[:bad]
+        if num_lines == 0:
+            breakage = Breakage(0, "empty_log", "no frames")
+        goes_on = state.attack_stuck is not None
+        if goes_on and settings.compat is None:
+            drop_repeated_slot(buttons, state.hotbar)
+        gui = None if recording.info is None else _menu_flags(recording.info, len(buttons))
+        return RecordingContent(
+            buttons=buttons,
+            camera=camera,
+            gui=np.zeros(len(buttons), bool) if gui is None else gui,
+            gui_known=gui is not None,
+            cursor_window_px=None,
+            keep=keep_flags(buttons, camera, settings),
+            num_lines=num_lines,
+            state=CarryState(attack_stuck=False, hotbar=last_slot(buttons, state.hotbar)),
+            breakage=breakage,
         )
-    known = {*recordings, *(rejection.recording for rejection in rejections)}
-    rejections += [
-        Rejection(
-            name,
-            "missing_log",
-            "the video has no actions of the same name",
-            str(videos[name][0]),
-            remedy=f"Put {name}.pkl into the folder {ACTIONS} beside {VIDEOS}.",
-        )
-        for name in sorted(videos.keys() - known)
-    ]
-    return Findings(tuple(recordings.values()), tuple(rejections)), frozenset(claimed)
 
 
-def measure(recording: Recording) -> Extent:
-    """How long the recording is; its actions are read for that, which takes a few milliseconds.
-
-    Raises:
-        SourceError: if they cannot be read.
-    """
-    _, _, length = read_action_arrays(load_pickle_file(recording.actions), str(recording.actions))
-    return Extent(length)
-
-
-def load_log(
-    recording: Recording, state: CarryState = EPISODE_START, options: ReadOptions = DEFAULT_OPTIONS
-) -> RecordingContent:
-    """The recording's actions as MineStudio made them, but for a slot that was selected already.
-
-    Raises:
-        SourceError: if the actions cannot be read.
-    """
-    buttons, camera, num_lines = read_action_arrays(load_pickle_file(recording.actions), str(recording.actions))
-    breakage = None
-    if len(buttons) < num_lines:
-        breakage = Breakage(len(buttons), "lengths_differ", f"arrays of {len(buttons)} to {num_lines} frames")
-    if (bad := first_not_finite(camera)) is not None:
-        breakage = Breakage(bad, "wrong_schema", "the camera is no finite number")
-        buttons, camera = buttons[:bad], camera[:bad]
-    if num_lines == 0:
-        breakage = Breakage(0, "empty_log", "no frames")
-    goes_on = state.attack_stuck is not None
-    if goes_on and options.compat is None:
-        drop_repeated_slot(buttons, state.hotbar)
-    gui = None if recording.info is None else _menu_flags(recording.info, len(buttons))
-    return RecordingContent(
-        buttons=buttons,
-        camera=camera,
-        gui=np.zeros(len(buttons), bool) if gui is None else gui,
-        gui_known=gui is not None,
-        cursor_window_px=None,
-        keep=keep_flags(buttons, camera, options),
-        num_lines=num_lines,
-        state=CarryState(attack_stuck=False, hotbar=last_slot(buttons, state.hotbar)),
-        breakage=breakage,
-    )
+def _actions(recording: Recording) -> tuple[NDArray[np.uint8], NDArray[np.float64], int]:
+    return read_action_arrays(load_pickle_file(recording.actions), str(recording.actions))
 
 
 def _menu_flags(path: Path, num_frames: int) -> NDArray[np.bool_] | None:

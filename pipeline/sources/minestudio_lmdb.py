@@ -2,8 +2,8 @@
 
 Version v106 has `video`, `segment` and `contractor_info` instead, and masks without events, points and ranges.
 An episode here is one already: its recordings are joined, no-ops are dropped and the cursor is in the picture, so
-that it counts as one recording that is never joined with another. Its video is stored as mp4 pieces of 32 frames;
-`video_chunks` hands them out as they are.
+that it counts as one recording that is never joined with another. Its video is stored as mp4 pieces of 32 frames
+(h264, yuv420p, 224x224 as published).
 
 Source: CraftJarvis/MineStudio, core.py and callbacks/*.py, which read them.
 """
@@ -11,34 +11,32 @@ Source: CraftJarvis/MineStudio, core.py and callbacks/*.py, which read them.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.recording import (
-    DEFAULT_OPTIONS,
     EPISODE_START,
     MINESTUDIO_FRAME_PX,
     Breakage,
     CarryState,
     Extent,
     Findings,
-    ReadOptions,
     Recording,
     RecordingContent,
     Rejection,
     SourceError,
 )
+from pipeline.settings import BuildSettings
 from pipeline.sources.action_arrays import first_not_finite, last_slot, read_action_arrays
 from pipeline.sources.files.lmdb_store import chunk_frames, close_environments, list_episodes, read_chunks
 from pipeline.sources.files.pickles import load_pickle
-from pipeline.sources.masks import MaskCollector, RecordingMasks
+from pipeline.sources.masks import MaskCollector, RecordingMasks, frame_range
 from pipeline.sources.minestudio import menu_flags
 from pipeline.sources.recorder import keep_flags
-from pipeline.sources.tree import SourceFile
+from pipeline.sources.source import DEFAULTS, Search, Source, VideoPiece, duplicate
 from shards.action_space import ACTION_SPACE
 
 _MODALITIES = {
@@ -52,206 +50,159 @@ _MODALITIES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class VideoChunk:
-    """A piece of an episode's video, as stored.
+class MineStudioLmdb(Source):
+    """The episodes of all sets among the files."""
 
-    Attributes:
-        start_frame: its first frame, in the episode.
-        num_frames: how many frames it should hold.
-        mp4: a file of its own; None if it is missing from the set.
-    """
+    name = "lmdb"
+    stored_as = "pieces"
 
-    start_frame: int
-    num_frames: int
-    mp4: bytes | None
+    def find(self, search: Search) -> Findings:
+        """The episodes of all sets.
 
-
-def find(environments: Sequence[SourceFile]) -> Findings:
-    """The episodes of all sets among the environments, by name.
-
-    Raises:
-        SourceError: if the `lmdb` package is missing.
-    """
-    if environments and importlib.util.find_spec("lmdb") is None:
-        raise SourceError("LMDB sets need the package lmdb. Run: pip install 'rocket1[lmdb]'", "missing")
-    rejections: list[Rejection] = []
-    sets: dict[Path, dict[str, dict[str, Path]]] = {}  # set -> modality -> episode -> environment
-    for file in environments:
-        folder = file.path.parent
-        modality_folder = folder.parent if folder.parent.name in _MODALITIES else folder
-        modality = _MODALITIES.get(modality_folder.name)
-        if modality is None:
-            continue  # event and motion: indexes over what is in the others
-        try:
-            episodes = list_episodes(folder)
-        except SourceError as error:
-            rejections.append(Rejection(folder.name, "unreadable", str(error), str(folder)))
-            continue
-        names = sets.setdefault(modality_folder.parent, {}).setdefault(modality, {})
-        for name in episodes:
-            if name in names:
-                rejections.append(Rejection(name, "duplicate", f"taken from {names[name]}", str(folder)))
-            names.setdefault(name, folder)
-    close_environments()
-
-    recordings: dict[str, Recording] = {}
-    for modalities in sets.values():
-        images, actions = modalities.get("image", {}), modalities.get("action", {})
-        for name in sorted({*images, *actions}):
-            if name not in images or name not in actions:
-                what, there = ("log", images) if name in images else ("video", actions)
-                rejections.append(
-                    Rejection(
-                        name,
-                        f"missing_{what}",
-                        "the episode is not in all parts of the set",
-                        str(there[name]),
-                        remedy="Download the set's missing parts.",
-                    )
-                )
-            elif name in recordings:
-                rejections.append(
-                    Rejection(name, "duplicate", f"taken from {recordings[name].video}", str(images[name]))
-                )
-            else:
-                recordings[name] = Recording(
-                    name=name,
-                    source="lmdb",
-                    video=images[name],
-                    actions=actions[name],
-                    masks=modalities.get("segmentation", {}).get(name),
-                    info=modalities.get("meta_info", {}).get(name),
-                    session=name,
-                )
-    return Findings(tuple(recordings.values()), tuple(rejections))
-
-
-def measure(recording: Recording) -> Extent:
-    """How long the episode is by its video's environment.
-
-    Raises:
-        SourceError: if that cannot be read.
-    """
-    return Extent(_num_frames(recording.video, recording.name))
-
-
-def load_log(
-    recording: Recording, state: CarryState = EPISODE_START, options: ReadOptions = DEFAULT_OPTIONS
-) -> RecordingContent:
-    """The episode's actions, up to the first chunk that is missing or bad.
-
-    Raises:
-        SourceError: if the environment cannot be read.
-    """
-    where = f"{recording.actions}: episode {recording.name}"
-    num_lines = _num_frames(recording.actions, recording.name)
-    size = chunk_frames(recording.actions)
-    breakage: Breakage | None = None
-    buttons, cameras = [np.zeros((0, len(ACTION_SPACE.buttons)), np.uint8)], [np.zeros((0, 2))]
-    num_frames = 0
-    for start, raw in read_chunks(recording.actions, recording.name):
-        expected = min(size, num_lines - start)
-        try:
-            if raw is None:
-                raise SourceError(f"{where}: chunk {start} is missing. Download the set again.", "unreadable")
-            pressed, camera, length = read_action_arrays(load_pickle(raw, where), where)
-        except SourceError as error:
-            breakage = Breakage(num_frames, error.reason, str(error))
-            break
-        usable = first_not_finite(camera)
-        if usable is None and (len(pressed) != expected or length != expected):
-            usable = min(len(pressed), expected)
-        buttons.append(pressed[:usable])
-        cameras.append(camera[:usable])
-        num_frames += len(buttons[-1])
-        if usable is not None:
-            breakage = Breakage(
-                num_frames, "wrong_schema", f"chunk {start} has {usable} good actions, expected {expected}"
-            )
-            break
-    if num_lines == 0:
-        breakage = Breakage(0, "empty_log", "no frames")
-    all_buttons, all_cameras = np.concatenate(buttons), np.concatenate(cameras)
-    gui = _menus(recording, num_frames)
-    return RecordingContent(
-        buttons=all_buttons,
-        camera=all_cameras,
-        gui=np.zeros(num_frames, bool) if gui is None else gui,
-        gui_known=gui is not None,
-        cursor_window_px=None,
-        keep=keep_flags(all_buttons, all_cameras, options),
-        num_lines=num_lines,
-        state=CarryState(attack_stuck=False, hotbar=last_slot(all_buttons, state.hotbar)),
-        breakage=breakage,
-    )
-
-
-def video_chunks(recording: Recording) -> Iterator[VideoChunk]:
-    """The episode's video in order, piece by piece, each a whole mp4 (h264, yuv420p, 224x224 as published).
-
-    Raises:
-        SourceError: if the environment cannot be read.
-    """
-    size = chunk_frames(recording.video)
-    num_frames = _num_frames(recording.video, recording.name)
-    for start, raw in read_chunks(recording.video, recording.name):
-        yield VideoChunk(start, min(size, num_frames - start), raw)
-
-
-def load_masks(recording: Recording) -> RecordingMasks | None:
-    """The episode's masks; None if the set has none for it.
-
-    Raises:
-        SourceError: if the environment cannot be read.
-    """
-    if recording.masks is None:
-        return None
-    width, height = MINESTUDIO_FRAME_PX
-    collector = MaskCollector(height, width)
-    runs = _Runs(collector)
-    where = f"{recording.masks}: episode {recording.name}"
-    for start, raw in read_chunks(recording.masks, recording.name):
-        try:
-            if raw is None:
-                raise SourceError(f"{where}: chunk {start} is missing. Download the set again.")
-            frames = load_pickle(raw, where)
-        except SourceError as error:
-            collector.problem("mask_entry", str(error), start)
-            continue
-        if not isinstance(frames, list):
-            collector.problem("mask_entry", f"a chunk is a {type(frames).__name__}, expected a list", start)
-            continue
-        for frame, entries in enumerate(frames, start):
-            if not isinstance(entries, dict):
-                collector.problem("mask_entry", f"a frame is a {type(entries).__name__}, expected a dict", frame)
+        Raises:
+            SourceError: if the `lmdb` package is missing.
+        """
+        environments = [file for file in search.tree.files if file.path.name.lower() == "data.mdb"]
+        if environments and importlib.util.find_spec("lmdb") is None:
+            raise SourceError("LMDB sets need the package lmdb. Run: pip install 'rocket1[lmdb]'", "missing")
+        rejections: list[Rejection] = []
+        sets: dict[Path, dict[str, dict[str, Path]]] = {}  # set -> modality -> episode -> environment
+        for file in environments:
+            folder = file.path.parent
+            modality_folder = folder.parent if folder.parent.name in _MODALITIES else folder
+            modality = _MODALITIES.get(modality_folder.name)
+            if modality is None:
+                continue  # event and motion: indexes over what is in the others
+            try:
+                episodes = list_episodes(folder)
+            except SourceError as error:
+                rejections.append(Rejection(folder.name, "unreadable", str(error), str(folder)))
                 continue
-            for key, entry in entries.items():
-                if isinstance(entry, str):
-                    runs.add(frame, key, entry)
+            names = sets.setdefault(modality_folder.parent, {}).setdefault(modality, {})
+            for name in episodes:
+                if name in names:
+                    rejections.append(duplicate(name, folder, names[name]))
+                names.setdefault(name, folder)
+        close_environments()
+
+        recordings: dict[str, Recording] = {}
+        for modalities in sets.values():
+            images, actions = modalities.get("image", {}), modalities.get("action", {})
+            for name in sorted({*images, *actions}):
+                if name not in images or name not in actions:
+                    what, there = ("log", images) if name in images else ("video", actions)
+                    rejections.append(
+                        Rejection(
+                            name,
+                            f"missing_{what}",
+                            "the episode is not in all parts of the set",
+                            str(there[name]),
+                            remedy="Download the set's missing parts.",
+                        )
+                    )
+                elif name in recordings:
+                    rejections.append(duplicate(name, images[name], recordings[name].video))
                 else:
-                    _add_entry(collector, frame, key, entry)
-    runs.finish()
-    return collector.masks()
+                    recordings[name] = Recording(
+                        name=name,
+                        source=self.name,
+                        video=images[name],
+                        actions=actions[name],
+                        masks=modalities.get("segmentation", {}).get(name),
+                        info=modalities.get("meta_info", {}).get(name),
+                        session=name,
+                        is_episode=True,
+                    )
+        return Findings(tuple(recordings.values()), tuple(rejections))
 
+    def measure(self, recording: Recording) -> Extent:
+        return Extent(_num_frames(recording.video, recording.name))
 
-def _add_entry(collector: MaskCollector, frame: int, key: Any, entry: Any) -> None:
-    if not isinstance(entry, dict):
-        collector.problem("mask_entry", f"an entry is a {type(entry).__name__}, expected a dict", frame)
-        return
-    span = entry.get("frame_range")
-    first, last = span if isinstance(span, tuple | list) and len(span) == 2 else (None, None)
-    # Keys are numbered in each recording anew, and an episode has several: ranges tell their interactions apart.
-    collector.add(
-        frame,
-        (key, first, last),
-        entry.get("obj_id"),
-        entry.get("event"),
-        first,
-        last,
-        entry.get("rle_mask"),
-        entry.get("point"),
-    )
+    def load_log(
+        self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
+    ) -> RecordingContent:
+        where = f"{recording.actions}: episode {recording.name}"
+        num_lines = _num_frames(recording.actions, recording.name)
+        size = chunk_frames(recording.actions)
+        breakage: Breakage | None = None
+        buttons, cameras = [np.zeros((0, len(ACTION_SPACE.buttons)), np.uint8)], [np.zeros((0, 2))]
+        num_frames = 0
+        for start, raw in read_chunks(recording.actions, recording.name):
+            expected = min(size, num_lines - start)
+            try:
+                if raw is None:
+                    raise SourceError(f"{where}: chunk {start} is missing. Download the set again.", "unreadable")
+                pressed, camera, length = read_action_arrays(load_pickle(raw, where), where)
+            except SourceError as error:
+                breakage = Breakage(num_frames, error.reason, str(error))
+                break
+            usable = first_not_finite(camera)
+            if usable is None and (len(pressed) != expected or length != expected):
+                usable = min(len(pressed), expected)
+            buttons.append(pressed[:usable])
+            cameras.append(camera[:usable])
+            num_frames += len(buttons[-1])
+            if usable is not None:
+                breakage = Breakage(
+                    num_frames, "wrong_schema", f"chunk {start} has {usable} good actions, expected {expected}"
+                )
+                break
+        if num_lines == 0:
+            breakage = Breakage(0, "empty_log", "no frames")
+        all_buttons, all_cameras = np.concatenate(buttons), np.concatenate(cameras)
+        gui = _menus(recording, num_frames)
+        return RecordingContent(
+            buttons=all_buttons,
+            camera=all_cameras,
+            gui=np.zeros(num_frames, bool) if gui is None else gui,
+            gui_known=gui is not None,
+            cursor_window_px=None,
+            keep=keep_flags(all_buttons, all_cameras, settings),
+            num_lines=num_lines,
+            state=CarryState(attack_stuck=False, hotbar=last_slot(all_buttons, state.hotbar)),
+            breakage=breakage,
+        )
+
+    def pieces(self, recording: Recording) -> Iterator[VideoPiece]:
+        size = chunk_frames(recording.video)
+        num_frames = _num_frames(recording.video, recording.name)
+        for start, raw in read_chunks(recording.video, recording.name):
+            yield VideoPiece(start, min(size, num_frames - start), raw)
+
+    def load_masks(self, recording: Recording) -> RecordingMasks | None:
+        if recording.masks is None:
+            return None
+        width, height = MINESTUDIO_FRAME_PX
+        collector = MaskCollector(height, width)
+        runs = _Runs(collector)
+        where = f"{recording.masks}: episode {recording.name}"
+        for start, raw in read_chunks(recording.masks, recording.name):
+            try:
+                if raw is None:
+                    raise SourceError(f"{where}: chunk {start} is missing. Download the set again.")
+                frames = load_pickle(raw, where)
+            except SourceError as error:
+                collector.problem("mask_entry", str(error), start)
+                continue
+            if not isinstance(frames, list):
+                collector.problem("mask_entry", f"a chunk is a {type(frames).__name__}, expected a list", start)
+                continue
+            for frame, entries in enumerate(frames, start):
+                if not isinstance(entries, dict):
+                    what = f"a frame is a {type(entries).__name__}, expected a dict"
+                    collector.problem("mask_entry", what, frame)
+                    continue
+                for key, entry in entries.items():
+                    if isinstance(entry, str):
+                        runs.add(frame, key, entry)
+                    elif isinstance(entry, dict):
+                        # Keys start again in each recording, and an episode has several: ranges tell them apart.
+                        collector.add_entry(frame, (key, frame_range(entry)), entry)
+                    else:
+                        what = f"an entry is a {type(entry).__name__}, expected a dict"
+                        collector.problem("mask_entry", what, frame)
+        runs.finish()
+        return collector.masks()
 
 
 class _Runs:
@@ -273,9 +224,9 @@ class _Runs:
 
     def _close(self, object_id: Any) -> None:
         run = self._open.pop(object_id)
-        first, last = run[0][0], run[-1][0]
+        start, stop = run[0][0], run[-1][0] + 1
         for frame, rle in run:
-            self._collector.add(frame, (object_id, first), object_id, "", first, last, rle, None)
+            self._collector.add(frame, (object_id, start), object_id, "", start, stop, rle, None)
 
 
 def _menus(recording: Recording, num_frames: int) -> np.ndarray[Any, np.dtype[np.bool_]] | None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.episodes.grouping import session_and_start
-from pipeline.recording import Findings, Recording, Rejection, SourceError
-from pipeline.sources.contractor import is_recorder_line
-from pipeline.sources.files.json_lines import BadLine, parse_line, read_first_line
-from pipeline.sources.tree import SourceFile, SourceTree, set_folder, stem, version_key
+from pipeline.recording import Findings, Recording, Rejection
+from pipeline.sources.source import Search, duplicate
+from pipeline.sources.tree import SourceFile, session_and_start, set_folder, stem, version_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,62 +19,55 @@ class _Pair:
     video: Path
 
 
-def find_pairs(
-    tree: SourceTree, source: str | None, versions: Mapping[str, str], claimed: frozenset[Path]
-) -> Findings:
-    """The contractor's and plain recordings of a tree, by name.
+def find_pairs(search: Search, source: str, takes: Callable[[Path], bool] | None = None) -> Findings:
+    """The recordings of a search that are a video and a `.jsonl` log of one name, by name.
 
     Args:
-        tree: the files.
-        source: "contractor" or "plain" for all of them; None: each log's first line tells.
-        versions: recorder versions by name, from index files; a folder's own version is preferred.
-        claimed: videos that belong to another source.
+        search: where to look; the files of the recordings are claimed.
+        source: the source that they are of.
+        takes: whether a log is of that source; None: all are, and what lacks its other half is told, too.
     """
-    videos = [file for file in tree.videos if file.path not in claimed]
-    pairs, lone_logs, lone_videos = _pair(tree.logs, videos, versions)
+    tree = search.tree
+    pairs, lone_logs, lone_videos = _pair(search)
     recordings: list[Recording] = []
     rejections: list[Rejection] = []
-    masks = tree.masks_of()
     by_name: dict[str, list[_Pair]] = {}
     for pair in pairs:
         by_name.setdefault(pair.name, []).append(pair)
     for name, copies in by_name.items():
         taken = max(copies, key=lambda pair: version_key(pair.version))  # the first of equals
+        if takes is not None and not takes(taken.log):
+            continue
+        search.claimed.update(path for copy in copies for path in (copy.log, copy.video))
         rejections += [duplicate(name, copy.log, taken.log) for copy in copies if copy is not taken]
-        kind = source or _kind_of(taken.log)
         session, start = session_and_start(name)
         recordings.append(
             Recording(
                 name=name,
-                source="plain" if kind == "plain" else "contractor",
+                source=source,
                 video=taken.video,
                 actions=taken.log,
-                masks=masks.find(name, set_folder(taken.log)),
+                masks=tree.masks_of(name, set_folder(taken.log)),
                 session=session,
                 start_time=start,
                 version=taken.version,
             )
         )
-    rejections += [_missing("video", file, by_name) for file in lone_logs]
-    rejections += [_missing("log", file, by_name) for file in lone_videos]
+    if takes is None:
+        rejections += [_missing("video", file, by_name) for file in lone_logs]
+        rejections += [_missing("log", file, by_name) for file in lone_videos]
     return Findings(tuple(recordings), tuple(rejections))
 
 
-def duplicate(name: str, left_out: Path, taken: Path) -> Rejection:
-    """The account of a copy that is left out."""
-    return Rejection(name, "duplicate", f"taken from {taken}", path=str(left_out))
-
-
-def _pair(
-    logs: Sequence[SourceFile], videos: Sequence[SourceFile], versions: Mapping[str, str]
-) -> tuple[list[_Pair], list[SourceFile], list[SourceFile]]:
+def _pair(search: Search) -> tuple[list[_Pair], list[SourceFile], list[SourceFile]]:
     """Logs and videos of one name in one set; then, of those left over, the same name anywhere."""
+    versions = search.versions
     waiting: dict[tuple[Path | None, str], list[SourceFile]] = {}
-    for video in videos:
+    for video in search.unclaimed(search.tree.videos):
         waiting.setdefault((set_folder(video.path), stem(video.path)), []).append(video)
     pairs: list[_Pair] = []
     lone: list[SourceFile] = []
-    for log in logs:
+    for log in search.unclaimed(search.tree.logs):
         found = waiting.pop((set_folder(log.path), stem(log.path)), None)
         if found:
             pairs.append(_make_pair(log, found[0], versions))
@@ -110,15 +101,6 @@ def _make_pair(log: SourceFile, video: SourceFile, versions: Mapping[str, str]) 
 
 def _same_version(log: SourceFile, video: SourceFile) -> bool:
     return log.version == video.version or log.version is None or video.version is None
-
-
-def _kind_of(log: Path) -> str:
-    """What wrote a log, by its first line; a log that does not tell is taken for the recorder's."""
-    try:
-        first = read_first_line(log)
-        return "contractor" if first is None or is_recorder_line(parse_line(first)) else "plain"
-    except (BadLine, SourceError):
-        return "contractor"  # reading it tells what is wrong
 
 
 def _missing(what: str, file: SourceFile, complete: Mapping[str, Sequence[_Pair]]) -> Rejection:

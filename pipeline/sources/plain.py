@@ -16,66 +16,77 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from pipeline.recording import (
-    DEFAULT_OPTIONS,
     EPISODE_START,
     Breakage,
     CarryState,
     Extent,
-    ReadOptions,
+    Findings,
     Recording,
     RecordingContent,
+    SourceError,
 )
-from pipeline.sources.files.json_lines import BadLine, count_lines, read_lines
+from pipeline.settings import BuildSettings
+from pipeline.sources.contractor import is_recorder_line
+from pipeline.sources.files.json_lines import BadLine, count_lines, parse_line, read_first_line, read_lines
+from pipeline.sources.pairs import find_pairs
 from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable
+from pipeline.sources.source import DEFAULTS, Search, Source
 from shards.action_space import ACTION_SPACE
 
 
-def measure(recording: Recording) -> Extent:
-    """How long the recording is: the number of lines in its log.
+class Plain(Source):
+    """Recordings in the format above: those whose log's first line is an object, but no recorder's."""
 
-    Raises:
-        SourceError: if the log cannot be read.
-    """
-    return Extent(count_lines(recording.actions))
+    name = "plain"
+
+    def find(self, search: Search) -> Findings:
+        return find_pairs(search, self.name, None if search.alone else _is_plain)
+
+    def measure(self, recording: Recording) -> Extent:
+        return Extent(count_lines(recording.actions))
+
+    def load_log(
+        self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
+    ) -> RecordingContent:
+        table = ActionTable()
+        hotbar = state.hotbar
+
+        def take(line: dict[str, Any]) -> None:
+            nonlocal hotbar
+            buttons = _buttons(line)
+            pitch, yaw = _camera(line.get("camera", [0, 0]))
+            gui = line.get("gui", False)
+            if not isinstance(gui, bool):
+                raise BadLine("wrong_schema", f"gui is {gui!r:.40}, expected true or false")
+            table.append(buttons, pitch, yaw, gui=gui, cursor_x=math.nan, cursor_y=math.nan)
+            for slot in range(NUM_HOTBAR_SLOTS):
+                if buttons[FIRST_HOTBAR + slot]:
+                    hotbar = slot
+
+        read = read_lines(recording.actions, take)
+        breakage = read.breakage
+        if read.num_lines == 0:
+            breakage = Breakage(0, "empty_log", "no lines")
+        return table.content(
+            num_lines=read.num_lines,
+            state=CarryState(attack_stuck=False, hotbar=hotbar),
+            breakage=breakage,
+            settings=settings,
+            cursor_in_video=True,
+        )
 
 
-def load_log(
-    recording: Recording, state: CarryState = EPISODE_START, options: ReadOptions = DEFAULT_OPTIONS
-) -> RecordingContent:
-    """The log's usable lines, up to the first bad one.
-
-    Raises:
-        SourceError: if the log cannot be read at all.
-    """
-    table = ActionTable()
-    hotbar = state.hotbar
-
-    def take(line: dict[str, Any]) -> None:
-        nonlocal hotbar
-        buttons = _buttons(line)
-        pitch, yaw = _camera(line.get("camera", [0, 0]))
-        gui = line.get("gui", False)
-        if not isinstance(gui, bool):
-            raise BadLine("wrong_schema", f"gui is {gui!r:.40}, expected true or false")
-        table.append(buttons, pitch, yaw, gui=gui, cursor_x=math.nan, cursor_y=math.nan)
-        for slot in range(NUM_HOTBAR_SLOTS):
-            if buttons[FIRST_HOTBAR + slot]:
-                hotbar = slot
-
-    read = read_lines(recording.actions, take)
-    breakage = read.breakage
-    if read.num_lines == 0:
-        breakage = Breakage(0, "empty_log", "no lines")
-    return table.content(
-        num_lines=read.num_lines,
-        state=CarryState(attack_stuck=False, hotbar=hotbar),
-        breakage=breakage,
-        options=options,
-        cursor_in_video=recording.cursor_in_video,
-    )
+def _is_plain(log: Path) -> bool:
+    """Whether a log's first line says so; a log that does not tell is taken for a recorder's."""
+    try:
+        first = read_first_line(log)
+        return first is not None and not is_recorder_line(parse_line(first))
+    except (BadLine, SourceError):
+        return False  # reading it tells what is wrong
 
 
 def _buttons(line: dict[str, Any]) -> bytearray:

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.recording import Breakage, CarryState, ReadOptions, RecordingContent
+from pipeline.recording import Breakage, CarryState, RecordingContent
+from pipeline.settings import BuildSettings
 from pipeline.sources.files.json_lines import BadLine
 from shards.action_space import ACTION_SPACE
 
@@ -42,7 +43,11 @@ NUM_HOTBAR_SLOTS = 9
 DEGREES_PER_PIXEL = 360.0 / 2400.0
 
 GUI_MOUSE_SCALE = {"5.7": 0.5, "5.8": 0.5, "6.7": 2.0, "6.8": 2.0, "6.9": 2.0}
-"""Factor on mouse movement in an open menu, by recorder version; 1 elsewhere. Off unless asked for."""
+"""Factor on mouse movement in an open menu, by recorder version; 1 elsewhere. Off unless asked for.
+
+VPT and MineStudio declare the table and apply it nowhere; neither does the default, so that actions equal those
+that the published policies were trained on.
+"""
 
 
 class ActionTable:
@@ -74,7 +79,7 @@ class ActionTable:
         num_lines: int,
         state: CarryState,
         breakage: Breakage | None,
-        options: ReadOptions,
+        settings: BuildSettings,
         cursor_in_video: bool,
     ) -> RecordingContent:
         """What was collected, as arrays."""
@@ -86,16 +91,16 @@ class ActionTable:
             camera=camera,
             gui=np.frombuffer(bytes(self._gui), np.uint8).astype(bool),
             cursor_window_px=None if cursor_in_video else np.array(self._cursor, np.float64).reshape(n, 2),
-            keep=keep_flags(buttons, camera, options),
+            keep=keep_flags(buttons, camera, settings),
             num_lines=num_lines,
             state=state,
             breakage=breakage,
-            wraps_cursor=options.compat == "minestudio",
+            wraps_cursor=settings.compat == "minestudio",
         )
 
 
 def keep_flags(
-    buttons: np.ndarray[Any, Any], camera: np.ndarray[Any, Any], options: ReadOptions
+    buttons: np.ndarray[Any, Any], camera: np.ndarray[Any, Any], settings: BuildSettings
 ) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """True for frames that do something: the camera moves or a button is down.
 
@@ -104,18 +109,18 @@ def keep_flags(
     both would drop it: whoever wants to map ESC to `inventory` later, as VPT's training did, still has the frame.
     With `compat: minestudio` the 20 count.
     """
-    counted = buttons[:, : len(ACTION_SPACE.policy_buttons)] if options.compat == "minestudio" else buttons
+    counted = buttons[:, : len(ACTION_SPACE.policy_buttons)] if settings.compat == "minestudio" else buttons
     return np.asarray((camera != 0).any(axis=1) | counted.any(axis=1), bool)
 
 
 class RecorderState:
     """Turns parsed recorder lines into frames of an `ActionTable`; remembers stuck attack and selected slot."""
 
-    def __init__(self, state: CarryState, version: str | None, options: ReadOptions) -> None:
-        fresh = options.compat == "minestudio"
+    def __init__(self, state: CarryState, version: str | None, settings: BuildSettings) -> None:
+        fresh = settings.compat == "minestudio"
         self._stuck: bool | None = None if fresh else state.attack_stuck
         self._hotbar = 0 if fresh else state.hotbar
-        self._gui_scale = GUI_MOUSE_SCALE.get(version or "", 1.0) if options.gui_mouse_scaling else 1.0
+        self._gui_scale = GUI_MOUSE_SCALE.get(version or "", 1.0) if settings.gui_mouse_scaling else 1.0
 
     @property
     def state(self) -> CarryState:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 from pipeline.recording import SourceError
@@ -101,14 +104,9 @@ _TWIN_FOLDERS = frozenset({"mp4", "jsonl", "rle", "masks"})
 
 @dataclass(frozen=True)
 class SourceTree:
-    """The files by kind, each list by path; what is none of these is not listed."""
+    """The files under the places that the user named, by path."""
 
-    videos: tuple[SourceFile, ...]
-    logs: tuple[SourceFile, ...]
-    masks: tuple[SourceFile, ...]
-    pickles: tuple[SourceFile, ...]
-    environments: tuple[SourceFile, ...]
-    documents: tuple[SourceFile, ...]
+    files: tuple[SourceFile, ...]
 
     @classmethod
     def of(cls, roots: Sequence[Path]) -> SourceTree:
@@ -117,25 +115,35 @@ class SourceTree:
         Raises:
             SourceError: if a root does not exist or a folder cannot be listed.
         """
-        kinds: dict[str, list[SourceFile]] = {name: [] for name in cls.__dataclass_fields__}
-        for file in list_files(roots):
-            name = file.path.name.lower()
-            if name == "data.mdb":
-                kinds["environments"].append(file)
-            elif name.endswith(MASK_SUFFIXES):
-                kinds["masks"].append(file)
-            elif name.endswith(VIDEO_SUFFIXES):
-                kinds["videos"].append(file)
-            elif name.endswith(LOG_SUFFIX):
-                kinds["logs"].append(file)
-            elif name.endswith(".pkl"):
-                kinds["pickles"].append(file)
-            elif name.endswith(".json") and not name.endswith("-options.json"):
-                kinds["documents"].append(file)
-        return cls(**{kind: tuple(files) for kind, files in kinds.items()})
+        return cls(tuple(list_files(roots)))
 
-    def masks_of(self) -> MaskFinder:
-        return MaskFinder(self.masks)
+    def ending(self, *suffixes: str) -> list[SourceFile]:
+        """The files whose names end so, in capitals or not."""
+        return [file for file in self.files if file.path.name.lower().endswith(suffixes)]
+
+    @property
+    def videos(self) -> list[SourceFile]:
+        return self.ending(*VIDEO_SUFFIXES)
+
+    @property
+    def logs(self) -> list[SourceFile]:
+        return [file for file in self.ending(LOG_SUFFIX) if not file.path.name.lower().endswith(MASK_SUFFIXES)]
+
+    @cached_property
+    def masks(self) -> dict[str, list[Path]]:
+        """Mask files by the name of their recording."""
+        found: dict[str, list[Path]] = {}
+        for file in self.ending(*MASK_SUFFIXES):
+            found.setdefault(stem(file.path), []).append(file.path)
+        return found
+
+    def masks_of(self, name: str, folder: Path) -> Path | None:
+        """The masks of the recording of that name whose set lies in `folder`, else any of that name, else None."""
+        return min(
+            self.masks.get(name, ()),
+            key=lambda path: (set_folder(path) != folder, not path.name.lower().endswith(MASK_SUFFIXES[0]), path),
+            default=None,
+        )
 
 
 def stem(path: Path) -> str:
@@ -152,24 +160,22 @@ def set_folder(path: Path) -> Path:
     return parent.parent if parent.name in _TWIN_FOLDERS else parent
 
 
-class MaskFinder:
-    """Finds the masks of recordings by name: those in the same set first, then those anywhere."""
+_NAME = re.compile(r"(?P<session>.+)-(?P<date>[0-9]{8})-(?P<time>[0-9]{6})", re.DOTALL)
 
-    def __init__(self, files: Sequence[SourceFile]) -> None:
-        self._files: dict[str, list[Path]] = {}
-        for file in files:
-            self._files.setdefault(stem(file.path), []).append(file.path)
 
-    def find(self, name: str, folder: Path) -> Path | None:
-        """The masks of the recording of that name whose set lies in `folder`; None if there are none."""
-        found = self._files.get(name)
-        if not found:
-            return None
-        return min(
-            found,
-            key=lambda path: (set_folder(path) != folder, not path.name.lower().endswith(MASK_SUFFIXES[0]), path),
-        )
+def session_and_start(name: str) -> tuple[str, datetime | None]:
+    """The session that a recording's name puts it in, and when it began.
 
-    def names(self) -> set[str]:
-        """All names for which there are masks."""
-        return set(self._files)
+    `<alias>-<id>-<YYYYMMDD>-<HHMMSS>` gives `<alias>-<id>`: the date is left out so that play goes on over
+    midnight, and the alias stays in because many recorders use the same default id. Any other name is a session
+    of its own, without a start.
+    """
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return name, None
+    try:
+        # A wall clock of unknown zone: only differences within a session are used.
+        start = datetime.strptime(match["date"] + match["time"], "%Y%m%d%H%M%S")  # noqa: DTZ007
+    except ValueError:
+        return name, None
+    return match["session"], start

@@ -238,7 +238,7 @@ class EpisodeWriter:
         assert current.masks is not None
         source = current.masks.interactions[index]
         num_frames = len(current.kept_before) - 1
-        first, stop = max(0, min(source.first, num_frames)), max(0, min(source.last + 1, num_frames))
+        first, stop = max(0, min(source.start, num_frames)), max(0, min(source.stop, num_frames))
         start_frame, stop_frame = int(current.kept_before[first]), int(current.kept_before[max(first, stop)])
         if stop_frame <= start_frame:  # a range that does not hold the frame of its own mask
             start_frame, stop_frame = self.num_frames, self.num_frames + 1

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import av
 import av.error
 from av.video.frame import VideoFrame
+
+from pipeline.recording import VideoHeader
 
 VIDEO_REASONS: Mapping[str, str] = {
     "video_missing": "the video is not there",
@@ -50,22 +51,6 @@ class BadVideo(Exception):
 
     def __str__(self) -> str:
         return f"{self.detail} ({self.num_good_frames} good frames)"
-
-
-@dataclass(frozen=True)
-class VideoHeader:
-    """What the container claims; nothing of it has been decoded.
-
-    Attributes:
-        num_frames_from_header: 0 where the container does not say.
-        frames_per_second: 0.0 where the container does not say.
-    """
-
-    width_px: int
-    height_px: int
-    num_frames_from_header: int
-    frames_per_second: float
-    codec: str
 
 
 def read_header(path: Path) -> VideoHeader:

@@ -14,7 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.recording import EPISODE_START, CarryState, Extent, Recording, RecordingContent
 from pipeline.settings import BuildSettings
+from pipeline.sources import source_of
+from pipeline.sources.masks import RecordingMasks
 from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.reader import open_dataset
 from shards.video import decode_yuv
@@ -197,3 +200,18 @@ def file_bytes(folder: Path) -> dict[str, bytes]:
     """Relative path -> content of every file, in order."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def measure(recording: Recording) -> Extent:
+    """By the recording's source."""
+    return source_of(recording).measure(recording)
+
+
+def load_log(recording: Recording, state: CarryState = EPISODE_START, **settings) -> RecordingContent:
+    """By the recording's source, with these settings of a build."""
+    return source_of(recording).load_log(recording, state, BuildSettings(**settings))
+
+
+def load_masks(recording: Recording) -> RecordingMasks | None:
+    """By the recording's source."""
+    return source_of(recording).load_masks(recording)

@@ -6,8 +6,8 @@ import pickle
 
 import numpy as np
 import pytest
-
 from pipeline.episodes.minestudio_rules import kept_frames, video_objection
+
 from pipeline.recording import Breakage, CarryState, RecordingContent, SourceError, pair_frames
 
 

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.episodes.grouping import episode_id, episode_id_from, group_episodes, session_and_start
+from pipeline.episodes.grouping import episode_id, episode_id_from, group_episodes
 from pipeline.recording import Extent, LogMark, Recording
+from pipeline.sources.tree import session_and_start
 
 INDEXES = ("7xx_Apr_6", "8xx_Jun_29", "9xx_Jun_29", "10xx_Jun_29")
 
@@ -22,7 +23,7 @@ def recording(name: str, source: str = "contractor") -> Recording:
     session, start = session_and_start(name)
     return Recording(
         name=name,
-        source=source,  # type: ignore[arg-type]
+        source=source,
         video=Path(f"{name}.mp4"),
         actions=Path(f"{name}.jsonl"),
         session=session,
@@ -33,7 +34,11 @@ def recording(name: str, source: str = "contractor") -> Recording:
 def times(*groups: str, extents: dict[str, Extent | int] | None = None, **options: object) -> list[list[str]]:
     """The groups that recordings of one session fall into, by `<date>-<time>`."""
     recordings = [recording(f"Player1-abcdefabcdef-{group}") for group in groups]
-    measured = [(item, (extents or {}).get(item.name[-15:])) for item in recordings]
+    lengths = [(extents or {}).get(item.name[-15:]) for item in recordings]
+    measured = [
+        (item, length if isinstance(length, Extent) else Extent(length))
+        for item, length in zip(recordings, lengths, strict=True)
+    ]
     return [[item.name[-15:] for item in episode] for episode in group_episodes(measured, **options)]  # type: ignore[arg-type]
 
 
@@ -46,7 +51,7 @@ def released(shared: Path, index: str) -> list[Recording]:
 def test_compat_minestudio_gives_the_number_of_episodes_that_minestudio_gives(
     shared: Path, index: str, num_episodes: int
 ) -> None:
-    episodes = group_episodes([(item, None) for item in released(shared, index)], compat="minestudio")
+    episodes = group_episodes([(item, Extent()) for item in released(shared, index)], compat="minestudio")
     assert len(episodes) == num_episodes
     # Its ids are the first recordings' names, as MineStudio's are.
     assert len({episode_id(episode, "minestudio") for episode in episodes}) == num_episodes
@@ -57,7 +62,7 @@ def test_released_recordings_are_cut_exactly_where_more_than_330_seconds_pass_be
     shared: Path, index: str
 ) -> None:
     recordings = released(shared, index)
-    episodes = group_episodes([(item, None) for item in recordings])
+    episodes = group_episodes([(item, Extent()) for item in recordings])
     place = {
         item.name: (number, order) for number, episode in enumerate(episodes) for order, item in enumerate(episode)
     }
@@ -167,7 +172,7 @@ def test_default_id_of_two_players_is_two_sessions() -> None:
 
 def test_recordings_of_two_sources_are_never_joined() -> None:
     pair = [recording("a-20220101-100000"), recording("a-20220101-100500", "minestudio")]
-    assert len(group_episodes([(item, None) for item in pair])) == 2
+    assert len(group_episodes([(item, Extent()) for item in pair])) == 2
 
 
 def test_recordings_without_a_time_in_their_name_stay_alone() -> None:

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.recording import CarryState, Extent, LogMark, ReadOptions, Recording, RecordingContent, SourceError
-from pipeline.sources import load_log, measure
+from pipeline.recording import CarryState, Extent, LogMark, Recording, RecordingContent, SourceError
 from shards.action_space import ACTION_SPACE
+from tests.pipeline.recordings import load_log, measure
 
 BUTTONS = ACTION_SPACE.buttons
 
@@ -52,7 +52,7 @@ def write(path: Path, lines: list[Any]) -> Recording:
 
 def read(tmp_path: Path, *lines: Any, state: CarryState | None = None, **options: Any) -> RecordingContent:
     recording = write(tmp_path / "log.jsonl", list(lines))
-    return load_log(recording, state or CarryState(), ReadOptions(**options))
+    return load_log(recording, state or CarryState(), **options)
 
 
 def pressed(content: RecordingContent) -> list[list[str]]:
@@ -117,7 +117,7 @@ def test_movement_in_menus_is_scaled_only_when_asked(tmp_path: Path, version: st
     recording = write(tmp_path / "log.jsonl", lines)
     recording = Recording("log", "contractor", recording.video, recording.actions, version=version)
     assert load_log(recording).camera[:, 1].tolist() == [1.5, 1.5]
-    scaled = load_log(recording, options=ReadOptions(gui_mouse_scaling=True)).camera[:, 1]
+    scaled = load_log(recording, gui_mouse_scaling=True).camera[:, 1]
     assert scaled.tolist() == [1.5 * factor, 1.5]
 
 
@@ -481,7 +481,7 @@ def test_real_log_gives_the_actions_that_minestudio_gives(shared: Path, name: st
     path = shared / "data" / "contractor_jsonl" / f"{name}.jsonl"
     content = load_log(
         Recording(name, "contractor", path.with_suffix(".mp4"), path),
-        options=ReadOptions(compat=compat),  # type: ignore[arg-type]
+        compat=compat,
     )
     num_lines, num_kept, counts, distance, way = REAL[name]
     assert content.num_frames == num_lines

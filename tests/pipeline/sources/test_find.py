@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from pipeline.recording import Findings, SourceError
-from pipeline.sources import find_recordings, load_log, load_masks, measure
+from pipeline.sources import find_recordings
 from shards.action_space import ACTION_SPACE
+from tests.pipeline.recordings import load_log, load_masks, measure
 
 POLICY_BUTTONS = ACTION_SPACE.policy_buttons
 
@@ -66,7 +67,6 @@ def test_contractor_layouts_are_recognised(tmp_path: Path, log: str, video: str,
     assert recording.start_time == datetime.fromisoformat("2022-01-04T19:38:28")
     assert recording.actions == tmp_path / log.format(NAME)
     assert recording.video == tmp_path / video.format(NAME)
-    assert not recording.cursor_in_video
 
 
 def test_version_folder_may_itself_be_named(tmp_path: Path) -> None:
@@ -279,7 +279,6 @@ def test_minestudio_files_are_recognised_and_show_their_cursor(tmp_path: Path) -
     found = find_recordings([tmp_path])
     [recording] = found.recordings
     assert (recording.name, recording.source) == (NAME, "minestudio")
-    assert recording.cursor_in_video
     assert recording.masks == tmp_path / "rle" / f"{NAME}.rle"
     assert recording.info == tmp_path / "privileged_infos" / f"{NAME}.pkl"
     assert recording.start_time == datetime.fromisoformat("2022-01-04T19:38:28")

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.recording import CarryState, ReadOptions, Recording, SourceError
-from pipeline.sources import load_log, measure
+from pipeline.recording import CarryState, Recording, SourceError
 from shards.action_space import ACTION_SPACE
+from tests.pipeline.recordings import load_log, measure
 
 BUTTONS = ACTION_SPACE.buttons
 
@@ -58,7 +58,7 @@ def test_arrays_become_columns_and_the_buttons_that_minestudio_drops_are_up(tmp_
     assert content.camera.tolist() == [[0, 0], [0, 0], [-0.45, 12.75], [0, 0]]
     assert content.keep.tolist() == [True] * 4
     assert content.cursor_px(640, 360) is None
-    assert recording.cursor_in_video
+    assert content.cursor_window_px is None
     assert content.state == CarryState(attack_stuck=False, hotbar=2)
     assert measure(recording).num_frames == 4
 
@@ -77,7 +77,7 @@ def test_slot_that_was_selected_already_is_not_pressed_at_the_start_of_a_later_r
     # At an episode's start, after another slot, and as MineStudio has it, the press stays.
     assert load_log(recording).buttons[:, column].tolist() == [1, 0, 1]
     assert load_log(recording, CarryState(False, 3)).buttons[:, column].tolist() == [1, 0, 1]
-    assert load_log(recording, later, ReadOptions(compat="minestudio")).buttons[:, column].tolist() == [1, 0, 1]
+    assert load_log(recording, later, compat="minestudio").buttons[:, column].tolist() == [1, 0, 1]
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.recording import Findings, ReadOptions, SourceError
-from pipeline.sources import VideoChunk, find_recordings, load_log, load_masks, measure, video_chunks
+from pipeline.recording import Findings, SourceError
+from pipeline.sources import find_recordings, source_of
+from pipeline.sources.source import VideoPiece
 from shards.action_space import ACTION_SPACE
+from tests.pipeline.recordings import load_log, load_masks, measure
 
 BUTTONS = ACTION_SPACE.buttons
 POLICY_BUTTONS = ACTION_SPACE.policy_buttons
@@ -110,7 +112,7 @@ def test_modalities_are_joined_by_the_name_of_the_episode(published: Path) -> No
     assert (a.video, a.actions) == (published / "image" / "part-2", published / "action" / "part-2")
     assert (b.video, b.actions) == (published / "image" / "part-2", published / "action" / "part-1")
     assert (a.masks, b.masks) == (published / "segmentation" / "part-1", None)
-    assert a.cursor_in_video
+    assert load_log(a).cursor_window_px is None
     assert [measure(recording).num_frames for recording in (a, b)] == [64, 32]
 
 
@@ -130,11 +132,11 @@ def test_actions_and_menus_of_an_episode_are_those_of_its_chunks(published: Path
 
 def test_video_comes_as_the_pieces_that_are_stored(published: Path) -> None:
     a, b = find_recordings([published]).recordings
-    assert list(video_chunks(a)) == [
-        VideoChunk(0, 32, b"mp4 of a from 0"),
-        VideoChunk(32, 32, b"mp4 of a from 32"),
+    assert list(source_of(a).pieces(a)) == [
+        VideoPiece(0, 32, b"mp4 of a from 0"),
+        VideoPiece(32, 32, b"mp4 of a from 32"),
     ]
-    assert list(video_chunks(b)) == [VideoChunk(0, 32, b"mp4 of b from 0")]
+    assert list(source_of(b).pieces(b)) == [VideoPiece(0, 32, b"mp4 of b from 0")]
 
 
 def test_masks_of_an_episode_keep_equal_keys_of_its_recordings_apart(published: Path) -> None:
@@ -247,7 +249,8 @@ def test_chunk_of_the_video_that_is_missing_is_nothing(tmp_path: Path) -> None:
         environment.begin(write=True) as transaction,
     ):
         transaction.delete(b"(0, 0)")
-    assert list(video_chunks(find_recordings([tmp_path]).recordings[0])) == [VideoChunk(0, 32, None)]
+    recording = find_recordings([tmp_path]).recordings[0]
+    assert list(source_of(recording).pieces(recording)) == [VideoPiece(0, 32, None)]
 
 
 @pytest.mark.parametrize("content", [b"", b"junk" * 3000])
@@ -293,7 +296,7 @@ def test_threads_share_one_handle(published: Path) -> None:
 
 def test_compat_minestudio_changes_nothing_in_an_lmdb_episode(published: Path) -> None:
     recording = find_recordings([published]).recordings[0]
-    ours, theirs = load_log(recording), load_log(recording, options=ReadOptions(compat="minestudio"))
+    ours, theirs = load_log(recording), load_log(recording, compat="minestudio")
     np.testing.assert_array_equal(ours.buttons, theirs.buttons)
     np.testing.assert_array_equal(ours.camera, theirs.camera)
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from pipeline.recording import CarryState, Recording, RecordingContent
-from pipeline.sources import load_log, measure
 from shards.action_space import ACTION_SPACE
+from tests.pipeline.recordings import load_log, measure
 
 BUTTONS = ACTION_SPACE.buttons
 

@@ -7,26 +7,29 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, MINESTUDIO_FRAME_PX, WINDOW_HEIGHT_PX
+from pipeline.recording import MINESTUDIO_FRAME_PX, WINDOW_HEIGHT_PX, VideoHeader
 from shards.action_space import ACTION_SPACE
 
 _CURSOR_PX = 16
 _STATE_FIELDS = ("yaw", "pitch", "xpos", "ypos", "zpos", "hotbar", "inventory", "isGuiOpen")
 
 
-def video_objection(
-    num_header_frames: int, num_lines: int, frames_per_second: float, width_px: int, height_px: int
-) -> str | None:
+def video_objection(header: VideoHeader, num_lines: int) -> str | None:
     """Why MineStudio leaves a recording out for its video, or None.
 
     A size other than 640x360 makes MineStudio's whole episode empty, not this recording alone.
     """
-    if int(frames_per_second) != ACTION_SPACE.frames_per_second:
-        return f"{frames_per_second:g} frames per second, cut to {int(frames_per_second)}, expected 20"
-    if not num_lines <= num_header_frames <= num_lines + 1:
-        return f"{num_header_frames} frames in the video's header, expected {num_lines} or {num_lines + 1}"
-    if (width_px, height_px) != MINESTUDIO_FRAME_PX:
-        return f"{width_px}x{height_px} pixels, expected 640x360"
+    rate, num_frames, size = (
+        header.frames_per_second,
+        header.num_frames_from_header,
+        (header.width_px, header.height_px),
+    )
+    if int(rate) != ACTION_SPACE.frames_per_second:
+        return f"{rate:g} frames per second, cut to {int(rate)}, expected 20"
+    if not num_lines <= num_frames <= num_lines + 1:
+        return f"{num_frames} frames in the video's header, expected {num_lines} or {num_lines + 1}"
+    if size != MINESTUDIO_FRAME_PX:
+        return f"{size[0]}x{size[1]} pixels, expected 640x360"
     return None
 
 
@@ -55,11 +58,6 @@ def line_objection(line: dict[str, Any], *, new_buttons_read: bool) -> str | Non
         if _cursor_fails(int(mouse["x"] * scale), int(mouse["y"] * scale), width, height):
             return f"the cursor at x = {mouse['x']}, y = {mouse['y']} is left of or above the window"
     return None
-
-
-def kept_frames(num_frames: int) -> int:
-    """How many frames of an episode MineStudio keeps: whole chunks only."""
-    return num_frames - num_frames % MINESTUDIO_CHUNK_FRAMES
 
 
 def _cursor_fails(x: int, y: int, width: int, height: int) -> bool:
