@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from pipeline.look.commands import add_commands
+from pipeline.sources import SOURCES
 from shards.display.wording import version_line
 from shards.errors import RocketError
 
@@ -77,6 +79,12 @@ def make_sample(
     typer.echo(f"Build shards from them: rocket-prep build-shards {out} --out DATASET")
 
 
+def _known_source(name: str | None) -> str | None:
+    if name is not None and name not in SOURCES:
+        raise typer.BadParameter(f"got {name!r}, expected one of {', '.join(SOURCES)}", param_hint="--source")
+    return name
+
+
 @app.command(name="build-shards")
 def build_shards(
     words: Annotated[
@@ -103,8 +111,12 @@ def build_shards(
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")] = None,
     source: Annotated[
-        Literal["contractor", "minestudio", "lmdb", "plain"] | None,
-        typer.Option(help="What the sources are. Default: recognised."),
+        str | None,
+        typer.Option(
+            metavar=f"[{'|'.join(SOURCES)}]",
+            callback=_known_source,
+            help="What the sources are. Default: recognised.",
+        ),
     ] = None,
     ffmpeg_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="End an ffmpeg that takes no frame for so long.")
@@ -122,7 +134,8 @@ def build_shards(
       rocket-prep build-shards /shared/10xx --out /shared/shards --only $SLURM_ARRAY_TASK_ID/64
     """
     from pipeline.build import job as build
-    from pipeline.build.engines.choice import choose_engine
+    from pipeline.build.engines.local import LocalEngine
+    from pipeline.build.engines.ray_cluster import RayEngine
     from pipeline.build.summary import summary_lines
     from pipeline.progress import progress_on_stderr
     from pipeline.settings import load_settings
@@ -138,7 +151,7 @@ def build_shards(
                 sources,
                 out,
                 settings,
-                choose_engine(engine, workers),
+                RayEngine(workers) if engine == "ray" else LocalEngine(workers),
                 resume=resume,
                 only=share,
                 source=source,
@@ -170,6 +183,7 @@ def _share(text: str | None) -> tuple[int, int] | None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a known error is one line on stderr and exit status 1, misuse is 2."""
+    os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started from here imports from the current folder
     try:
         app(args=arguments)
     except RocketError as error:

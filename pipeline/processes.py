@@ -1,4 +1,4 @@
-"""Processes that never outlive the one that started them, whatever ends it."""
+"""Processes that never outlive the one that started them, and import nothing that it does not."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
@@ -27,3 +28,11 @@ def die_with_parent() -> Callable[[], None] | None:
             os._exit(1)
 
     return bind
+
+
+def clean_path() -> list[str]:
+    """`sys.path` for a process of ours: this one's, without "the current folder", with these packages at its end.
+
+    So a `random.py` where the user happens to be is not imported, and a package that is not installed is found.
+    """
+    return list(dict.fromkeys([*filter(None, sys.path), str(Path(__file__).resolve().parents[1])]))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.engines import Engine, FramesDone, GroupDone, GroupFailed
+from pipeline.build.engines.tasks import Engine, FramesDone, GroupDone, GroupFailed
 from pipeline.build.folder import BuildFolder, refuse_difference
 from pipeline.build.group import GroupTask
 from pipeline.build.part import PartRecord, part_path, record_path
@@ -113,7 +113,7 @@ def build_shards(
         except OSError as error:
             raise BuildFailed(
                 f"{error.filename or out}: cannot be written, got {error.strerror}. "
-                "Mend that, then run again with --resume."
+                "Fix that, then run again with --resume."
             ) from error
     if info is None:
         folder.remove()
@@ -194,7 +194,7 @@ def _join_if_ready(plan: BuildPlan, folder: BuildFolder, shard: int, waiting: se
         except OSError as error:
             raise BuildFailed(
                 f"{error.filename or folder.shards}: cannot be written, got {error.strerror}. "
-                "Mend that, then run again with --resume."
+                "Fix that, then run again with --resume."
             ) from error
 
 

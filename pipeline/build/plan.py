@@ -86,8 +86,12 @@ def _stamp(recording: Recording) -> str:
         if path is None:
             parts.append("-")
             continue
-        file = path / "data.mdb" if path.is_dir() else path
-        parts.append(_file_stamp(file))
+        database = path / "data.mdb"
+        if not path.is_dir() or database.exists():
+            parts.append(_file_stamp(database if path.is_dir() else path))
+        else:
+            listing = sorted((file.name, file.stat().st_size) for file in path.iterdir())
+            parts.append(f"{len(listing)}:{zlib.crc32(repr(listing).encode()):08x}")
     return " ".join(parts)
 
 

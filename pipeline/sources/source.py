@@ -9,9 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import ClassVar, Literal
-
-from av.video.frame import VideoFrame
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pipeline.recording import (
     EPISODE_START,
@@ -27,6 +25,9 @@ from pipeline.settings import BuildSettings
 from pipeline.sources.mask_files import load_masks_file
 from pipeline.sources.masks import RecordingMasks
 from pipeline.sources.tree import SourceFile, SourceTree
+
+if TYPE_CHECKING:  # PyAV takes a while to import, and only those who decode need it
+    from av.video.frame import VideoFrame
 
 DEFAULTS = BuildSettings()
 

@@ -10,10 +10,10 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.engines.local import LocalEngine
 from pipeline.build.job import build_shards
 from shards.errors import RocketError
+from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import TINY
 
 

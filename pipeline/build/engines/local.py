@@ -1,23 +1,28 @@
-"""The local engine: worker processes on this machine, each with an ffmpeg of its own."""
+"""The local engine: worker processes on this machine, each with an ffmpeg of its own.
+
+They are our own and no process pool: a pool breaks as a whole when one of its processes is killed.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from pathlib import Path
 
-from pipeline.build.engines import Event, FramesDone
-from pipeline.build.engines.outcome import Outcome
-from pipeline.build.engines.task_queue import TaskQueue
-from pipeline.build.engines.worker import ENDED
+from pipeline.build.engines.tasks import Event, FramesDone, Outcome, TaskQueue, attempt
 from pipeline.build.group import GroupTask
-from pipeline.processes import die_with_parent
+from pipeline.processes import clean_path, die_with_parent
+
+_START = (
+    "import sys; sys.path[:] = sys.argv[2:]; "
+    "from pipeline.build.engines.local import serve; serve(int(sys.argv[1]))"
+)
 
 
 @dataclass
@@ -29,11 +34,11 @@ class _Worker:
 
 
 class LocalEngine:
-    """Builds groups in `num_workers` processes that end with this one, however it ends."""
+    """Builds groups in processes that end with this one, however it ends."""
 
-    def __init__(self, num_workers: int) -> None:
-        assert num_workers > 0
-        self._num_workers = num_workers
+    def __init__(self, num_workers: int | None = None) -> None:
+        """Nothing is started yet; without a number, there will be a process for each core that may be used."""
+        self._num_workers = num_workers or len(os.sched_getaffinity(0))
 
     def run(self, tasks: Sequence[GroupTask]) -> Iterator[Event]:
         """Events until every task is done or has failed, in the order in which they happen."""
@@ -64,16 +69,12 @@ class LocalEngine:
 
 def _start(task: GroupTask) -> _Worker:
     ours, theirs = socket.socketpair()
-    # The package may not be installed: the worker finds it where this process did.
-    package_root = str(Path(__file__).resolve().parents[2])
-    paths = [package_root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     with theirs:
         process = subprocess.Popen(
-            [sys.executable, "-m", "pipeline.build.engines.worker", str(theirs.fileno())],
+            [sys.executable, "-P", "-c", _START, str(theirs.fileno()), *clean_path()],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env=environment,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509 (only a system call, made with the GIL held)
         )
@@ -94,17 +95,16 @@ def _listen(worker: _Worker, queue: TaskQueue) -> Iterator[Event]:
     task = worker.task
     assert task is not None
     try:
-        kind, content = worker.connection.recv()
+        message: int | Outcome = worker.connection.recv()
     except (EOFError, OSError):
         worker.process.wait()
-        content = Outcome(f"a worker process ended with status {worker.process.returncode}", killed=True)
-        kind = ENDED
-    if kind != ENDED:
-        worker.frames_reported += content
-        yield FramesDone(content)
+        message = Outcome(f"a worker process ended with status {worker.process.returncode}", killed=True)
+    if isinstance(message, int):
+        worker.frames_reported += message
+        yield FramesDone(message)
         return
     worker.task = None
-    yield from queue.settle(task, content, worker.frames_reported)
+    yield from queue.settle(task, message, worker.frames_reported)
 
 
 def _end(worker: _Worker) -> None:
@@ -112,3 +112,12 @@ def _end(worker: _Worker) -> None:
     if worker.task is not None:
         worker.process.kill()
     worker.process.wait()
+
+
+def serve(descriptor: int) -> None:
+    """A worker's side: build tasks from the socket, answer with frames done and the outcome, until it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    connection: Connection = Connection(descriptor)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        while True:
+            connection.send(attempt(connection.recv(), connection.send))

@@ -11,9 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.engines import Event, FramesDone
-from pipeline.build.engines.outcome import Outcome
-from pipeline.build.engines.task_queue import TaskQueue
+from pipeline.build.engines.tasks import Event, FramesDone, Outcome, TaskQueue, attempt
 from pipeline.build.group import GroupTask
 from shards.errors import RocketError
 
@@ -87,7 +85,7 @@ class RayEngine:
         """There is a connection to a cluster; True if it is this call's."""
         if self._ray.is_initialized():
             return False
-        package_root = str(Path(__file__).resolve().parents[2])
+        package_root = str(Path(__file__).resolve().parents[3])
         try:
             self._ray.init(
                 log_to_driver=False,
@@ -141,8 +139,6 @@ class _Board:
 def _work(task: GroupTask, board: Any) -> Outcome:
     """Runs on a node."""
     import ray
-
-    from pipeline.build.engines.outcome import attempt
 
     waiting = 0
     last = time.monotonic()

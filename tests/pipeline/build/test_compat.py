@@ -5,9 +5,9 @@ from datetime import datetime
 
 import pytest
 
-from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.job import build_shards
 from shards.reader import open_dataset
+from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import TINY, TinyRecording, log_line, write_recording
 
 SIZE = (640, 360)

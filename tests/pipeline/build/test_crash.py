@@ -168,7 +168,7 @@ def workers_of(pid):
     """The build's worker processes, when there is one at least."""
 
     def workers():
-        return [child for child in descendants(pid) if "pipeline.build.engines.worker" in command_of(child)]
+        return [child for child in descendants(pid) if "pipeline.build.engines.local" in command_of(child)]
 
     return wait_until(workers, "a worker")
 

@@ -5,10 +5,10 @@ import json
 import av
 import pytest
 
-from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.job import NothingUsable, build_shards
 from pipeline.settings import BuildSettings
 from shards.reader import open_dataset
+from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
     TINY,
     TINY_SETTINGS,

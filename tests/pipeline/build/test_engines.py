@@ -8,16 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build.engines import FramesDone, GroupDone, GroupFailed, Note
-from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.engines.local import LocalEngine
-from pipeline.build.engines.outcome import Outcome
-from pipeline.build.engines.task_queue import TaskQueue
+from pipeline.build.engines.tasks import FramesDone, GroupDone, GroupFailed, Note, Outcome, TaskQueue
 from pipeline.build.group import GroupTask
 from pipeline.build.job import BuildFailed, build_shards
 from pipeline.build.plan import make_plan
 from pipeline.sources import find_recordings
 from tests.pipeline.fake_ffmpeg import fake_ffmpeg
+from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording, write_session
 from tests.waiting import wait_until
 
@@ -57,14 +55,14 @@ def test_queue_gives_up_after_three_tries(tasks):
     for _ in range(2):
         list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
     events = list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
-    assert events == [GroupFailed(0, "it was killed.", stop=False)]
+    assert events == [GroupFailed(0, "it was killed.")]
     assert queue.next() is None
 
 
 def test_queue_hands_out_nothing_after_a_failure_that_all_would_share(tasks):
     queue = TaskQueue(tasks)
     events = list(queue.settle(queue.next(), Outcome("disk full", stop=True), 0))
-    assert events == [GroupFailed(1, "disk full", stop=True)]
+    assert events == [GroupFailed(1, "disk full")]
     assert queue.next() is None
 
 
@@ -89,7 +87,26 @@ def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tm
     events.close()
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children if Path(f"/proc/{pid}").exists()]
-    assert [command for command in commands if b"pipeline.build.engines.worker" in command] == []
+    assert [command for command in commands if b"pipeline.build.engines.local" in command] == []
+
+
+def test_workers_import_nothing_from_the_folder_where_the_user_is(source, tmp_path):
+    """Files there that are called like modules of the standard library or of ours break a build that imports them."""
+    for name in ("random.py", "shards.py", "socket.py", "numpy.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported from the current folder')\n")
+    prep = [sys.executable, "-P", "-c", "from pipeline.cli import main; main()"]
+    words = [f"{key}={value}" for key, value in TINY.model_dump(exclude_none=True).items()]
+    for command in (["build-shards", str(source), "--out", "out", *words], ["verify", "out"]):
+        done = subprocess.run(
+            [*prep, *command, "--workers", "2"],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
 
 
 def build_with(encoder, source, tmp_path, monkeypatch, timeout_seconds=60.0):
@@ -134,7 +151,7 @@ def test_a_full_disk_is_one_line_and_no_lost_work(source, tmp_path, monkeypatch)
         return real_open("/dev/full" if str(path).endswith("part.tar") else path, *rest, **named)
 
     monkeypatch.setattr("shards.writer.open", full, raising=False)
-    with pytest.raises(BuildFailed, match=r"No space left on device\. Mend that, then run again with --resume"):
+    with pytest.raises(BuildFailed, match=r"No space left on device\. Fix that, then run again with --resume"):
         build_shards([source], tmp_path / "out", TINY, InlineEngine())
     monkeypatch.undo()
     build_shards([source], tmp_path / "out", TINY, InlineEngine(), resume=True)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.job import build_shards
 from tests.pipeline.fake_ffmpeg import fake_ffmpeg
+from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording
 from tests.waiting import wait_until
 

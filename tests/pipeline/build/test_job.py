@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.engines.local import LocalEngine
 from pipeline.build.folder import BuildRefused
 from pipeline.build.job import BuildReport, NothingUsable, build_shards
 from shards.reader import open_dataset
+from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
     TINY,
     TinyRecording,

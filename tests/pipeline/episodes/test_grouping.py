@@ -167,7 +167,7 @@ def test_age_of_the_world_joins_nothing_over_a_hole() -> None:
 
 def test_default_id_of_two_players_is_two_sessions() -> None:
     names = ["Player1-f153ac423f61-20220101-100000", "Player2-f153ac423f61-20220101-100300"]
-    assert len(group_episodes([(recording(name), None) for name in names])) == 2
+    assert len(group_episodes([(recording(name), Extent()) for name in names])) == 2
 
 
 def test_recordings_of_two_sources_are_never_joined() -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.build.engines.choice import choose_engine
+from pipeline.build.engines.local import LocalEngine
 from pipeline.build.job import build_shards
 from pipeline.build.repair import RepairRefused, repair
 from pipeline.look.faults import Fault, fault_lines, summary
@@ -252,7 +252,7 @@ def built(tmp_path_factory):
     settings = BuildSettings(
         frame_width=64, frame_height=64, clip_frames=32, keyframe_interval=16, min_frames=8, shard_frames=100
     )
-    build_shards([folder / "sample"], folder / "dataset", settings, choose_engine("local", 1))
+    build_shards([folder / "sample"], folder / "dataset", settings, LocalEngine(1))
     return folder
 
 

@@ -112,8 +112,8 @@ def add(collector: MaskCollector, frame: int, **changes: object) -> None:
         "key": (7, "e"),
         "object_id": 2,
         "event": "e",
-        "first": 3,
-        "last": 9,
+        "start": 3,
+        "stop": 10,
         "rle": "1 1",
         "point": (1.5, 2.0),
         **changes,
@@ -143,7 +143,7 @@ def test_unknown_type_is_left_out_by_name_and_counted(object_id: object) -> None
 
 @pytest.mark.parametrize(
     "change",
-    [{"event": 3}, {"rle": None}, {"first": None}, {"last": 1.5}, {"first": 10}, {"point": (1,)}, {"point": "12"}],
+    [{"event": 3}, {"rle": None}, {"start": None}, {"stop": 1.5}, {"start": 10}, {"point": (1,)}, {"point": "12"}],
 )
 def test_bad_entry_costs_only_itself(change: dict[str, object]) -> None:
     collector = MaskCollector(360, 640)
@@ -178,7 +178,7 @@ def test_later_of_two_entries_with_one_key_wins_in_the_place_of_the_earlier() ->
 def test_range_of_an_interaction_is_the_union_of_its_entries() -> None:
     collector = MaskCollector(360, 640)
     add(collector, 3)
-    add(collector, 4, first=1, last=5)
-    add(collector, 5, first=4, last=20)
+    add(collector, 4, start=1, stop=6)
+    add(collector, 5, start=4, stop=21)
     [interaction] = collector.masks().interactions
-    assert (interaction.first, interaction.last) == (1, 20)
+    assert (interaction.start, interaction.stop) == (1, 21)

@@ -144,9 +144,9 @@ def test_masks_of_an_episode_keep_equal_keys_of_its_recordings_apart(published: 
     masks = load_masks(a)
     assert masks is not None
     assert (masks.height, masks.width) == (360, 640)
-    assert [(i.type, i.event, i.first, i.last) for i in masks.interactions] == [
-        (2, STONE, 30, 33),
-        (3, STONE, 45, 50),
+    assert [(i.type, i.event, i.start, i.stop) for i in masks.interactions] == [
+        (2, STONE, 30, 34),
+        (3, STONE, 45, 51),
     ]
     shown = {frame: [(c.interaction, c.rle, c.point) for c in cs] for frame, cs in masks.frames.items()}
     point = (3.0, 4.0)
@@ -174,10 +174,10 @@ def test_older_set_has_other_folders_and_masks_by_type_alone(tmp_path: Path) -> 
     masks = load_masks(found.recordings[0])
     assert masks is not None
     # Each stretch with one type is an interaction; one goes on over the chunks' border.
-    spans = {(i.type, i.first, i.last): i for i in masks.interactions}
-    assert set(spans) == {(2, 3, 4), (2, 10, 10), (2, 31, 32), (0, 4, 4)}
+    spans = {(i.type, i.start, i.stop) for i in masks.interactions}
+    assert spans == {(2, 3, 5), (2, 10, 11), (2, 31, 33), (0, 4, 5)}
     assert list(masks.frames) == [3, 4, 10, 31, 32]
-    shown = [(masks.interactions[c.interaction].first, c.rle) for c in masks.candidates(32)]
+    shown = [(masks.interactions[c.interaction].start, c.rle) for c in masks.candidates(32)]
     assert shown == [(31, "7 1")]
     assert [(problem.reason, problem.first_frame) for problem in masks.problems] == [("unknown_interaction", 33)]
 

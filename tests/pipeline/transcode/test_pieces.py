@@ -7,7 +7,6 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.build.engines.inline import InlineEngine
 from pipeline.build.job import build_shards
 from pipeline.settings import BuildSettings
 from pipeline.transcode.encoding import num_samples
@@ -16,6 +15,7 @@ from pipeline.transcode.probe import BadVideo
 from shards.action_space import ACTION_SPACE
 from shards.reader import open_dataset
 from shards.video import decode_yuv
+from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import coded_frames, read_code
 
 POLICY_BUTTONS = ACTION_SPACE.policy_buttons

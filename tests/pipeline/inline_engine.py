@@ -1,12 +1,8 @@
-"""The simplest engine: one group after the other in this process. For debugging and for tests."""
-
-from __future__ import annotations
+"""The simplest engine: one group after the other in this process, where tests can reach in."""
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.build.engines import Event, FramesDone
-from pipeline.build.engines.outcome import attempt
-from pipeline.build.engines.task_queue import TaskQueue
+from pipeline.build.engines.tasks import Event, FramesDone, TaskQueue, attempt
 from pipeline.build.group import GroupTask
 
 
