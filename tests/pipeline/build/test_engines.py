@@ -91,7 +91,7 @@ def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tm
 
 
 def test_workers_import_nothing_from_the_folder_where_the_user_is(source, tmp_path):
-    """Files there that are called like modules of the standard library or of ours break a build that imports them."""
+    """Files there that have names of standard modules or of ours break a build that imports them."""
     for name in ("random.py", "shards.py", "socket.py", "numpy.py"):
         (tmp_path / name).write_text("raise SystemExit('imported from the current folder')\n")
     prep = [sys.executable, "-P", "-c", "from pipeline.cli import main; main()"]
