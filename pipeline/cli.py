@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
@@ -12,8 +13,10 @@ import typer
 
 from pipeline.look.commands import add_commands
 from pipeline.sources import SOURCES
+from shards.display.settings_help import command_with_settings
 from shards.display.wording import version_line
 from shards.errors import RocketError
+from shards.settings import Section, SettingsError, UsageError, load_settings
 
 app = typer.Typer(
     name="rocket-prep",
@@ -85,7 +88,13 @@ def _known_source(name: str | None) -> str | None:
     return name
 
 
-@app.command(name="build-shards")
+def _build_settings() -> type[Section]:
+    from pipeline.settings import BuildSettings
+
+    return BuildSettings
+
+
+@app.command(name="build-shards", cls=command_with_settings(_build_settings))
 def build_shards(
     words: Annotated[
         list[str],
@@ -138,13 +147,13 @@ def build_shards(
     from pipeline.build.engines.ray_cluster import RayEngine
     from pipeline.build.summary import summary_lines
     from pipeline.progress import progress_on_stderr
-    from pipeline.settings import load_settings
+    from pipeline.settings import BuildSettings
 
     overrides = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
     sources = [Path(word) for word in words if word not in overrides]
     if not sources:
         raise typer.BadParameter("no SOURCE among the arguments", param_hint="SOURCE")
-    settings, share = load_settings(config, overrides), _share(only)
+    settings, share = load_settings(BuildSettings, config, overrides), _share(only)
     try:
         with progress_on_stderr() as progress:
             report = build.build_shards(
@@ -159,7 +168,7 @@ def build_shards(
                 progress=progress,
             )
     except KeyboardInterrupt:
-        _fail(f"{out}: interrupted. Go on with the same command and --resume.", 130)
+        _fail([f"{out}: interrupted. Go on with the same command and --resume."], 130)
     for line in summary_lines(report):
         typer.echo(line)
 
@@ -186,12 +195,15 @@ def main(arguments: list[str] | None = None) -> None:
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started from here imports from the current folder
     try:
         app(args=arguments)
+    except SettingsError as error:
+        _fail(error.problems, 1)
     except RocketError as error:
-        _fail(str(error), 1)
+        _fail([str(error)], 2 if isinstance(error, UsageError) else 1)
 
 
-def _fail(message: str, status: int) -> NoReturn:
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
+def _fail(problems: Sequence[str], status: int) -> NoReturn:
+    for problem in problems:
+        typer.echo(f"error: {' '.join(problem.split())}", err=True)
     sys.exit(status)
 
 

@@ -1,17 +1,18 @@
-"""What decides the bytes of a dataset: read from YAML and KEY=VALUE words, checked as a whole.
+"""What decides the bytes of a dataset; shards/settings.py reads it from YAML and KEY=VALUE words.
 
 Whatever does not change the output (workers, engine, time-outs) is no setting but a flag of the command.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field
 
-from shards.errors import RocketError
+from shards.settings import Section, setting
+
+Even = Annotated[int, Field(ge=16, le=2048, multiple_of=2)]
 
 _Preset = Literal[
     "training", "ultrafast", "superfast", "veryfast", "faster", "fast", "medium", "slow", "slower", "veryslow"
@@ -20,7 +21,7 @@ _Tune = Literal["fastdecode", "film", "animation", "grain", "stillimage", "psnr"
 
 _TRAINING_BASE = "superfast"
 TRAINING_PARAMS = (
-    "cabac=0:weightp=0:"  # decoded half as fast again, for 6 % more bytes
+    "cabac=0:weightp=0:"  # decodes 1.5 times as fast, for 6 % more bytes
     "deblock=1,1:deadzone-inter=11:deadzone-intra=6:chroma-qp-offset=-3:"  # faint texture, colour
     "mbtree=1:rc-lookahead=10:qcomp=0.4:"  # bits go where later frames are predicted from
     "subme=2:partitions=p8x8,b8x8,i4x4:8x8dct=0"  # fewer bytes
@@ -28,56 +29,49 @@ TRAINING_PARAMS = (
 """What preset `training` changes of x264's superfast. Chosen by the table of benchmarks/codec_table.py."""
 
 
-class SettingsError(RocketError):
-    """A settings file or a KEY=VALUE word is wrong; the message lists all problems."""
-
-
-class BuildSettings(BaseModel):
+class BuildSettings(Section):
     """The settings of `rocket-prep build-shards`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    frame_width: Even = setting(224, "width of the dataset's frames, px")
+    frame_height: Even = setting(224, "height of the dataset's frames, px")
+    clip_frames: Annotated[int, Field(ge=1, le=4096)] = setting(
+        128, "frames of a clip; an episode's last one may be shorter"
+    )
+    keyframe_interval: Annotated[int, Field(ge=1, le=1024)] = setting(
+        32, "frames from one key frame to the next; divides clip_frames"
+    )
+    preset: _Preset = setting(
+        "training", "training is quick to decode and true in RGB; the others are x264's own, slower ones smaller"
+    )
+    crf: Annotated[float, Field(ge=0, le=51)] = setting(15.4, "quality of the video: lower is better and larger")
+    tune: _Tune | None = setting(None, "one of x264's own, on top of the preset")
+    copy_pieces: bool = setting(
+        True,
+        "take the video pieces of LMDB sets as they are where size and codec allow, not encoded again",
+    )
+    noops: Literal["drop", "keep"] = setting("drop", "frames in which nothing is pressed and the camera is still")
+    max_hole_seconds: Annotated[float, Field(ge=0)] = setting(
+        30.0, "seconds; a longer hole between two recordings starts a new episode"
+    )
+    min_frames: Annotated[int, Field(ge=1)] = setting(32, "episodes with fewer kept frames are left out")
+    shard_frames: Annotated[int, Field(ge=1)] = setting(65536, "source frames from which on a shard is full")
+    compat: Literal["minestudio"] | None = setting(None, "repeat MineStudio's grouping, state and drop rules")
+    gui_mouse_scaling: bool = setting(
+        False, "scale mouse movement in menus by the factor of the recorder's version"
+    )
 
-    # Size of the frames in the dataset, px.
-    frame_width: Annotated[int, Field(ge=16, le=2048, multiple_of=2)] = 224
-    frame_height: Annotated[int, Field(ge=16, le=2048, multiple_of=2)] = 224
-    # Frames of a clip; an episode's last one may be shorter.
-    clip_frames: Annotated[int, Field(ge=1, le=4096)] = 128
-    # Frames from one key frame to the next; divides clip_frames.
-    keyframe_interval: Annotated[int, Field(ge=1, le=1024)] = 32
-    # libx264. Preset training is ours: quick to decode and true in RGB; the others are x264's own, of which the
-    # slower ones make smaller files. A lower crf is better and larger.
-    preset: _Preset = "training"
-    crf: Annotated[float, Field(ge=0, le=51)] = 15.4
-    # One of x264's own, on top of the preset.
-    tune: _Tune | None = None
-    # Take the video pieces of LMDB sets as they are, where size and codec allow, instead of encoding them again.
-    copy_pieces: bool = True
-    # Frames in which nothing is pressed and the camera is still.
-    noops: Literal["drop", "keep"] = "drop"
-    # A longer hole between two recordings starts a new episode, seconds.
-    max_hole_seconds: Annotated[float, Field(ge=0)] = 30.0
-    # Episodes with fewer kept frames are left out.
-    min_frames: Annotated[int, Field(ge=1)] = 32
-    # A shard is full from so many source frames on.
-    shard_frames: Annotated[int, Field(ge=1)] = 65536
-    # Repeat MineStudio's grouping, state and drop rules.
-    compat: Literal["minestudio"] | None = None
-    # Scale mouse movement in menus by the factor of the recorder's version.
-    gui_mouse_scaling: bool = False
-
-    @model_validator(mode="after")
-    def _fits(self) -> BuildSettings:
-        problems = []
+    def contradictions(self) -> Iterator[str]:
+        """Yield what no single field can know."""
         if self.clip_frames % self.keyframe_interval:
-            problems.append(
-                f"clip_frames = {self.clip_frames} is not a multiple of "
-                f"keyframe_interval = {self.keyframe_interval}"
+            yield (
+                f"clip_frames: got {self.clip_frames}, expected a multiple of keyframe_interval = "
+                f"{self.keyframe_interval}. Change one of the two."
             )
         if self.min_frames > self.clip_frames:
-            problems.append(f"min_frames = {self.min_frames} is more than clip_frames = {self.clip_frames}")
-        if problems:
-            raise ValueError("; ".join(problems))
-        return self
+            yield (
+                f"min_frames: got {self.min_frames}, expected clip_frames = {self.clip_frames} or less. "
+                "Change one of the two."
+            )
 
     def codec_options(self) -> dict[str, Any]:
         """The output options of ffmpeg for the codec, by name.
@@ -108,75 +102,3 @@ class BuildSettings(BaseModel):
         record: dict[str, Any] = {"name": options["vcodec"]}
         record |= {key: options[key] for key in ("preset", "crf", "tune") if key in options}
         return record | {"parameters": parameters}
-
-
-def load_settings(config: Path | None, overrides: Sequence[str]) -> BuildSettings:
-    """The settings of a YAML file with KEY=VALUE words on top.
-
-    Args:
-        config: None for the defaults.
-        overrides: such as `crf=18`; later ones win.
-
-    Raises:
-        SettingsError: naming every key that is unknown or has a wrong value, not only the first.
-    """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
-    where = "settings" if config is None else str(config)
-    malformed = [word for word in overrides if not word.partition("=")[1] or not word.partition("=")[0].strip()]
-    if malformed:
-        raise SettingsError(
-            f"settings: got {', '.join(repr(word) for word in malformed)}, expected KEY=VALUE, such as crf=18."
-        )
-    values: dict[str, Any] = {}
-    try:
-        if config is not None:
-            values = _plain(OmegaConf.load(config))
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise SettingsError(f"{where}: cannot be read, got {reason}. Give a YAML file of settings.") from error
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise SettingsError(
-            f"{where}: not YAML settings, got {_first_line(error)}. Write lines `key: value`."
-        ) from error
-    try:
-        values |= _plain(OmegaConf.from_dotlist(list(overrides)))
-        return BuildSettings(**values)
-    except ValidationError as error:
-        raise SettingsError(f"{where}: {_all_problems(error)}. {_known_keys(error)}") from error
-    except (OmegaConfBaseException, YAMLError, ValueError) as error:
-        raise SettingsError(f"settings: {_first_line(error)}. Write KEY=VALUE, such as crf=18.") from error
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    from omegaconf import OmegaConf
-
-    values = OmegaConf.to_container(config, resolve=True)
-    if not isinstance(values, dict):
-        raise ValueError(f"a {type(values).__name__}, expected keys with values")
-    return {str(key): value for key, value in values.items()}
-
-
-def _all_problems(error: ValidationError) -> str:
-    problems = []
-    for problem in error.errors():
-        key = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            problems.append(f"{key} is no setting")
-        elif not key:
-            problems.append(problem["msg"].removeprefix("Value error, "))
-        else:
-            problems.append(f"{key} = {problem['input']!r}: {problem['msg'][:1].lower()}{problem['msg'][1:]}")
-    return "; ".join(problems)
-
-
-def _known_keys(error: ValidationError) -> str:
-    if any(problem["type"] == "extra_forbidden" for problem in error.errors()):
-        return f"Settings are: {', '.join(BuildSettings.model_fields)}."
-    return "See: rocket-prep build-shards --help"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -20,9 +20,9 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
 
+from shards.settings import SettingsError
 from trainer.callbacks.speed import LoopClock
 from trainer.checkpoints.checkpoint import AtomicCheckpointIO
-from trainer.config import ConfigError
 from trainer.data.datamodule import RocketDataModule
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
@@ -39,7 +39,7 @@ def count_ranks(config: RunConfig) -> int:
     """Training processes of the run, on all machines together.
 
     Raises:
-        ConfigError: it contradicts what torchrun or SLURM started.
+        SettingsError: it contradicts what torchrun or SLURM started.
     """
     devices = config.trainer.devices
     if devices == "auto":
@@ -50,7 +50,7 @@ def count_ranks(config: RunConfig) -> int:
     started = os.environ.get(variable)
     if started is not None and int(started) != num_ranks:
         problem = f"trainer.devices x trainer.num_nodes = {num_ranks} ranks, but {variable} is {started}."
-        raise ConfigError([f"{problem} Set both to what torchrun or srun starts."])
+        raise SettingsError([f"{problem} Set both to what torchrun or srun starts."])
     return num_ranks
 
 
@@ -58,18 +58,18 @@ def check_devices(config: RunConfig) -> None:
     """Return if the machine has the devices that the settings ask for.
 
     Raises:
-        ConfigError: it has not.
+        SettingsError: it has not.
     """
     trainer = config.trainer
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if trainer.accelerator == "gpu" and not available:
-        raise ConfigError(["trainer.accelerator: gpu, but torch finds none. Use trainer.accelerator=cpu."])
+        raise SettingsError(["trainer.accelerator: gpu, but torch finds none. Use trainer.accelerator=cpu."])
     on_gpu = trainer.accelerator != "cpu" and available
     if on_gpu and trainer.devices != "auto" and trainer.devices > available:
         problem = f"trainer.devices: {trainer.devices}, but torch finds {available} GPUs."
-        raise ConfigError([f"{problem} Use trainer.devices={available}."])
+        raise SettingsError([f"{problem} Use trainer.devices={available}."])
     if config.policy.batch_norm == "synchronised" and not on_gpu:
-        raise ConfigError(
+        raise SettingsError(
             ["policy.batch_norm: synchronised statistics need GPUs. Use policy.batch_norm=per_rank or frozen."]
         )
 

@@ -13,9 +13,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from shards.display.settings_help import command_with_settings
 from shards.display.wording import version_line
 from shards.errors import RocketError
-from trainer.config import UsageError
+from shards.settings import Section, UsageError
 from trainer.ranks import RankFailed, is_main_process
 
 
@@ -63,7 +64,16 @@ def _options(
     pass
 
 
-@app.command(epilog="Example: rocket-train rocket1 data.datasets=[data/6xx,data/7xx] trainer.devices=4 --dry-run")
+def _run_settings() -> type[Section]:
+    from trainer.settings import RunConfig
+
+    return RunConfig
+
+
+@app.command(
+    cls=command_with_settings(_run_settings),
+    epilog="Example: rocket-train rocket1 data.datasets=[data/6xx,data/7xx] trainer.devices=4 --dry-run",
+)
 def train(
     config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],
     overrides: Annotated[

@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
 from shards.errors import RocketError
+from shards.settings import SettingsError
 from trainer.build import build_data, build_policy, build_trainer, build_wandb, load_teacher
 from trainer.callbacks.checkpoints import Checkpoints
 from trainer.callbacks.ema import Ema
@@ -22,7 +23,6 @@ from trainer.callbacks.reporter import LastValidation, ProgressLine, Reporter
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import LoopClock, SpeedMeter
 from trainer.checkpoints.checkpoint import set_aside
-from trainer.config import ConfigError
 from trainer.data.datamodule import RocketDataModule
 from trainer.learning.guard import LossStop, RunInterrupted
 from trainer.learning.module import RocketModule
@@ -209,7 +209,9 @@ def _loggers(config: RunConfig, start: Start) -> list[Logger]:
         run_dir.mkdir(parents=True, exist_ok=True)
         OmegaConf.save(OmegaConf.create(config.model_dump()), run_dir / CONFIG_FILE)
     except OSError as error:
-        raise ConfigError([f"run_dir: {run_dir} cannot be written: {error.strerror}. Choose another."]) from error
+        raise SettingsError(
+            [f"run_dir: {run_dir} cannot be written: {error.strerror}. Choose another."]
+        ) from error
     resume_step = start.position.global_step if start.position is not None else 0
     loggers: list[Logger] = [MetricsCsv(run_dir / METRICS_FILE, resume_step)]
     wandb_logger = build_wandb(config, resumed=start.checkpoint is not None)

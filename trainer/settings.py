@@ -1,16 +1,24 @@
-"""What can be set in a training run: types, meanings, defaults. trainer/config.py reads it from files.
+"""What can be set in a training run: types, meanings with their units, defaults.
 
-Every field says beside it what it means, and in which unit.
+`resume="fixed"` marks what may not change in the middle of a run; trainer/config.py reads and compares.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
+
+from shards.settings import Section, SettingsError, check_settings, setting
+
+fixed = partial(setting, resume="fixed")
+"""A setting that may not change in the middle of a run."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
+EvenInt = Annotated[int, Field(gt=0, multiple_of=2)]  # video stores one colour for 2 x 2 pixels
 NotNegativeInt = Annotated[int, Field(ge=0)]
 PositiveFloat = Annotated[float, Field(gt=0.0)]
 NotNegativeFloat = Annotated[float, Field(ge=0.0)]
@@ -28,113 +36,162 @@ WandbMode = Annotated[
 ]
 
 
-class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
-
-
 class DataConfig(Section):
-    datasets: Addresses = []  # folders or addresses that rocket-prep build-shards wrote, read as one
-    win_len: PositiveInt = 128  # frames in a window: what a lane gets in one step
-    frame_width: PositiveInt = 224  # pixels; the datasets' own
-    frame_height: PositiveInt = 224  # pixels; the datasets' own
-    enable_segment: bool = True  # show the policy each frame's object mask and interaction type
-    batch_size: PositiveInt = 8  # lanes of one rank
-    num_lanes: PositiveInt | None = None  # lanes of all ranks; when given, batch_size becomes num_lanes / ranks
-    num_workers: NotNegativeInt = 8  # loader processes of one rank; 0 decodes in the training process
-    prefetch_factor: PositiveInt = 4  # windows that each loader process keeps ready; two batches are at least
-    split_ratio: Share = 0.95  # share of the episodes that train; the rest validates
-    shuffle_episodes: bool = True  # draw the split and each epoch's order by the seed; false: as stored
-    episode_continuous_batch: bool = True  # lanes of contiguous windows; false: shuffled windows, no memory
-    num_lane_groups: PositiveInt | None = None  # groups of lanes that shards are tied to; null: one a rank
-    augment: bool = False  # vary colour and frame geometry, drawn once for a lane's episode
-    max_damaged_windows: NotNegativeInt = 0  # windows that damage may cost a rank before the run stops
-    cache_dir: str | None = None  # local folder for copies of shards that lie at an address; null: none are kept
-    cache_gb: PositiveFloat = 100.0  # gigabytes that the copies of all ranks of a machine may take together
+    datasets: Addresses = setting([], "folders or addresses that rocket-prep build-shards wrote, read as one")
+    win_len: PositiveInt = fixed(128, "frames in a window: what a lane gets in one step")
+    frame_width: EvenInt = fixed(224, "width of the datasets' frames, px")
+    frame_height: EvenInt = fixed(224, "height of the datasets' frames, px")
+    enable_segment: bool = fixed(True, "show the policy each frame's object mask and interaction type")
+    batch_size: PositiveInt = setting(8, "lanes of one rank")
+    num_lanes: PositiveInt | None = fixed(
+        None, "lanes of all ranks; when given, batch_size becomes num_lanes / ranks"
+    )
+    num_workers: NotNegativeInt = setting(8, "loader processes of one rank; 0 decodes in the training process")
+    prefetch_factor: PositiveInt = setting(4, "windows that each loader process keeps ready; two batches at least")
+    split_ratio: Share = fixed(0.95, "share of the episodes that train; the rest validates")
+    shuffle_episodes: bool = fixed(True, "draw the split and each epoch's order by the seed; false: as stored")
+    episode_continuous_batch: bool = fixed(True, "lanes of contiguous windows; false: shuffled windows, no memory")
+    num_lane_groups: PositiveInt | None = fixed(None, "groups of lanes that shards are tied to; null: one a rank")
+    augment: bool = setting(False, "vary colour and frame geometry, drawn once for a lane's episode")
+    max_damaged_windows: NotNegativeInt = setting(0, "windows that damage may cost a rank before the run stops")
+    cache_dir: str | None = setting(
+        None, "local folder for copies of shards that lie at an address; null: none are kept"
+    )
+    cache_gb: PositiveFloat = setting(
+        100.0, "gigabytes that the copies of all ranks of a machine may take together"
+    )
 
     @classmethod
     def of_names(cls, **settings: Any) -> DataConfig:
-        """The settings by the names that MineStudio's tutorial gives them, for use from Python."""
+        """The settings by the names that MineStudio's tutorial gives them, for use from Python.
+
+        Raises:
+            SettingsError: a setting is unknown or has a wrong value.
+        """
+        mode = settings.pop("mode", "raw")
+        if mode != "raw":
+            raise SettingsError([f"data: mode: got {mode!r}, expected raw. Leave it out."])
         if "dataset_dirs" in settings:
             settings["datasets"] = settings.pop("dataset_dirs")
-        if settings.pop("mode", "raw") != "raw":
-            raise ValueError("mode: only raw is known.")
-        return cls(**settings)
+        return check_settings(cls, settings, "data")
 
 
 class PolicyConfig(Section):
-    backbone: str = "efficientnet_b0.ra_in1k"  # timm model that sees picture and mask (4 channels)
-    hiddim: PositiveInt = 1024  # width of the hidden vectors
-    num_heads: PositiveInt = 8  # attention heads, in the pooling and over time; divides hiddim
-    num_layers: PositiveInt = 4  # transformer blocks over time
-    timesteps: PositiveInt | None = None  # frames in a window; null: data.win_len, and else equal to it
-    mem_len: NotNegativeInt = 128  # past frames whose keys and values each block remembers
-    pretrained: bool = True  # start the backbone from timm's published weights
-    backbone_weights: str | None = None  # local file with those weights; null: from timm's hub
-    init_from: str | None = None  # weights to start from: checkpoint, MineStudio .ckpt, Hugging Face folder or id
-    batch_norm: Literal["per_rank", "synchronised", "frozen"] = "per_rank"  # frames that batch statistics cover
+    backbone: str = fixed("efficientnet_b0.ra_in1k", "timm model that sees picture and mask (4 channels)")
+    hiddim: PositiveInt = fixed(1024, "width of the hidden vectors")
+    num_heads: PositiveInt = fixed(8, "attention heads, in the pooling and over time; divides hiddim")
+    num_layers: PositiveInt = fixed(4, "transformer blocks over time")
+    timesteps: PositiveInt | None = fixed(None, "frames in a window; null: data.win_len, and else equal to it")
+    mem_len: NotNegativeInt = fixed(128, "past frames whose keys and values each block remembers")
+    pretrained: bool = setting(True, "start the backbone from timm's published weights")
+    backbone_weights: str | None = setting(None, "local file with those weights; null: from timm's hub")
+    init_from: str | None = setting(
+        None, "weights to start from: checkpoint, MineStudio .ckpt, Hugging Face folder or id"
+    )
+    batch_norm: Literal["per_rank", "synchronised", "frozen"] = fixed(
+        "per_rank", "frames that batch statistics cover"
+    )
 
 
 class ObjectiveConfig(Section):
-    name: Literal["behavior_cloning", "kl_to_teacher"]  # which loss
-    weight: float = 1.0  # factor on it
-    reduction: Literal["mean", "sum"] = "mean"  # mean of the frames that count; or a window's sum, mean of lanes
-    teacher: str | None = None  # kl_to_teacher: the frozen policy, a source as for policy.init_from
+    name: Literal["behavior_cloning", "kl_to_teacher"] = fixed(..., "which loss")
+    weight: float = setting(1.0, "factor on it")
+    reduction: Literal["mean", "sum"] = fixed(
+        "mean", "mean of the frames that count; or a window's sum, mean of lanes"
+    )
+    teacher: str | None = fixed(None, "kl_to_teacher: the frozen policy, a source as for policy.init_from")
 
 
 class OptimizerConfig(Section):
-    learning_rate: PositiveFloat = 4e-5  # AdamW's step size after warm-up
-    weight_decay: NotNegativeFloat = 1e-3  # AdamW's decoupled decay
-    warmup_steps: NotNegativeInt = 2000  # steps in which the learning rate rises linearly
-    gradient_clip: PositiveFloat | None = 1.0  # largest norm of all gradients together; null: no limit
+    learning_rate: PositiveFloat = setting(4e-5, "AdamW's step size after warm-up")
+    weight_decay: NotNegativeFloat = setting(1e-3, "AdamW's decoupled decay")
+    warmup_steps: NotNegativeInt = setting(2000, "steps in which the learning rate rises linearly")
+    gradient_clip: PositiveFloat | None = setting(1.0, "largest norm of all gradients together; null: no limit")
 
 
 class TrainerConfig(Section):
-    max_steps: PositiveInt | None = None  # optimizer steps after which the run ends; null: max_epochs decides
-    max_epochs: PositiveInt | None = None  # passes over the training split; null: max_steps decides
-    devices: PositiveInt | Literal["auto"] = "auto"  # ranks on one machine; auto: one for each GPU, or one
-    num_nodes: PositiveInt = 1  # machines
-    accelerator: Literal["auto", "cpu", "gpu"] = "auto"  # where ranks compute; auto: GPUs where there are some
-    precision: Literal["32-true", "bf16-mixed"] = "bf16-mixed"  # number format of the computation
-    save_every: PositiveInt = 1000  # steps between checkpoints
-    val_every: PositiveInt | None = 1000  # steps between validations; null: never
-    limit_val_steps: PositiveInt | None = None  # steps of one validation; null: the whole split
-    compile: bool = False  # torch.compile the policy's layers
-    activation_checkpointing: bool = False  # compute layers again in the backward pass, to save memory
-    memory: Literal["carry", "reset"] = "carry"  # keep a lane's memory from window to window, or forget it
-    spike_factor: AboveOne | None = 10.0  # stop at a loss this many times its running mean; null: only at NaN
+    max_steps: PositiveInt | None = setting(
+        None, "optimizer steps after which the run ends; null: max_epochs decides"
+    )
+    max_epochs: PositiveInt | None = setting(None, "passes over the training split; null: max_steps decides")
+    devices: PositiveInt | Literal["auto"] = setting(
+        "auto", "ranks on one machine; auto: one for each GPU, or one"
+    )
+    num_nodes: PositiveInt = setting(1, "machines")
+    accelerator: Literal["auto", "cpu", "gpu"] = setting(
+        "auto", "where ranks compute; auto: GPUs where there are some"
+    )
+    precision: Literal["32-true", "bf16-mixed"] = setting("bf16-mixed", "number format of the computation")
+    save_every: PositiveInt = setting(1000, "steps between checkpoints")
+    val_every: PositiveInt | None = setting(1000, "steps between validations; null: never")
+    limit_val_steps: PositiveInt | None = setting(None, "steps of one validation; null: the whole split")
+    compile: bool = setting(False, "torch.compile the policy's layers")
+    activation_checkpointing: bool = setting(False, "compute layers again in the backward pass, to save memory")
+    memory: Literal["carry", "reset"] = fixed("carry", "keep a lane's memory from window to window, or forget it")
+    spike_factor: AboveOne | None = setting(
+        10.0, "stop at a loss this many times its running mean; null: only at NaN"
+    )
 
 
 class ValidationConfig(Section):
-    watch_events: Strings = []  # frames whose interaction's event holds one of these get a loss of their own
-    compare_memory: bool = True  # also the loss without carried memory; validation takes twice as long
+    watch_events: Strings = setting(
+        [], "frames whose interaction's event holds one of these get a loss of their own"
+    )
+    compare_memory: bool = setting(True, "also the loss without carried memory; validation takes twice as long")
 
 
 class EmaConfig(Section):
-    enabled: bool = True  # keep an exponential moving average of the weights
-    decay: Decay = 0.999  # what an update keeps of the old average
-    every_n_steps: PositiveInt = 8  # steps between updates
-    validate_original_weights: bool = True  # validate the weights themselves, not the average
-    cpu_offload: bool = False  # keep the average in the machine's memory, not in the GPU's
+    enabled: bool = fixed(True, "keep an exponential moving average of the weights")
+    decay: Decay = setting(0.999, "what an update keeps of the old average")
+    every_n_steps: PositiveInt = setting(8, "steps between updates")
+    validate_original_weights: bool = setting(True, "validate the weights themselves, not the average")
+    cpu_offload: bool = setting(False, "keep the average in the machine's memory, not in the GPU's")
 
 
 class LoggingConfig(Section):
-    wandb: WandbMode = "auto"  # auto: online where there is a key, else offline into run_dir
-    project: str = "rocket1"  # the project's name in wandb
-    page: bool = True  # leave a page with the run's curves in run_dir when it ends
+    wandb: WandbMode = setting("auto", "auto: online where there is a key, else offline into run_dir")
+    project: str = setting("rocket1", "the project's name in wandb")
+    page: bool = setting(True, "leave a page with the run's curves in run_dir when it ends")
 
 
 class RunConfig(Section):
-    run_dir: str = "runs/rocket1"  # folder for metrics.csv and checkpoints
-    seed: NotNegativeInt = 0  # draws the split, the order, goals, first weights and dropout
-    log_freq: PositiveInt = 20  # steps between lines in metrics.csv and wandb
+    run_dir: str = setting("runs/rocket1", "folder for metrics.csv and checkpoints")
+    seed: NotNegativeInt = fixed(0, "draws the split, the order, goals, first weights and dropout")
+    log_freq: PositiveInt = setting(20, "steps between lines in metrics.csv and wandb")
     data: DataConfig = DataConfig()
     policy: PolicyConfig = PolicyConfig()
-    objectives: list[ObjectiveConfig] = [ObjectiveConfig(name="behavior_cloning")]  # losses, added up
+    objectives: list[ObjectiveConfig] = setting([ObjectiveConfig(name="behavior_cloning")], "losses, added up")
     optimizer: OptimizerConfig = OptimizerConfig()
     trainer: TrainerConfig = TrainerConfig()
     validation: ValidationConfig = ValidationConfig()
     ema: EmaConfig = EmaConfig()
     logging: LoggingConfig = LoggingConfig()
+
+    def contradictions(self) -> Iterator[str]:
+        policy, data, trainer = self.policy, self.data, self.trainer
+        if policy.timesteps is not None and policy.timesteps != data.win_len:
+            yield (
+                f"policy.timesteps = {policy.timesteps} is not data.win_len = {data.win_len}; "
+                "a window is what the policy gets in one step. Set both to one value."
+            )
+        if policy.hiddim % policy.num_heads:
+            divisors = [n for n in range(1, policy.hiddim + 1) if policy.hiddim % n == 0]
+            nearest = sorted(divisors, key=lambda n: abs(n - policy.num_heads))[:2]
+            yield (
+                f"policy.hiddim = {policy.hiddim} is not divisible by policy.num_heads = {policy.num_heads}. "
+                f"Use {' or '.join(str(n) for n in sorted(nearest))} heads."
+            )
+        if trainer.max_steps is None and trainer.max_epochs is None:
+            yield "trainer.max_steps and trainer.max_epochs are both null, so the run would never end. Set one."
+        if not self.objectives:
+            yield "objectives is empty, expected at least one. Add: - name: behavior_cloning"
+        for index, objective in enumerate(self.objectives):
+            if objective.name == "kl_to_teacher" and objective.teacher is None:
+                yield f"objectives[{index}].teacher is null, expected the teacher's checkpoint. Set its path."
+            if objective.name != "kl_to_teacher" and objective.teacher is not None:
+                yield f"objectives[{index}].teacher is set, but {objective.name} has no teacher. Remove it."
+        if policy.backbone_weights is not None and not policy.pretrained:
+            yield "policy.backbone_weights is set, but policy.pretrained is false. Set policy.pretrained=true."
 
     @property
     def timesteps(self) -> int:
@@ -152,6 +209,3 @@ class RunConfig(Section):
             "timesteps": self.timesteps,
             "mem_len": policy.mem_len,
         }
-
-
-OBJECTIVE_NAMES: tuple[str, ...] = get_args(ObjectiveConfig.model_fields["name"].annotation)

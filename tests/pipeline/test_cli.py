@@ -70,7 +70,7 @@ def test_a_source_with_an_equals_sign_is_a_source(run, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["IN", "--out", "OUT", "colour=red"], "error: settings: colour is no setting."),
+        (["IN", "--out", "OUT", "colour=red"], "error: settings: unknown setting `colour`. See --help for all."),
         (["IN/none", "--out", "OUT"], "no such file or folder"),
         (["IN", "--out", "IN"], "not empty, got"),
         (

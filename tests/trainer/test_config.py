@@ -9,16 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import (
-    ConfigError,
-    UsageError,
-    all_keys,
-    config_names,
-    config_path,
-    load_config,
-    parse_config,
-    resolve_lanes,
-)
+from shards.settings import SettingsError, settings_of
+from trainer.config import changes_on_resume, config_names, config_path, load_config, parse_config, resolve_lanes
+from trainer.settings import ObjectiveConfig, RunConfig
 
 # The tutorial's full recipe, typed from its text.
 TUTORIAL = {
@@ -70,7 +63,7 @@ def test_config_file_sets_every_key_and_says_what_each_means(name: str) -> None:
     without_meaning = [line for line in settings if " # " not in line]
     assert without_meaning == []
     named = {re.match(r"\s*(?:- )?(\w+):", line).group(1) for line in settings}
-    expected = {key.rpartition(".")[2] for key in all_keys()} - {"objectives", "num_lanes"}
+    expected = {one.key.rpartition(".")[2] for one in settings_of(RunConfig)} - {"objectives", "num_lanes"}
     assert expected - named == set()
 
 
@@ -113,36 +106,94 @@ def test_bare_off_turns_wandb_off() -> None:
 
 
 def test_all_problems_are_reported_at_once() -> None:
-    overrides = [
-        "trainer.max_stesp=3",
-        "data.batch_size=x",
-        "data.win_len=7.5",
-        "ema.enabled=3",
-        "ema.decay=1.5",
-        "trainer.precision=fp16",
-        "trainer.devices=all",
-        "objectives.0.wait=3",
-        "polcy.hiddim=3",
+    with pytest.raises(SettingsError, match="max_stesp") as caught:
+        load_config("rocket1", ["trainer.max_stesp=3", "data.batch_size=x", "ema.decay=1.5", "polcy.hiddim=3"])
+    assert caught.value.problems == [
+        "rocket1.yaml: data.batch_size: got 'x', expected a whole number, 1 or more (lanes of one rank).",
+        "rocket1.yaml: unknown setting `trainer.max_stesp`, did you mean `trainer.max_steps`?",
+        (
+            "rocket1.yaml: ema.decay: got 1.5, expected a number, more than 0 and less than 1 (what an update "
+            "keeps of the old average)."
+        ),
+        "rocket1.yaml: unknown setting `polcy`, did you mean `policy`?",
     ]
-    with pytest.raises(ConfigError, match="max_stesp") as caught:
-        load_config("rocket1", overrides)
-    assert sorted(caught.value.problems) == sorted(
-        [
-            "rocket1.yaml: trainer.max_stesp is an unknown key. Did you mean trainer.max_steps?",
-            "rocket1.yaml: objectives[0].wait is an unknown key. Did you mean objectives[0].weight?",
-            "rocket1.yaml: polcy is an unknown key. Did you mean policy?",
-            "rocket1.yaml: data.batch_size has the wrong value, got 'x', expected a whole number.",
-            "rocket1.yaml: data.win_len has the wrong value, got 7.5, expected a whole number.",
-            "rocket1.yaml: ema.enabled has the wrong value, got 3, expected true or false.",
-            "rocket1.yaml: ema.decay has the wrong value, got 1.5, expected less than 1.0.",
-            "rocket1.yaml: trainer.precision has the wrong value, got 'fp16', expected '32-true' or 'bf16-mixed'.",
-            "rocket1.yaml: trainer.devices has the wrong value, got 'all', expected a whole number or 'auto'.",
-        ]
+
+
+def test_every_setting_says_what_it_means() -> None:
+    assert [one.key for one in (*settings_of(RunConfig), *settings_of(ObjectiveConfig)) if not one.meaning] == []
+
+
+def test_settings_are_refused_before_torch_is_imported() -> None:
+    code = (
+        "import sys; from trainer.config import load_config\n"
+        "try: load_config('rocket1', ['data.batch_size=x'])\n"
+        "finally: print([name for name in ('torch', 'lightning', 'timm') if name in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]"
+    assert "data.batch_size: got 'x'" in done.stderr
+
+
+def resumed(old: list[str], new: list[str]) -> list[tuple[str, bool]]:
+    """The changes when a run of rocket1 with the first words goes on with the second: (line, refused)."""
+    saved = resolve_lanes(load_config("rocket1", old), 8).model_dump()
+    return [
+        (str(one), one.refused) for one in changes_on_resume(saved, resolve_lanes(load_config("rocket1", new), 8))
+    ]
+
+
+def test_unchanged_settings_have_no_changes_on_resume() -> None:
+    assert resumed([], []) == []
+
+
+def test_changes_on_resume_are_told_as_old_and_new() -> None:
+    new = [
+        "optimizer.learning_rate=1e-4",
+        "data.num_workers=2",
+        "optimizer.gradient_clip=null",
+        "trainer.compile=true",
+    ]
+    assert resumed([], new) == [
+        ("data.num_workers: 8 -> 2", False),
+        ("optimizer.learning_rate: 4e-05 -> 0.0001", False),
+        ("optimizer.gradient_clip: 1.0 -> null", False),
+        ("trainer.compile: false -> true", False),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("word", "change"),
+    [
+        ("seed=1", "seed: 0 -> 1"),
+        ("data.enable_segment=false", "data.enable_segment: true -> false"),
+        ("data.batch_size=4", "data.num_lanes: 64 -> 32"),
+        ("policy.batch_norm=frozen", "policy.batch_norm: per_rank -> frozen"),
+        ("trainer.memory=reset", "trainer.memory: carry -> reset"),
+        ("ema.enabled=false", "ema.enabled: true -> false"),
+    ],
+)
+def test_what_would_make_it_another_run_is_refused_on_resume(word: str, change: str) -> None:
+    assert (change, True) in resumed([], [word])
+
+
+def test_objectives_are_compared_part_by_part_on_resume() -> None:
+    base = ["objectives=[{name: behavior_cloning, reduction: mean, weight: 1.0}]"]
+    assert resumed(base, [*base, "objectives.0.weight=2.0", "objectives.0.reduction=sum"]) == [
+        ("objectives[0].weight: 1.0 -> 2.0", False),
+        ("objectives[0].reduction: mean -> sum", True),
+    ]
+
+
+def test_settings_that_the_checkpoint_does_not_know_count_as_their_defaults() -> None:
+    config = resolve_lanes(load_config("rocket1"), 8)
+    saved = config.model_dump()
+    del saved["trainer"]["compile"], saved["seed"]
+    saved["gone"] = 3
+    assert changes_on_resume(saved, config) == []
 
 
 def test_settings_that_contradict_each_other_are_all_named() -> None:
-    with pytest.raises(ConfigError, match="policy") as caught:
+    with pytest.raises(SettingsError, match="policy") as caught:
         load_config("rocket1", ["data.win_len=64", "policy.num_heads=7", "trainer.max_epochs=null"])
     assert caught.value.problems == [
         (
@@ -159,30 +210,13 @@ def test_settings_that_contradict_each_other_are_all_named() -> None:
 
 def test_teacher_is_asked_for_where_it_is_needed() -> None:
     content = {"trainer": {"max_steps": 1}, "objectives": [{"name": "kl_to_teacher"}]}
-    with pytest.raises(ConfigError, match=re.escape("x: objectives[0].teacher is null, expected the teacher's")):
+    with pytest.raises(SettingsError, match=re.escape("x: objectives[0].teacher is null, expected the teacher's")):
         parse_config(content, "x")
 
 
 def test_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(ConfigError, match=r"demmo: no such file, .*Did you mean demo\?"):
+    with pytest.raises(SettingsError, match=r"demmo: no such file, .*Did you mean demo\?"):
         load_config("demmo")
-
-
-def test_override_without_value_is_a_usage_error() -> None:
-    with pytest.raises(UsageError, match="max_steps: not an override, expected KEY=VALUE"):
-        load_config("demo", ["max_steps"])
-
-
-def test_broken_yaml_is_named_with_its_path(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("data: [unclosed\n")
-    with pytest.raises(ConfigError, match=r"mine.yaml: not readable as YAML: .* Mend the file\."):
-        load_config(str(tmp_path / "mine.yaml"))
-
-
-def test_file_that_is_a_list_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "mine.yaml").write_text("- a\n- b\n")
-    with pytest.raises(ConfigError, match=r"mine.yaml: holds list, expected key: value lines"):
-        load_config(str(tmp_path / "mine.yaml"))
 
 
 def test_checkpointed_settings_read_back_equal() -> None:
@@ -200,5 +234,5 @@ def test_global_lanes_are_shared_out_among_ranks() -> None:
 
 
 def test_lanes_that_do_not_divide_among_ranks_are_refused() -> None:
-    with pytest.raises(ConfigError, match=r"data.num_lanes = 10 is not divisible by 4 ranks\. Use 8 or 12\."):
+    with pytest.raises(SettingsError, match=r"data.num_lanes = 10 is not divisible by 4 ranks\. Use 8 or 12\."):
         resolve_lanes(load_config("rocket1", ["data.num_lanes=10"]), 4)

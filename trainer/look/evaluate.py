@@ -9,7 +9,7 @@ from typing import Any
 from trainer.build import build_data, build_trainer, check_devices, load_policy
 from trainer.callbacks.speed import LoopClock
 from trainer.checkpoints.checkpoint import CheckpointError, policy_state, read_checkpoint
-from trainer.config import apply_overrides, parse_config, resolve_lanes
+from trainer.config import parse_config, resolve_lanes
 from trainer.learning.module import RocketModule
 from trainer.settings import RunConfig
 
@@ -21,7 +21,7 @@ def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[s
 
     Raises:
         CheckpointError: it says nothing of them.
-        ConfigError: an override does not fit.
+        SettingsError: an override does not fit.
     """
     settings = content.get("hyper_parameters", {}).get("config")
     if not isinstance(settings, dict):
@@ -29,7 +29,7 @@ def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[s
             f"{path}: holds no settings, so it was not made by rocket-train. "
             f"Run: rocket-train import-weights {path} --out imported.ckpt"
         )
-    return parse_config(apply_overrides(settings, overrides, path.name), path.name)
+    return parse_config(settings, path.name, overrides)
 
 
 def evaluate(
