@@ -224,7 +224,7 @@ def save_lanes(plan: EpochPlan, out: Path) -> None:
         _draw_lanes(axes, plan)
         axes.set_title(
             f"{number_of(len(plan.episodes), 'episode')} on {number_of(settings.num_lanes, 'lane')} of "
-            f"{number_of(settings.num_ranks, 'rank')}: {number_of(plan.schedule.num_steps, 'step')}, "
+            f"{number_of(plan.num_ranks, 'rank')}: {number_of(plan.schedule.num_steps, 'step')}, "
             f"{percent(plan.padding_fraction)} padding",
             color=INK,
         )
@@ -247,10 +247,10 @@ def _draw_lanes(axes: Axes, plan: EpochPlan) -> None:
     from matplotlib.ticker import MaxNLocator
 
     schedule, settings = plan.schedule, plan.settings
-    lanes_per_rank = settings.num_lanes // settings.num_ranks
+    lanes_per_rank = settings.num_lanes // plan.num_ranks
     raster = len(plan.episodes) > _VECTOR_BLOCKS
     for lane in range(settings.num_lanes):
-        windows = -(-plan.num_frames[schedule.lane(lane)] // settings.window_frames)
+        windows = -(-plan.collection.num_frames[schedule.lane(lane)] // settings.window_frames)
         starts = np.cumsum(windows) - windows
         colour = SERIES[lane // lanes_per_rank % 2]
         for shade in (0, 1):
@@ -281,8 +281,8 @@ def _draw_lanes(axes: Axes, plan: EpochPlan) -> None:
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.grid(visible=False)
-    every = -(-settings.num_ranks // _MAX_NAMED_RANKS)
-    ranks = range(0, settings.num_ranks, every)
+    every = -(-plan.num_ranks // _MAX_NAMED_RANKS)
+    ranks = range(0, plan.num_ranks, every)
     axes.set_yticks([(rank + 0.5) * lanes_per_rank for rank in ranks], [f"rank {rank}" for rank in ranks])
-    for rank in range(1, settings.num_ranks):
+    for rank in range(1, plan.num_ranks):
         axes.axhline(rank * lanes_per_rank, color=GRID, linewidth=0.8)

@@ -12,27 +12,36 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from pipeline.look.lane_plan import LaneSettings
+    from pipeline.look.lane_plan import EpochPlan
 
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or address of a dataset.")]
+DatasetsArgument = Annotated[
+    list[str], typer.Argument(metavar="DATASET...", help="Folders or addresses, in the order of data.datasets.")
+]
+RunDatasetsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="DATASET...", help="In the order of data.datasets. Default: those of --run."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 RunOption = Annotated[
     Path | None,
-    typer.Option("--run", metavar="RUN_DIR", help="Take this run's settings, or a YAML file's."),
+    typer.Option("--run", metavar="RUN_DIR", help="Use the settings of this run, or of a YAML file."),
 ]
 WindowOption = Annotated[
-    int | None, typer.Option(metavar="T", min=1, help="Frames of a window: data.win_len. Default: 128.")
+    int | None, typer.Option(metavar="T", min=1, help="Frames in a window: data.win_len. Default: 128.")
 ]
 EpochOption = Annotated[int, typer.Option(metavar="N", min=0, help="Which epoch.")]
 SeedOption = Annotated[int | None, typer.Option(metavar="N", help="The run's seed. Default: 0.")]
 RanksOption = Annotated[
-    int | None, typer.Option(metavar="W", min=1, help="Training processes, one a GPU. Default: 1.")
+    int | None, typer.Option(metavar="W", min=1, help="Training processes, one per GPU. Default: 1.")
 ]
 SplitRatioOption = Annotated[
     float | None,
-    typer.Option(metavar="X", min=0, max=1, help="Training's share: data.split_ratio. Default: all episodes."),
+    typer.Option(
+        metavar="X", min=0, max=1, help="Share of the episodes that train: data.split_ratio. Default: all."
+    ),
 ]
-SplitOption = Annotated[Literal["train", "val"], typer.Option(help="Which part, with --split-ratio.")]
+SplitOption = Annotated[Literal["train", "val"], typer.Option(help="Which part of a split, with --split-ratio.")]
 ShuffleOption = Annotated[bool | None, typer.Option(help="data.shuffle_episodes. Default: shuffle.")]
 LaneGroupsOption = Annotated[
     int | None, typer.Option(metavar="G", min=1, help="data.num_lane_groups. Default: one for each rank.")
@@ -41,12 +50,12 @@ LaneGroupsOption = Annotated[
 
 def inspect(
     dataset: DatasetArgument,
-    episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode alone.")] = None,
+    episode: Annotated[str | None, typer.Option(metavar="ID", help="Show only this episode.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what is in a dataset: episodes, interactions, actions, shards, what was left out and why.
 
-    Reads the manifest only, so it answers at once.
+    It reads the manifest only and takes about a second.
     """
     from shards.display.wording import print_json, print_lines, terminal_columns
     from shards.reader import open_dataset
@@ -73,15 +82,16 @@ def inspect(
 
 
 def plan(
-    dataset: DatasetArgument,
+    datasets: RunDatasetsArgument = None,
     lanes: Annotated[
-        int | None, typer.Option(metavar="L", min=1, help="Global batch: ranks times lanes of a rank.")
+        int | None, typer.Option(metavar="L", min=1, help="The global batch: ranks times lanes per rank.")
     ] = None,
     ranks: RanksOption = None,
     window: WindowOption = None,
     run: RunOption = None,
     frames_per_second: Annotated[
-        float | None, typer.Option("--fps", metavar="N", min=0.001, help="Training speed of all ranks, frames/s.")
+        float | None,
+        typer.Option("--fps", metavar="N", min=0.001, help="Frames/s of all ranks together."),
     ] = None,
     epoch: EpochOption = 0,
     seed: SeedOption = None,
@@ -89,22 +99,19 @@ def plan(
     split: SplitOption = "train",
     shuffle: ShuffleOption = None,
     lane_groups: LaneGroupsOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw the lanes into this picture.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Also draw the lanes.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what a training run would do: steps, padding, each rank's shards, time, ways to resume."""
-    from pipeline.look.lane_plan import plan_lanes
+    """Print what a training run would do: steps, padding, shards of each rank, time, ways to resume."""
     from shards.display.wording import print_json, print_lines, terminal_columns
-    from shards.reader import open_dataset
 
     if lanes is None and run is None:
         raise typer.BadParameter("give --lanes L or --run RUN_DIR", param_hint="--lanes")
-    settings = _settings(run, lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
     if out is not None:
         from shards.display.page import check_out
 
         check_out(out, ".png")
-    planned = plan_lanes(open_dataset(dataset), settings, epoch)
+    planned = _plan(datasets, run, epoch, split, lanes, ranks, window, seed, split_ratio, shuffle, lane_groups)
     if out is not None:
         from pipeline.look.charts import save_lanes
 
@@ -119,8 +126,8 @@ def plan(
 
 
 def preview(
-    dataset: DatasetArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="A contact sheet (.png, .jpg) or a video (.mp4).")],
+    datasets: RunDatasetsArgument = None,
     episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode.")] = None,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only these frames of the episode.")] = None,
     lane: Annotated[int | None, typer.Option(metavar="L", min=0, help="Show what this lane sees.")] = None,
@@ -135,31 +142,32 @@ def preview(
     split: SplitOption = "train",
     shuffle: ShuffleOption = None,
     lane_groups: LaneGroupsOption = None,
-    cells: Annotated[int | None, typer.Option(metavar="N", min=1, help="Frames on a sheet; a window's.")] = None,
+    cells: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Frames on a sheet: of the episode, or of each window.")
+    ] = None,
 ) -> None:
     """Draw frames with masks, events, pressed keys and camera movement, of an episode or of a lane.
 
-    A lane shows what training gets: the goal of each frame, and where memory starts anew. Give it the run's own
-    settings.
+    A lane shows what training gets: the goal of each frame, and where memory starts empty. Give it the settings of
+    the run.
     """
     from pipeline.look.preview import (
         EPISODE_CELLS,
         FORMATS,
         LANE_CELLS,
+        dataset_with,
         parse_range,
         preview_episode,
         preview_lane,
     )
     from pipeline.progress import progress_on_stderr
     from shards.display.page import check_out
-    from shards.reader import open_dataset
 
     if (episode is None) == (lane is None):
         raise typer.BadParameter("give either --episode ID or --lane L", param_hint="--episode")
     if lane is not None and frames is not None:
         raise typer.BadParameter("goes with --episode; a lane has --steps", param_hint="--frames")
     check_out(out, *FORMATS)
-    opened = open_dataset(dataset)
     with progress_on_stderr() as bar:
         begun = False
 
@@ -171,24 +179,22 @@ def preview(
             bar.advance(done)
 
         if episode is not None:
-            span = parse_range("--frames", frames or ":")
-            number = preview_episode(opened, episode, span, out, num_cells=cells or EPISODE_CELLS, progress=report)
+            opened = dataset_with(_paths(datasets, run), episode)
+            shown = parse_range("--frames", frames or ":")
+            number = preview_episode(
+                opened, episode, shown, out, num_cells=cells or EPISODE_CELLS, progress=report
+            )
         else:
             assert lane is not None
             from pipeline.look.footage import LaneView
-            from pipeline.look.lane_plan import plan_lanes
 
-            settings = _settings(run, lanes, ranks, window, seed, split_ratio, split, shuffle, lane_groups)
-            planned = plan_lanes(opened, settings, epoch)
+            planned = _plan(
+                datasets, run, epoch, split, lanes, ranks, window, seed, split_ratio, shuffle, lane_groups
+            )
             start, stop = parse_range("--steps", steps)
-            view = LaneView(opened, planned, lane)
+            view = LaneView(planned, lane)
             chosen = view.steps(start or 0, planned.schedule.num_steps if stop is None else stop)
-            title = (
-                f"lane {lane} of {settings.num_lanes}, epoch {epoch}, windows of {settings.window_frames} frames"
-            )
-            number = preview_lane(
-                opened, view, chosen, out, title=title, num_cells=cells or LANE_CELLS, progress=report
-            )
+            number = preview_lane(view, chosen, out, num_cells=cells or LANE_CELLS, progress=report)
     typer.echo(f"Wrote {out}: {number} frames")
 
 
@@ -197,16 +203,16 @@ def verify(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Worker processes. Default: one for each core.")
     ] = None,
-    decode: Annotated[bool, typer.Option(help="Decode every video; without, only bytes are checked.")] = True,
+    decode: Annotated[bool, typer.Option(help="Decode every video; otherwise only bytes are checked.")] = True,
     repair: Annotated[
         list[Path] | None,
         typer.Option(metavar="SOURCE", help="Build damaged episodes again from these recordings. Repeatable."),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check every byte of a dataset: checksums, frames, actions, masks, manifest against tars.
+    """Check every byte of a dataset: checksums, frames, actions, masks, and the manifest against the tars.
 
-    Faults are listed by shard, episode and clip; exit status 1 if there are any.
+    Faults are listed by shard, episode and clip. The exit status is 1 if there are any.
     """
     from pipeline.look.verify import run_verify
 
@@ -214,58 +220,89 @@ def verify(
 
 
 def report(
-    dataset: DatasetArgument,
+    datasets: DatasetsArgument,
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
     lanes: Annotated[
-        int | None, typer.Option(metavar="L", min=1, help="Plan so many lanes. Default: as many as fit.")
+        int | None, typer.Option(metavar="L", min=1, help="Plan this many lanes. Default: as many as fit.")
     ] = None,
     ranks: RanksOption = None,
     window: WindowOption = None,
 ) -> None:
     """Write a page that shows a dataset: charts, frames with masks, what was left out, the lane plan.
 
-    One file that needs no network.
+    It is one file and needs no network.
     """
-    from pipeline.look.lane_plan import LaneSettings
     from pipeline.look.report import report_page
     from shards.display.page import check_out, write_page
-    from shards.reader import open_dataset
+    from shards.schedule.collection import open_collection
+    from shards.schedule.settings import ScheduleSettings
 
     check_out(out, ".html", ".htm")
-    settings = None if lanes is None else LaneSettings(lanes, ranks or 1, window or 128)
-    write_page(report_page(open_dataset(dataset), settings), out)
+    ranks = ranks or 1
+    settings = None
+    if lanes is not None:
+        settings = ScheduleSettings(num_lanes=lanes, num_groups=ranks, window_frames=window or 128)
+    write_page(report_page(open_collection(datasets), settings, ranks), out)
     typer.echo(f"Wrote {out}. Open it in a browser.")
 
 
-def _settings(
+def _plan(
+    datasets: list[str] | None,
     run: Path | None,
+    epoch: int,
+    split: Literal["train", "val"],
     lanes: int | None,
     ranks: int | None,
     window: int | None,
     seed: int | None,
     split_ratio: float | None,
-    split: Literal["train", "val"],
     shuffle: bool | None,
     lane_groups: int | None,
-) -> LaneSettings:
-    """What the options say, on top of a run's settings where one is given."""
-    from dataclasses import replace
+) -> EpochPlan:
+    """The plan that the options ask for, on top of a run's settings where one is given."""
+    from pipeline.look.lane_plan import lanes_of_run, plan_lanes
+    from shards.schedule.collection import open_collection
+    from shards.schedule.settings import ScheduleSettings
 
-    from pipeline.look.lane_plan import LaneSettings
-    from pipeline.look.run_settings import settings_of_run
-
+    values: dict[str, Any] = {"num_lanes": 1}
+    num_ranks = 1
+    if run is not None:
+        of_run = lanes_of_run(run)
+        values, num_ranks = of_run.values, of_run.num_ranks
     given = {
         "num_lanes": lanes,
-        "num_ranks": ranks,
         "window_frames": window,
         "seed": seed,
         "split_ratio": split_ratio,
         "shuffle": shuffle,
         "num_groups": lane_groups,
     }
-    base = LaneSettings(num_lanes=1) if run is None else settings_of_run(run)
-    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    return replace(base, split=split, **chosen)
+    num_ranks = ranks or num_ranks
+    values = (
+        {"num_groups": num_ranks} | values | {name: value for name, value in given.items() if value is not None}
+    )
+    collection = open_collection(_paths(datasets, run))
+    return plan_lanes(collection, ScheduleSettings(**values), num_ranks, split=split, epoch=epoch)
+
+
+def _paths(datasets: list[str] | None, run: Path | None) -> list[str]:
+    """The datasets that are given, or the run's."""
+    from pipeline.look.lane_plan import lanes_of_run
+    from shards.errors import RocketError
+
+    if run is None:
+        if not datasets:
+            raise typer.BadParameter("give one or more, or --run RUN_DIR", param_hint="DATASET")
+        return datasets
+    of_run = lanes_of_run(run).datasets
+    if not datasets:
+        return list(of_run)
+    if len(of_run) > 1 and len(datasets) != len(of_run):
+        raise RocketError(
+            f"{run}: the run joins {len(of_run)} datasets on its lanes, got {len(datasets)}. "
+            "Give all of them in the same order, or none."
+        )
+    return datasets
 
 
 _EXAMPLES: dict[Callable[..., None], list[str]] = {

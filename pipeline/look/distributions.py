@@ -35,14 +35,15 @@ class Coverage:
     num_episodes: NDArray[np.int64]
 
 
-def coverage_of(dataset: Dataset) -> Coverage:
-    """The coverage of all episodes of a dataset."""
-    lengths = np.sort(dataset.episodes.num_frames.astype(np.int64))
+def coverage_of(*datasets: Dataset) -> Coverage:
+    """The coverage of all episodes of some datasets."""
+    lengths = np.sort(np.concatenate([one.episodes.num_frames for one in datasets]).astype(np.int64))
     end = int(lengths[max(0, int(len(lengths) * (1 - _FEW)) - 1)]) if len(lengths) else 1
     num_bins = max(1, min(_MAX_BINS, end // _MIN_BIN_FRAMES))
     edges = np.unique(np.linspace(0, end, num_bins + 1).round().astype(np.int64))
     covered: dict[int, NDArray[np.int64]] = {}
-    for table in dataset.episode_groups(["interactions", "candidate_runs"]):
+    groups = (group for one in datasets for group in one.episode_groups(["interactions", "candidate_runs"]))
+    for table in groups:
         for type_id, frames in _covered(table, end).items():
             covered[type_id] = covered.get(type_id, np.zeros(end, np.int64)) + frames
     alive = len(lengths) - np.searchsorted(lengths, np.arange(end), side="right")
@@ -91,24 +92,25 @@ class SampledActions:
     damaged: list[DamagedClip]
 
 
-def sample_actions(dataset: Dataset, num_clips: int = NUM_CLIPS) -> SampledActions:
-    """The actions of at most so many clips, evenly spread over the dataset.
+def sample_actions(*datasets: Dataset, num_clips: int = NUM_CLIPS) -> SampledActions:
+    """The actions of at most so many clips, evenly spread over the datasets.
 
     Raises:
         OSError: if the storage fails.
     """
-    table = dataset.episodes
-    total = int(table.num_clips.sum())
-    camera, damaged, done = [np.zeros((0, 2))], [], 0
-    for place in np.unique(np.linspace(0, total - 1, min(num_clips, total)).round().astype(np.int64)).tolist():
-        episode = int(np.searchsorted(table.first_clip, place, side="right")) - 1
-        row = dataset.clip_rows(episode)[place - int(table.first_clip[episode])]
+    totals = np.cumsum([0, *(int(one.episodes.num_clips.sum()) for one in datasets)])
+    camera, damaged = [np.zeros((0, 2))], []
+    places = np.linspace(0, totals[-1] - 1, min(num_clips, int(totals[-1]))).round().astype(np.int64)
+    for place in np.unique(places).tolist():
+        number = int(np.searchsorted(totals, place, side="right")) - 1
+        dataset, clip = datasets[number], place - int(totals[number])
+        episode = int(np.searchsorted(dataset.episodes.first_clip, clip, side="right")) - 1
+        row = dataset.clip_rows(episode)[clip - int(dataset.episodes.first_clip[episode])]
         try:
             data = dataset.read_members(episode, row, ("npz",))["npz"]
             camera.append(ClipArrays.from_npz(data).camera)
-            done += 1
         except DamagedClip as damage:
             damaged.append(damage)
         except ValueError as error:
             damaged.append(dataset.damaged(episode, row, str(error)))
-    return SampledActions(np.concatenate(camera), done, damaged)
+    return SampledActions(np.concatenate(camera), len(camera) - 1, damaged)

@@ -9,7 +9,7 @@ from typing import Any
 
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
-from shards.display.wording import count, percent, play_time, size, table
+from shards.display.wording import count, number_of, percent, play_time, size, table
 from shards.interaction_types import interaction_type
 from shards.manifest import EpisodeRow, RecordingRow, shard_name
 from shards.reader import Dataset
@@ -68,9 +68,10 @@ def episode_facts(dataset: Dataset, episode_id: str) -> EpisodeFacts:
 def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
     """The facts as text; lines that do not begin with a blank are headings."""
     num_bytes = facts.stop_byte - facts.start_byte
+    frames, clips = number_of(facts.num_frames, "frame"), number_of(facts.num_clips, "clip")
     lines = [
         f"Episode {facts.episode_id}",
-        f"  {count(facts.num_frames)} frames · {play_time(facts.num_frames)} · {count(facts.num_clips)} clips",
+        f"  {frames} · {play_time(facts.num_frames)} · {clips}",
         f"  {facts.shard}, bytes {facts.start_byte} to {facts.stop_byte}",
         f"  {size(num_bytes)} ({count(num_bytes / facts.num_frames)} B a frame)",
         "",

@@ -114,7 +114,7 @@ class LaneStep:
 class LaneView:
     """The steps of one lane in an epoch, with the frames as the policy gets them (without augmentation)."""
 
-    def __init__(self, dataset: Dataset, plan: EpochPlan, lane: int) -> None:
+    def __init__(self, plan: EpochPlan, lane: int) -> None:
         """Look at a lane of the plan.
 
         Raises:
@@ -125,10 +125,10 @@ class LaneView:
             raise RocketError(
                 f"--lane: no lane {lane}, expected 0 to {num_lanes - 1}. Use --lanes for more lanes."
             )
-        self._dataset, self._plan, self.lane = dataset, plan, lane
+        self.plan, self.lane = plan, lane
         # Validation shows the same goals every time.
-        self._goal_epoch = 0 if plan.settings.split == "val" else plan.epoch
-        self._goals = lru_cache(maxsize=4)(self._choose)
+        self._goal_epoch = 0 if plan.split == "val" else plan.epoch
+        self.goals = lru_cache(maxsize=4)(self._choose_goals)
 
     def steps(self, start: int, stop: int) -> list[LaneStep]:
         """Steps [start, stop).
@@ -136,15 +136,15 @@ class LaneView:
         Raises:
             RocketError: if the epoch has no such steps.
         """
-        num_steps = self._plan.schedule.num_steps
+        num_steps = self.plan.schedule.num_steps
         if not 0 <= start < stop <= num_steps:
             raise RocketError(
                 f"--steps: got {start}:{stop}, expected steps of 0:{num_steps}. Use --steps 0:{min(8, num_steps)}."
             )
         steps = []
         for step in range(start, stop):
-            window = self._plan.schedule.window(step, self.lane)
-            name = None if window is None else self._dataset.episodes.ids[window.episode]
+            window = self.plan.schedule.window(step, self.lane)
+            name = None if window is None else self.plan.collection.episode_ids[window.episode]
             steps.append(LaneStep(step, window, name))
         return steps
 
@@ -157,15 +157,18 @@ class LaneView:
         if step.window is None:
             return iter(())
         chosen = spaced(step.window.start, step.window.stop, limit)
-        return read_frames(self._dataset, step.window.episode, chosen, self._goals(step.window.episode))
+        dataset, episode = self.plan.collection.locate(step.window.episode)
+        return read_frames(dataset, episode, chosen, self.goals(step.window.episode))
 
-    def _choose(self, episode: int) -> NDArray[np.int32]:
+    def _choose_goals(self, episode: int) -> NDArray[np.int32]:
+        """For every frame of an episode of the collection the interaction that is its goal."""
+        dataset, place = self.plan.collection.locate(episode)
         return choose_goals(
-            self._dataset.candidate_runs(episode),
-            int(self._dataset.episodes.num_frames[episode]),
-            seed=self._plan.settings.seed,
+            dataset.candidate_runs(place),
+            int(dataset.episodes.num_frames[place]),
+            seed=self.plan.settings.seed,
             epoch=self._goal_epoch,
-            episode_id=self._dataset.episodes.ids[episode],
+            episode_id=dataset.episodes.ids[place],
         )
 
 

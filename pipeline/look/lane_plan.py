@@ -1,43 +1,23 @@
-"""What a training run will do with a dataset: steps, padding, and what each rank reads."""
+"""What a training run will do with its datasets: steps, padding, and what each rank reads."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shards.errors import RocketError
-from shards.reader import Dataset
-from shards.schedule.lanes import LanePlan, Schedule, lanes_of_rank
+from shards.schedule.collection import Collection
+from shards.schedule.lanes import Schedule, lanes_of_rank
+from shards.schedule.plan import plan_splits
 from shards.schedule.settings import ScheduleSettings
-from shards.schedule.split import split_episodes
 
 Split = Literal["train", "val"]
-
-
-@dataclass(frozen=True)
-class LaneSettings:
-    """What the schedule depends on beside the dataset, as the settings of a run name it.
-
-    Attributes:
-        num_lanes: the global batch, ranks times data.batch_size.
-        window_frames: data.win_len.
-        split_ratio: data.split_ratio; None plans all episodes as one training split.
-        shuffle: data.shuffle_episodes.
-        num_groups: data.num_lane_groups; None: one for each rank.
-    """
-
-    num_lanes: int
-    num_ranks: int = 1
-    window_frames: int = 128
-    seed: int = 0
-    split_ratio: float | None = None
-    split: Split = "train"
-    shuffle: bool = True
-    num_groups: int | None = None
+_CONFIG_FILE = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -60,23 +40,22 @@ class RankShare:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """One epoch of a run over a dataset.
+    """One epoch of a run over its datasets.
 
     Attributes:
         episodes: those of the split.
-        num_frames: of every episode of the dataset.
         by_episode: True where there are fewer shards than groups of lanes, so that groups share shards.
-        whole_shard_ranks: numbers of ranks that could go on with the run, each rank with shards of its own.
-        sharing_ranks: further numbers of ranks that could go on, by reading byte ranges of shared shards.
+        whole_shard_ranks: numbers of ranks that the run could continue on, each rank with shards of its own.
+        sharing_ranks: further numbers of ranks that it could continue on, by reading byte ranges of shared shards.
     """
 
-    path: str
-    settings: LaneSettings
+    collection: Collection
+    settings: ScheduleSettings
+    num_ranks: int
+    split: Split
     epoch: int
     schedule: Schedule
     episodes: NDArray[np.int64]
-    num_frames: NDArray[np.int64]
-    num_groups: int
     by_episode: bool
     ranks: Sequence[RankShare]
     whole_shard_ranks: Sequence[int]
@@ -99,7 +78,7 @@ class EpochPlan:
         """The plan for scripts."""
         return {
             "num_lanes": self.settings.num_lanes,
-            "num_ranks": self.settings.num_ranks,
+            "num_ranks": self.num_ranks,
             "window_frames": self.settings.window_frames,
             "steps": self.schedule.num_steps,
             "windows": self.schedule.num_windows,
@@ -118,84 +97,120 @@ class EpochPlan:
         }
 
 
-def plan_lanes(dataset: Dataset, settings: LaneSettings, epoch: int = 0) -> EpochPlan:
-    """The plan of an epoch: what the training data module does with one dataset and the same settings.
+def lane_settings(num_ranks: int, values: Mapping[str, Any]) -> ScheduleSettings:
+    """The settings with these values; without `num_groups`, lanes have a group for each rank.
 
     Raises:
-        RocketError: if lanes, ranks and groups do not divide, or the split has no episode.
+        RocketError: if the lanes do not divide over the ranks, or do not form equal groups.
     """
-    episodes = dataset.episodes
-    if settings.num_lanes < 1:
-        raise RocketError(f"--lanes: a number of lanes, got {settings.num_lanes}, expected 1 or more.")
-    lanes_of_rank(0, settings.num_ranks, settings.num_lanes)  # do the lanes divide over the ranks?
-    num_groups = settings.num_groups or settings.num_ranks
-    train, val = np.arange(len(episodes)), np.zeros(0, np.int64)
-    if settings.split_ratio is not None:
-        train, val = split_episodes(
-            episodes.ids, settings.split_ratio, seed=settings.seed, shuffle=settings.shuffle
-        )
-    chosen = train if settings.split == "train" else val
-    if not len(chosen):
+    lanes_of_rank(0, num_ranks, values["num_lanes"])
+    return ScheduleSettings(**{"num_groups": num_ranks, **values})
+
+
+def plan_lanes(
+    collection: Collection,
+    settings: ScheduleSettings,
+    num_ranks: int = 1,
+    *,
+    split: Split = "train",
+    epoch: int = 0,
+) -> EpochPlan:
+    """The plan of an epoch: what training does with these datasets and settings.
+
+    Raises:
+        RocketError: if lanes and ranks do not divide, the split has no episode, or the windows are shuffled.
+    """
+    if not settings.contiguous:
         raise RocketError(
-            f"{dataset.path}: the {settings.split} split has no episode, got split ratio {settings.split_ratio} "
-            f"of {len(episodes)} episodes. Use another --split-ratio."
+            "data.episode_continuous_batch: the run reads shuffled windows, got false, expected true. "
+            "It has no lanes to plan or to show."
         )
-    plan = _lane_plan(dataset, settings, train, "train", num_groups, None)
-    if settings.split == "val":
-        plan = _lane_plan(dataset, settings, val, "val", num_groups, plan)
+    lanes_of_rank(0, num_ranks, settings.num_lanes)  # do the lanes divide over the ranks?
+    plan = plan_splits(collection, settings)[split == "val"]
+    if not len(plan.episodes):
+        raise RocketError(
+            f"{', '.join(one.path for one in collection.datasets)}: the {split} split has no episode, got split "
+            f"ratio {settings.split_ratio:g} of {len(collection.episode_ids)} episodes. Use another --split-ratio."
+        )
     schedule = plan.epoch(epoch)
     divisors = [ranks for ranks in range(1, settings.num_lanes + 1) if settings.num_lanes % ranks == 0]
-    whole = [] if plan.by_episode else [ranks for ranks in divisors if num_groups % ranks == 0]
+    whole = [] if plan.by_episode else [ranks for ranks in divisors if settings.num_groups % ranks == 0]
     return EpochPlan(
-        path=dataset.path,
+        collection=collection,
         settings=settings,
+        num_ranks=num_ranks,
+        split=split,
         epoch=epoch,
         schedule=schedule,
-        episodes=chosen,
-        num_frames=episodes.num_frames.astype(np.int64),
-        num_groups=num_groups,
+        episodes=plan.episodes,
         by_episode=plan.by_episode,
-        ranks=[_share(dataset, schedule, rank, settings) for rank in range(settings.num_ranks)],
+        ranks=[
+            _share(collection, schedule, rank, lanes_of_rank(rank, num_ranks, settings.num_lanes))
+            for rank in range(num_ranks)
+        ],
         whole_shard_ranks=whole,
         sharing_ranks=[ranks for ranks in divisors if ranks not in whole],
     )
 
 
-def _lane_plan(
-    dataset: Dataset,
-    settings: LaneSettings,
-    episodes: NDArray[np.int64],
-    split: str,
-    num_groups: int,
-    like: LanePlan | None,
-) -> LanePlan:
-    return LanePlan(
-        dataset.episodes.num_frames,
-        dataset.episodes.shard,
-        episodes,
-        ScheduleSettings(
-            num_lanes=settings.num_lanes,
-            window_frames=settings.window_frames,
-            num_groups=num_groups,
-            seed=settings.seed,
-            shuffle=settings.shuffle,
-        ),
-        fingerprint=dataset.info.fingerprint,
-        split=split,
-        like=like,
-    )
-
-
-def _share(dataset: Dataset, schedule: Schedule, rank: int, settings: LaneSettings) -> RankShare:
-    lanes = lanes_of_rank(rank, settings.num_ranks, settings.num_lanes)
+def _share(collection: Collection, schedule: Schedule, rank: int, lanes: range) -> RankShare:
     episodes = np.concatenate([schedule.lane(lane) for lane in lanes])
-    table = dataset.episodes
+    tables = [one.episodes for one in collection.datasets]
+    num_bytes = np.concatenate([table.stop_byte - table.start_byte for table in tables])
     return RankShare(
         rank=rank,
         lanes=lanes,
         num_steps=schedule.num_steps,
         num_windows=int(schedule.lane_windows[lanes.start : lanes.stop].sum()),
         num_episodes=len(episodes),
-        shards=np.unique(table.shard[episodes]).tolist(),
-        num_bytes=int((table.stop_byte[episodes] - table.start_byte[episodes]).sum()),
+        shards=np.unique(collection.shard[episodes]).tolist(),
+        num_bytes=int(num_bytes[episodes].sum()),
     )
+
+
+@dataclass(frozen=True)
+class RunLanes:
+    """What the settings of a run say of its lanes.
+
+    Attributes:
+        values: fields of ScheduleSettings; without `num_groups` where there is one for each rank.
+    """
+
+    datasets: Sequence[str]
+    num_ranks: int
+    values: dict[str, Any]
+
+
+def lanes_of_run(run: Path) -> RunLanes:
+    """The lanes of the run in this folder, or of the YAML file.
+
+    Raises:
+        RocketError: if there is no such file or it is none of a run.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+    from yaml import YAMLError  # type: ignore[import-untyped]
+
+    path = run / _CONFIG_FILE if run.is_dir() else run
+    advice = "Give the run_dir of a rocket-train run."
+    try:
+        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
+        data, trainer = content["data"], content["trainer"]
+        batch_size, num_lanes = data["batch_size"], data.get("num_lanes")
+        devices = trainer["devices"] if isinstance(trainer["devices"], int) else 1
+        num_ranks = num_lanes // batch_size if num_lanes else devices * trainer["num_nodes"]
+        values = {
+            "num_lanes": num_lanes or batch_size * num_ranks,
+            "window_frames": data["win_len"],
+            "seed": content["seed"],
+            "split_ratio": data["split_ratio"],
+            "shuffle": data["shuffle_episodes"],
+            "num_groups": data["num_lane_groups"],
+            "contiguous": data["episode_continuous_batch"],
+        }
+        datasets = [str(path) for path in data["datasets"]]
+    except (KeyError, TypeError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise RocketError(f"{path}: not the settings of a run, got {error!r}. {advice}") from error
+    except OSError as error:
+        raise RocketError(f"{path}: cannot be read, got {error.strerror}. {advice}") from error
+    return RunLanes(datasets, num_ranks, {name: value for name, value in values.items() if value is not None})

@@ -16,22 +16,22 @@ _BAR_COLUMNS = 12
 def plan_lines(plan: EpochPlan, columns: int = 80, frames_per_second: float | None = None) -> list[str]:
     """The plan's lines; those that do not begin with a blank are headings."""
     settings, schedule = plan.settings, plan.schedule
-    lanes_per_rank = settings.num_lanes // settings.num_ranks
-    which = f"all {count(len(plan.episodes))} episodes"
-    if settings.split_ratio is not None:
-        which = f"{count(len(plan.episodes))} {settings.split} episodes (split {settings.split_ratio:g})"
+    lanes_per_rank = settings.num_lanes // plan.num_ranks
+    which = f"all {number_of(len(plan.episodes), 'episode')}"
+    if settings.split_ratio < 1:
+        which = f"{number_of(len(plan.episodes), f'{plan.split} episode')} (split {settings.split_ratio:g})"
     lines = [
-        f"Plan of {plan.path}",
+        f"Plan of {', '.join(one.path for one in plan.collection.datasets)}",
         *_wrapped(f"{which}, seed {settings.seed}, epoch {plan.epoch}", columns),
         *_wrapped(
-            f"{number_of(settings.num_ranks, 'rank')} x {number_of(lanes_per_rank, 'lane')} x "
+            f"{number_of(plan.num_ranks, 'rank')} x {number_of(lanes_per_rank, 'lane')} x "
             f"{number_of(settings.window_frames, 'frame')} = {count(plan.frames_per_step)} frames a step",
             columns,
         ),
         "",
-        f"Epoch: {count(schedule.num_steps)} steps, {count(schedule.num_windows)} windows",
+        f"Epoch: {number_of(schedule.num_steps, 'step')}, {number_of(schedule.num_windows, 'window')}",
         *_wrapped(
-            f"padding: {count(schedule.num_padding)} windows ({percent(plan.padding_fraction)}), masked, "
+            f"padding: {number_of(schedule.num_padding, 'window')} ({percent(plan.padding_fraction)}), masked, "
             "at the ends of lanes",
             columns,
         ),
@@ -86,7 +86,8 @@ def _shard_sentence(plan: EpochPlan) -> str:
 
 def _resume_lines(plan: EpochPlan, columns: int) -> list[str]:
     lines = [
-        f"Resume: the same batches on any of these numbers of ranks ({number_of(plan.num_groups, 'lane group')})"
+        "Resume: the same batches on any of these numbers of ranks "
+        f"({number_of(plan.settings.num_groups, 'lane group')})"
     ]
     if plan.whole_shard_ranks:
         lines += _wrapped(f"with shards of their own: {_listed(plan.whole_shard_ranks)}", columns)

@@ -159,26 +159,26 @@ class Overview:
         return asdict(self)
 
 
-def overview_of(dataset: Dataset) -> Overview:
-    """The facts of a dataset.
+def overview_of(*datasets: Dataset) -> Overview:
+    """The facts of a dataset, or of several together; how it was made is that of the first.
 
     Raises:
         DatasetError: if its manifest is damaged.
         OSError: if its storage fails.
     """
-    info, counts = dataset.info, dataset.info.counts
-    num_frames = int(dataset.episodes.num_frames.sum(dtype=np.int64))
-    num_bytes = counts["num_bytes"]
-    tally = Tally.from_json(info.tally)
+    info, lengths = datasets[0].info, np.concatenate([one.episodes.num_frames for one in datasets])
+    counts = _sum([one.info.counts for one in datasets])
+    tally = Tally.from_json(_sum([one.info.tally for one in datasets]))
+    num_frames, num_bytes = int(lengths.sum(dtype=np.int64)), counts["num_bytes"]
     return Overview(
-        path=dataset.path,
+        path=", ".join(one.path for one in datasets),
         format_version=info.format_version,
         fingerprint=info.fingerprint,
         frame_width_px=info.frame_width,
         frame_height_px=info.frame_height,
         clip_frames=info.clip_frames,
         keyframe_interval_frames=info.keyframe_interval,
-        num_episodes=len(dataset.episodes),
+        num_episodes=len(lengths),
         num_recordings=sum(tally.sources.values()),
         num_clips=counts["num_clips"],
         num_frames=num_frames,
@@ -186,7 +186,7 @@ def overview_of(dataset: Dataset) -> Overview:
         hours=num_frames / ACTION_SPACE.frames_per_second / 3600,
         num_bytes=num_bytes,
         bytes_per_frame=num_bytes / num_frames if num_frames else 0.0,
-        lengths=Lengths.of(dataset.episodes.num_frames),
+        lengths=Lengths.of(lengths),
         num_interactions=sum(of_type.num_interactions for of_type in tally.interactions.values()),
         num_masked_frames=tally.num_masked_frames,
         num_overlap_frames=tally.num_overlap_frames,
@@ -203,20 +203,34 @@ def overview_of(dataset: Dataset) -> Overview:
         button_frames=tally.buttons,
         num_camera_frames=tally.num_camera_frames,
         num_gui_frames=tally.num_gui_frames,
-        shards=_shard_facts(dataset),
+        shards=_shard_facts(datasets),
         sources=_most_frequent(tally.sources),
         num_rejected=counts["num_rejected"],
         num_rejected_frames=counts["num_rejected_frames"],
-        rejected=_rejected_facts(dataset),
+        rejected=_rejected_facts([record for one in datasets for record in one.rejected()]),
         codec=info.codec,
         tools=info.tools,
         settings=info.settings,
     )
 
 
-def _shard_facts(dataset: Dataset) -> ShardFacts:
-    sizes = np.array(dataset.info.files["shard_bytes"], np.int64)
-    episodes = np.bincount(dataset.episodes.shard, minlength=len(sizes))
+def _sum(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The records added up, key by key; numbers and records of numbers."""
+    total: dict[str, Any] = {}
+    for record in records:
+        for key, value in record.items():
+            if isinstance(value, Mapping):
+                total[key] = _sum([total.get(key, {}), value])
+            else:
+                total[key] = total.get(key, 0) + value
+    return total
+
+
+def _shard_facts(datasets: Sequence[Dataset]) -> ShardFacts:
+    sizes = np.array([size for one in datasets for size in one.info.files["shard_bytes"]], np.int64)
+    episodes = np.concatenate(
+        [np.bincount(one.episodes.shard, minlength=one.info.counts["num_shards"]) for one in datasets]
+    )
     return ShardFacts(
         num_shards=len(sizes),
         min_bytes=int(sizes.min(initial=sizes.max(initial=0))),
@@ -227,10 +241,10 @@ def _shard_facts(dataset: Dataset) -> ShardFacts:
     )
 
 
-def _rejected_facts(dataset: Dataset) -> list[RejectedFacts]:
+def _rejected_facts(entries: Sequence[dict[str, Any]]) -> list[RejectedFacts]:
     """Reasons in the order of how many frames they cost."""
     by_reason: dict[str, list[dict[str, Any]]] = {}
-    for record in dataset.rejected():
+    for record in entries:
         by_reason.setdefault(str(record.get("reason", "unknown")), []).append(record)
     facts = [
         RejectedFacts(

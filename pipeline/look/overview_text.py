@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.look.overview import Overview
 from shards.action_space import ACTION_SPACE
-from shards.display.wording import bar, count, percent, play_time, short_event, size, table
+from shards.display.wording import bar, count, number_of, percent, play_time, short_event, size, span, table
 
 _BAR_COLUMNS = 12
 _MAX_REASONS = 6
@@ -31,9 +31,9 @@ def _head(o: Overview, columns: int) -> list[str]:
         o.path,
         *_wrap(
             [
-                f"{count(o.num_episodes)} episodes",
-                f"{count(o.num_recordings)} recordings",
-                f"{count(o.num_frames)} frames",
+                number_of(o.num_episodes, "episode"),
+                number_of(o.num_recordings, "recording"),
+                number_of(o.num_frames, "frame"),
                 play_time(o.num_frames),
                 f"{size(o.num_bytes)} ({count(o.bytes_per_frame)} B a frame)",
             ],
@@ -43,7 +43,7 @@ def _head(o: Overview, columns: int) -> list[str]:
             [
                 f"{o.frame_width_px} x {o.frame_height_px} px",
                 f"{ACTION_SPACE.frames_per_second} frames/s",
-                f"{count(o.num_clips)} clips of up to {o.clip_frames} frames",
+                f"{number_of(o.num_clips, 'clip')} of up to {o.clip_frames} frames",
                 f"keyframe every {o.keyframe_interval_frames}",
             ],
             columns,
@@ -113,9 +113,8 @@ def _shards(o: Overview, columns: int) -> list[str]:
     shards = o.shards
     one_size = shards.min_bytes == shards.max_bytes
     sizes = size(shards.max_bytes) if one_size else f"{size(shards.min_bytes)} to {size(shards.max_bytes)}"
-    low, high = shards.min_episodes, shards.max_episodes
-    episodes = count(low) if low == high else f"{count(low)} to {count(high)}"
-    return _titled("Shards", f"{count(shards.num_shards)} of {sizes}, {episodes} episodes each", columns)
+    episodes = span((shards.min_episodes, shards.max_episodes), "episode")
+    return _titled("Shards", f"{count(shards.num_shards)} of {sizes}, {episodes} each", columns)
 
 
 def _rejected(o: Overview, columns: int) -> list[str]:
@@ -124,15 +123,20 @@ def _rejected(o: Overview, columns: int) -> list[str]:
     whole = o.num_frames + o.num_rejected_frames
     lines = _titled(
         "Left out",
-        f"{count(o.num_rejected)} entries, {count(o.num_rejected_frames)} frames "
-        f"({percent(o.num_rejected_frames / whole if whole else 0)} of what was there)",
+        f"{number_of(o.num_rejected, 'entry', 'entries')}, {number_of(o.num_rejected_frames, 'frame')} "
+        f"({percent(o.num_rejected_frames / whole if whole else 0)} of all)",
         columns,
     )
     rows = []
     for facts in o.rejected[:_MAX_REASONS]:
         unknown = f" + {count(facts.num_unknown)} unknown" if facts.num_unknown else ""
         rows.append(
-            [facts.reason, count(facts.num_entries), f"{count(facts.num_frames)} frames{unknown}", facts.example]
+            [
+                facts.reason,
+                count(facts.num_entries),
+                f"{number_of(facts.num_frames, 'frame')}{unknown}",
+                facts.example,
+            ]
         )
     lines += _ending_cut(table(rows, "lrrl"), columns)
     if len(o.rejected) > _MAX_REASONS:

@@ -13,9 +13,9 @@ from pipeline.look.pictures import FILM_WIDTH_PX, Strip, StripKind, contact_shee
 from shards.display.drawing import cell_size, draw_frame
 from shards.display.page import check_out
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, font
-from shards.display.wording import count, play_time
+from shards.display.wording import count, number_of, play_time
 from shards.errors import RocketError
-from shards.reader import Dataset
+from shards.reader import Dataset, open_dataset
 
 FORMATS = (".png", ".jpg", ".mp4")
 EPISODE_CELLS, LANE_CELLS = 24, 6
@@ -41,6 +41,12 @@ def parse_range(option: str, text: str) -> tuple[int | None, int | None]:
         raise RocketError(f"{option}: got {text!r}, expected START:STOP, such as 100:164.")
     start, stop, single = (None if part is None else int(part) for part in found.groups())
     return (single, single + 1) if single is not None else (start, stop)
+
+
+def dataset_with(paths: Sequence[str], episode_id: str) -> Dataset:
+    """The first of the datasets that has this episode, or the first one, which says what it has."""
+    datasets = [open_dataset(path) for path in paths]
+    return next((one for one in datasets if episode_id in one.episodes.ids), datasets[0])
 
 
 def preview_episode(
@@ -88,12 +94,10 @@ def preview_episode(
 
 
 def preview_lane(
-    dataset: Dataset,
     view: LaneView,
     steps: Sequence[LaneStep],
     out: Path,
     *,
-    title: str,
     num_cells: int = LANE_CELLS,
     progress: Progress | None = None,
 ) -> int:
@@ -104,15 +108,23 @@ def preview_lane(
         DamagedClip: if a clip's bytes are missing, changed or do not decode.
     """
     check_out(out, *FORMATS)
-    size = (dataset.info.frame_width, dataset.info.frame_height)
+    collection = view.plan.collection
+    size = (collection.frame_width, collection.frame_height)
     if out.suffix.lower() == ".mp4":
         total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
         return write_film(out, _counted(_lane_pictures(view, steps, size), total, progress))
+    plan = view.plan
+    title = (
+        f"lane {view.lane} of {plan.settings.num_lanes}, epoch {plan.epoch}, "
+        f"windows of {number_of(plan.settings.window_frames, 'frame')}"
+    )
     strips = []
     for step in steps:
         kind: StripKind = "padding" if step.window is None else "reset" if step.resets_memory else "plain"
         strips.append(Strip(step.describe(), list(view.frames(step, num_cells)), kind))
-    save_picture(contact_sheet(title, _lane_subtitle(dataset, steps, num_cells), strips, size, num_cells), out)
+    save_picture(
+        contact_sheet(title, _lane_subtitle(collection.datasets, steps, num_cells), strips, size, num_cells), out
+    )
     return sum(len(strip.frames) for strip in strips)
 
 
@@ -128,10 +140,11 @@ def save_picture(picture: Image.Image, out: Path) -> None:
         raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
 
 
-def _lane_subtitle(dataset: Dataset, steps: Sequence[LaneStep], num_cells: int) -> str:
+def _lane_subtitle(datasets: Sequence[Dataset], steps: Sequence[LaneStep], num_cells: int) -> str:
     resets = sum(step.resets_memory for step in steps)
     times = "once" if resets == 1 else f"{resets} times" if resets else "never"
-    return f"{dataset.path} | up to {num_cells} frames a window, with the goal's mask; memory starts empty {times}"
+    paths = ", ".join(one.path for one in datasets)
+    return f"{paths} | up to {num_cells} frames a window, with the goal's mask; memory starts empty {times}"
 
 
 def _lane_pictures(view: LaneView, steps: Sequence[LaneStep], size: tuple[int, int]) -> Iterator[Image.Image]:

@@ -11,7 +11,7 @@ import numpy as np
 from pipeline.look import charts
 from pipeline.look.distributions import SampledActions, coverage_of, sample_actions
 from pipeline.look.footage import read_frames, spaced
-from pipeline.look.lane_plan import EpochPlan, LaneSettings, plan_lanes
+from pipeline.look.lane_plan import EpochPlan, plan_lanes
 from pipeline.look.overview import Overview, overview_of
 from pipeline.recording import REASONS
 from pipeline.transcode.probe import VIDEO_REASONS
@@ -22,7 +22,8 @@ from shards.display.page import data_address, render_page
 from shards.display.wording import count, number_of, short_event
 from shards.errors import DamagedClip
 from shards.interaction_types import interaction_type
-from shards.reader import Dataset
+from shards.schedule.collection import Collection
+from shards.schedule.settings import ScheduleSettings
 
 STRIP_FRAMES = 6
 _MAX_LISTED = 40
@@ -34,23 +35,25 @@ _MAX_TRIED = 24
 """Episodes among which the strips' interactions are chosen."""
 
 
-def report_page(dataset: Dataset, lanes: LaneSettings | None = None) -> str:
+def report_page(collection: Collection, settings: ScheduleSettings | None = None, num_ranks: int = 1) -> str:
     """The report as HTML.
 
     Args:
-        lanes: the run to plan; None: as many lanes, up to 64, as the dataset fills.
+        settings: of the run to plan; None: as many lanes, up to 64, as the datasets fill.
 
     Raises:
         RocketError: if the lanes do not divide.
     """
-    overview = overview_of(dataset)
-    plan = plan_lanes(dataset, lanes) if lanes is not None else _fitting_plan(dataset)
-    coverage = coverage_of(dataset) if overview.num_interactions else None
+    datasets = collection.datasets
+    paths = [one.path for one in datasets]
+    overview = overview_of(*datasets)
+    plan = _fitting_plan(collection) if settings is None else plan_lanes(collection, settings, num_ranks)
+    coverage = coverage_of(*datasets) if overview.num_interactions else None
     alarms: list[str] = []
     actions, strips = SampledActions(np.zeros((0, 2)), 0, []), []
     try:
-        actions = sample_actions(dataset)
-        strips = list(_strips(dataset, alarms))
+        actions = sample_actions(*datasets)
+        strips = list(_strips(collection, alarms))
     except OSError as error:
         alarms.append(f"Shards cannot be read ({error}), so frames and camera are missing here.")
     if actions.damaged:
@@ -59,22 +62,23 @@ def report_page(dataset: Dataset, lanes: LaneSettings | None = None) -> str:
     return render_page(
         "pipeline.look",
         "report.html",
-        title=dataset.path.rstrip("/").rsplit("/", 1)[-1] or dataset.path,
+        title=", ".join(path.rstrip("/").rsplit("/", 1)[-1] or path for path in paths),
         alarms=alarms,
-        footer=f"rocket-prep report {dataset.path} | fingerprint {overview.fingerprint[:16]}",
+        footer=f"rocket-prep report {' '.join(paths)} | fingerprint {collection.fingerprint[:16]}",
         overview=overview,
+        datasets=datasets,
         plan=plan,
         coverage=coverage,
         actions=actions,
         strips=strips,
         events=_events(overview),
-        entries=dataset.rejected()[:_MAX_LISTED],
+        entries=[entry for one in datasets for entry in one.rejected()][:_MAX_LISTED],
         interaction_type=interaction_type,
         reasons={**REASONS, **VIDEO_REASONS},
         frames_per_second=ACTION_SPACE.frames_per_second,
         text=_text,
         lengths_chart=charts.lengths_chart(overview),
-        shards_chart=charts.shards_chart(dataset.info.files["shard_bytes"]),
+        shards_chart=charts.shards_chart([size for one in datasets for size in one.info.files["shard_bytes"]]),
         types_chart=charts.types_chart(overview),
         coverage_chart=charts.coverage_chart(coverage) if coverage else "",
         buttons_chart=charts.buttons_chart(overview),
@@ -84,11 +88,12 @@ def report_page(dataset: Dataset, lanes: LaneSettings | None = None) -> str:
     )
 
 
-def _fitting_plan(dataset: Dataset) -> EpochPlan:
+def _fitting_plan(collection: Collection) -> EpochPlan:
     """The plan with the most lanes that are filled well, up to the tutorial's 64 on 8 ranks."""
     lanes = _MAX_LANES
     while True:
-        plan = plan_lanes(dataset, LaneSettings(lanes, max(lanes // _LANES_PER_RANK, 1)))
+        ranks = max(lanes // _LANES_PER_RANK, 1)
+        plan = plan_lanes(collection, ScheduleSettings(num_lanes=lanes, num_groups=ranks), ranks)
         if lanes == 1 or plan.padding_fraction <= _MAX_PADDING:
             return plan
         lanes //= 2
@@ -102,15 +107,16 @@ def _events(overview: Overview) -> list[tuple[str, str, int]]:
     return sorted(events, key=lambda entry: -entry[2])[:_MAX_EVENTS]
 
 
-def _strips(dataset: Dataset, alarms: list[str]) -> Iterator[tuple[str, list[tuple[str, int, int, str]]]]:
+def _strips(collection: Collection, alarms: list[str]) -> Iterator[tuple[str, list[tuple[str, int, int, str]]]]:
     """(caption, drawn frames), one for each interaction type that occurs; `alarms` get what is damaged.
 
     Raises:
         OSError: if the storage fails.
     """
-    for episode, start, stop, caption in _choose_stretches(dataset):
+    for episode, start, stop, caption in _choose_stretches(collection):
+        dataset, place = collection.locate(episode)
         try:
-            shown = list(read_frames(dataset, episode, spaced(start, stop, STRIP_FRAMES)))
+            shown = list(read_frames(dataset, place, spaced(start, stop, STRIP_FRAMES)))
         except DamagedClip as damage:
             alarms.append(f"A strip of frames is missing. {damage}")
             continue
@@ -124,23 +130,24 @@ def _strips(dataset: Dataset, alarms: list[str]) -> Iterator[tuple[str, list[tup
         )
 
 
-def _choose_stretches(dataset: Dataset) -> Iterator[tuple[int, int, int, str]]:
+def _choose_stretches(collection: Collection) -> Iterator[tuple[int, int, int, str]]:
     """(episode, start, stop, caption) of interactions: of each type the longest in evenly spread episodes."""
-    num_episodes = len(dataset.episodes)
+    num_episodes = len(collection.episode_ids)
     tried = np.unique(np.linspace(0, num_episodes - 1, min(num_episodes, _MAX_TRIED)).round().astype(int))
     longest: dict[int, tuple[int, Interaction]] = {}
     for episode in tried.tolist():
-        for item in dataset.interactions(episode):
+        dataset, place = collection.locate(episode)
+        for item in dataset.interactions(place):
             best = longest.get(item.type)
             if best is None or item.stop - item.start > best[1].stop - best[1].start:
                 longest[item.type] = (episode, item)
     if not longest and num_episodes:
-        stop = int(dataset.episodes.num_frames[0])
-        yield 0, 0, stop, f"episode {dataset.episodes.ids[0]}, frames 0:{stop}"
+        stop = int(collection.num_frames[0])
+        yield 0, 0, stop, f"episode {collection.episode_ids[0]}, frames 0:{stop}"
     for type_id, (episode, item) in sorted(longest.items()):
         # A short one is shown with what comes before it.
         start = max(0, min(item.start, item.stop - STRIP_FRAMES))
-        where = f"episode {dataset.episodes.ids[episode]}, frames {start}:{item.stop}"
+        where = f"episode {collection.episode_ids[episode]}, frames {start}:{item.stop}"
         name = interaction_type(type_id).name
         yield episode, start, item.stop, f"{name}: {short_event(item.event)} | {where}"
 

@@ -4,18 +4,21 @@ import numpy as np
 import pytest
 
 from pipeline.look.footage import LaneView
-from pipeline.look.lane_plan import LaneSettings, plan_lanes
-from shards import open_dataset
+from pipeline.look.lane_plan import plan_lanes
 from shards.display.shown_frame import yuv_to_rgb
-from tests.synthetic import HEIGHT, WIDTH
+from shards.schedule.collection import open_collection
+from shards.schedule.settings import ScheduleSettings
+from tests.synthetic import HEIGHT, WIDTH, make_dataset
 from trainer.data.datamodule import RocketDataModule
 
 
 @pytest.mark.parametrize("split", ["train", "val"])
-def test_lane_shows_what_the_data_module_feeds(small_dataset, split):
-    dataset = open_dataset(small_dataset)
+@pytest.mark.parametrize("num_datasets", [1, 2])
+def test_lane_shows_what_the_data_module_feeds(small_dataset, tmp_path, split, num_datasets):
+    make_dataset(tmp_path / "second", [[19, 50], [8]])
+    paths = [str(small_dataset), str(tmp_path / "second")][:num_datasets]
     data = RocketDataModule(
-        datasets=[small_dataset],
+        datasets=paths,
         win_len=16,
         frame_width=WIDTH,
         frame_height=HEIGHT,
@@ -29,9 +32,9 @@ def test_lane_shows_what_the_data_module_feeds(small_dataset, split):
     )
     data.setup()
     loader = data.train_dataloader() if split == "train" else data.val_dataloader()
-    settings = LaneSettings(2, 1, 16, seed=5, split_ratio=0.7, split=split, num_groups=2)
-    plan = plan_lanes(dataset, settings)
-    steps = [LaneView(dataset, plan, lane).steps(0, plan.schedule.num_steps) for lane in range(2)]
+    settings = ScheduleSettings(num_lanes=2, num_groups=2, window_frames=16, seed=5, split_ratio=0.7)
+    plan = plan_lanes(open_collection(paths), settings, split=split)
+    steps = [LaneView(plan, lane).steps(0, plan.schedule.num_steps) for lane in range(2)]
     batches = [batch for batch, _ in zip(loader, range(plan.schedule.num_steps), strict=False)]
     assert len(batches) == plan.schedule.num_steps
     for number, batch in enumerate(batches):
@@ -45,7 +48,7 @@ def test_lane_shows_what_the_data_module_feeds(small_dataset, split):
             assert int(batch["episode"][lane]) == step.window.episode
             assert int(batch["start_frame"][lane]) == step.window.start
             assert bool(batch["first"][lane, 0]) == step.resets_memory
-            for place, shown in enumerate(LaneView(dataset, plan, lane).frames(step)):
+            for place, shown in enumerate(LaneView(plan, lane).frames(step)):
                 assert np.array_equal(shown.rgb, yuv_to_rgb(batch["yuv"][lane, place : place + 1].numpy())[0])
                 types = [item.interaction.type for item in shown.masks] or [-1]
                 assert types == [int(batch["segment"]["obj_id"][lane, place])]

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.look.footage import LaneView, read_frames
-from pipeline.look.lane_plan import LaneSettings, plan_lanes
+from pipeline.look.lane_plan import plan_lanes
 from pipeline.look.pictures import FILM_WIDTH_PX
 from pipeline.look.preview import parse_range, preview_episode, preview_lane
 from shards import DatasetError, RocketError, open_dataset
@@ -17,10 +17,13 @@ from shards.clip import Interaction
 from shards.display.drawing import draw_frame, outline, tint_masks
 from shards.display.palette import HUMAN, POLICY, type_rgb
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
+from shards.schedule.collection import Collection
+from shards.schedule.settings import ScheduleSettings
 from tests.synthetic import HEIGHT, WIDTH, actions_of, mask_of
 
 BUTTONS = ACTION_SPACE.buttons
 
+LANES = ScheduleSettings(num_lanes=4, num_groups=2, window_frames=16)
 STONE = Interaction(type=2, event="mine_block:stone", start=0, stop=9)
 
 
@@ -142,10 +145,10 @@ def test_film_of_an_episode_has_every_frame(dataset, tmp_path):
 
 
 def test_lane_shows_its_windows_resets_and_padding(dataset, tmp_path):
-    plan = plan_lanes(dataset, LaneSettings(4, 2, 16))
+    plan = plan_lanes(Collection([dataset]), LANES, 2)
     schedule = plan.schedule
     lane = int(schedule.lane_windows.argmin())
-    view = LaneView(dataset, plan, lane)
+    view = LaneView(plan, lane)
     steps = view.steps(0, schedule.num_steps)
     texts = [step.describe() for step in steps]
     assert [step.resets_memory for step in steps] == [
@@ -154,18 +157,18 @@ def test_lane_shows_its_windows_resets_and_padding(dataset, tmp_path):
     ]
     assert texts[0].endswith("frames 0:16, memory starts empty")
     assert texts[-1] == f"step {schedule.num_steps - 1}: padding, masked and without loss"
-    shown = preview_lane(dataset, view, steps, tmp_path / "lane.png", title="lane", num_cells=3)
+    shown = preview_lane(view, steps, tmp_path / "lane.png", num_cells=3)
     assert shown == sum(min(3, step.window.stop - step.window.start) for step in steps if step.window)
     total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
-    assert preview_lane(dataset, view, steps, tmp_path / "lane.mp4", title="lane") == total
+    assert preview_lane(view, steps, tmp_path / "lane.mp4") == total
 
 
 def test_unknown_lane_step_frame_and_episode_are_refused_by_name(dataset, tmp_path):
-    plan = plan_lanes(dataset, LaneSettings(4, 2, 16))
+    plan = plan_lanes(Collection([dataset]), LANES, 2)
     with pytest.raises(RocketError, match="--lane: no lane 4, expected 0 to 3"):
-        LaneView(dataset, plan, 4)
+        LaneView(plan, 4)
     with pytest.raises(RocketError, match=r"--steps: got 0:99, expected steps of 0:5. Use --steps 0:5"):
-        LaneView(dataset, plan, 0).steps(0, 99)
+        LaneView(plan, 0).steps(0, 99)
     with pytest.raises(RocketError, match="--frames: got 60:80, expected frames of 0:70"):
         preview_episode(dataset, "ep003", (60, 80), tmp_path / "sheet.png")
     with pytest.raises(DatasetError, match="no episode eq003. Did you mean ep003"):

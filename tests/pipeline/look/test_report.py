@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from pipeline.look.distributions import coverage_of, sample_actions
-from pipeline.look.lane_plan import LaneSettings
 from pipeline.look.report import report_page
 from shards import RocketError, open_dataset
 from shards.display.page import check_out, write_page
+from shards.schedule.collection import Collection, open_collection
+from shards.schedule.settings import ScheduleSettings
 from tests import browser
-from tests.synthetic import actions_of, episode_interactions
+from tests.synthetic import actions_of, episode_interactions, make_dataset
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17]
 CHARTS = ["lengths", "shards", "types", "coverage", "buttons", "camera", "turns", "lanes"]
@@ -27,7 +28,9 @@ def dataset(small_dataset):
 @pytest.fixture(scope="module")
 def page(dataset, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_page(report_page(dataset, LaneSettings(4, 2, 16)), path)
+    write_page(
+        report_page(Collection([dataset]), ScheduleSettings(num_lanes=4, num_groups=2, window_frames=16), 2), path
+    )
     return path
 
 
@@ -88,7 +91,7 @@ def test_page_draws_in_the_pages_own_colours(page):
 
 def test_page_escapes_names(small_dataset, tmp_path):
     copy = shutil.copytree(small_dataset, tmp_path / "<b>copy")
-    text = report_page(open_dataset(copy))
+    text = report_page(open_collection([str(copy)]))
     assert "<b>copy" not in text
     assert "<h1>&lt;b&gt;copy</h1>" in text
 
@@ -126,7 +129,7 @@ def test_page_of_a_damaged_dataset_says_so(small_dataset, tmp_path):
     with open(copy / "000001.tar", "r+b") as file:
         file.seek(1700)
         file.write(b"damage")
-    text = report_page(open_dataset(copy))
+    text = report_page(open_collection([str(copy)]))
     assert re.search(r'role="alert">Damaged: 1 of 16 sampled clips, the first: .*000001.tar', text)
 
 
@@ -134,7 +137,7 @@ def test_page_without_shards_still_tells_what_the_manifest_knows(small_dataset, 
     copy = shutil.copytree(small_dataset, tmp_path / "copy")
     for path in copy.glob("*.tar"):
         path.unlink()
-    text = report_page(open_dataset(copy))
+    text = report_page(open_collection([str(copy)]))
     assert "Shards cannot be read" in text
     assert 'id="lengths-figure_1"' in text
 
@@ -163,3 +166,12 @@ def test_sampled_actions_are_those_of_the_clips(dataset):
     assert sampled.num_clips == 16
     expected = [actions_of(episode, t)[1] for episode, length in enumerate(LENGTHS) for t in range(length)]
     assert np.array_equal(sampled.camera, np.array(expected))
+
+
+def test_page_of_several_datasets_counts_them_together(small_dataset, tmp_path):
+    make_dataset(tmp_path / "second", [[19, 50], [8]])
+    text = report_page(open_collection([str(small_dataset), str(tmp_path / "second")]))
+    tiles = dict(re.findall(r"<b>([^<]*)</b><span>(episodes|frames|recordings)</span>", text))
+    assert tiles == {"10": "recordings", "269": "frames"}  # ten episodes, one recording each
+    shares = re.findall(r"<td[^>]*>(\d+)</td><td[^>]*>(\d+)</td><td[^>]*>(\d+ %)</td>", text)
+    assert shares == [("7", "192", "71 %"), ("3", "77", "29 %")]
