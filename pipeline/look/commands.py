@@ -232,16 +232,16 @@ def report(
 
     It is one file and needs no network.
     """
+    from pipeline.look.lane_plan import lane_settings
     from pipeline.look.report import report_page
     from shards.display.page import check_out, write_page
     from shards.schedule.collection import open_collection
-    from shards.schedule.settings import ScheduleSettings
 
     check_out(out, ".html", ".htm")
     ranks = ranks or 1
     settings = None
     if lanes is not None:
-        settings = ScheduleSettings(num_lanes=lanes, num_groups=ranks, window_frames=window or 128)
+        settings = lane_settings(ranks, {"num_lanes": lanes, "window_frames": window or 128})
     write_page(report_page(open_collection(datasets), settings, ranks), out)
     typer.echo(f"Wrote {out}. Open it in a browser.")
 
@@ -260,9 +260,8 @@ def _plan(
     lane_groups: int | None,
 ) -> EpochPlan:
     """The plan that the options ask for, on top of a run's settings where one is given."""
-    from pipeline.look.lane_plan import lanes_of_run, plan_lanes
+    from pipeline.look.lane_plan import lane_settings, lanes_of_run, plan_lanes
     from shards.schedule.collection import open_collection
-    from shards.schedule.settings import ScheduleSettings
 
     values: dict[str, Any] = {"num_lanes": 1}
     num_ranks = 1
@@ -278,11 +277,10 @@ def _plan(
         "num_groups": lane_groups,
     }
     num_ranks = ranks or num_ranks
-    values = (
-        {"num_groups": num_ranks} | values | {name: value for name, value in given.items() if value is not None}
-    )
+    values |= {name: value for name, value in given.items() if value is not None}
+    settings = lane_settings(num_ranks, values)
     collection = open_collection(_paths(datasets, run))
-    return plan_lanes(collection, ScheduleSettings(**values), num_ranks, split=split, epoch=epoch)
+    return plan_lanes(collection, settings, num_ranks, split=split, epoch=epoch)
 
 
 def _paths(datasets: list[str] | None, run: Path | None) -> list[str]:

@@ -85,10 +85,8 @@ def _shard_sentence(plan: EpochPlan) -> str:
 
 
 def _resume_lines(plan: EpochPlan, columns: int) -> list[str]:
-    lines = [
-        "Resume: the same batches on any of these numbers of ranks "
-        f"({number_of(plan.settings.num_groups, 'lane group')})"
-    ]
+    groups = number_of(plan.settings.num_groups, "lane group")
+    lines = [f"Resume: the same batches on any of these numbers of ranks ({groups})"]
     if plan.whole_shard_ranks:
         lines += _wrapped(f"with shards of their own: {_listed(plan.whole_shard_ranks)}", columns)
     if plan.sharing_ranks:
