@@ -160,20 +160,54 @@ class Extent:
     last: LogMark | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class FrameCounts:
+    """How many frames a video's container lists.
+
+    Attributes:
+        coded: all of them; 0 where the container does not say.
+        shown: without those that an edit list hides from players.
+    """
+
+    coded: int
+    shown: int
+
+    def for_lines(self, num_lines: int | None) -> int | None:
+        """How many frames a log of so many lines is about: all coded ones, or those that are shown; None: neither.
+
+        An edit list is for players, but a log may have been written for what a player shows. The number of lines
+        tells, which may be one less than that of the frames. Without a log, all coded frames count.
+        """
+        if self.coded == self.shown or num_lines is None:
+            return self.coded
+        for surplus in (0, 1):
+            for num_frames in (self.coded, self.shown):
+                if num_frames - surplus == num_lines:
+                    return num_frames
+        return None
+
+
 @dataclass(frozen=True)
 class VideoHeader:
     """What a video's container claims; nothing of it has been decoded.
 
     Attributes:
-        num_frames_from_header: 0 where the container does not say.
-        frames_per_second: 0.0 where the container does not say.
+        counts: of frames.
+        frames_per_second: on average; 0.0 where the container does not say.
+        usual_frames_per_second: by the time from most frames to the next, which a pause does not change.
     """
 
     width_px: int
     height_px: int
-    num_frames_from_header: int
+    counts: FrameCounts
     frames_per_second: float
+    usual_frames_per_second: float
     codec: str
+
+    @property
+    def num_frames_from_header(self) -> int:
+        """All coded frames; 0 where the container does not say."""
+        return self.counts.coded
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from pipeline.sources.masks import RecordingMasks
 from pipeline.transcode.episode_writer import EpisodeWriter
 from pipeline.transcode.frames import source_frames
 from pipeline.transcode.pieces import CannotCopy
-from pipeline.transcode.probe import MAX_REORDERED, BadVideo
+from pipeline.transcode.probe import BadVideo
 from shards.writer import PartWriter
 
 Progress = Callable[[int], None]
@@ -173,26 +173,30 @@ class _GroupBuild:
         """The recording's kept frames are in the episode."""
         recording, keep = usable.planned.recording, usable.keep
         writer.begin_recording(recording, usable.content, keep, self._masks(usable), max_frames)
-        num_decoded = 0
+        num_decoded, num_lines = 0, usable.content.num_lines
+        notes: list[str] = []
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
         try:
             if self._copies(usable):
                 num_decoded = self._copy(writer, recording)
-            for frame in source_frames(recording) if num_decoded < len(keep) else ():
+            # All frames are asked for: what comes last may tell that an earlier one is missing.
+            for frame in source_frames(recording, num_lines, notes) if num_decoded < len(keep) else ():
                 if num_decoded < len(keep):
                     if keep[num_decoded] and (max_frames is None or writer.num_frames < max_frames):
                         writer.add(num_decoded, frame)
                     self._counter.add()
                 num_decoded += 1
-                # A few frames more tell whether the last ones were predicted from a damaged one.
-                if num_decoded == len(keep) + MAX_REORDERED:
-                    break
+                if num_decoded == len(keep) and recording.name in self._known.video_ends:
+                    break  # an earlier try went on
         except BadVideo as bad:
             num_decoded, detail, reason = bad.num_good_frames, bad.detail, bad.reason
         except SourceError as error:
             detail, reason = str(error), error.reason
         if num_decoded < len(keep):
             raise _EndsEarly(recording.name, Breakage(num_decoded, reason, detail))
+        self._rejections += [
+            Rejection(recording.name, "uneven_times", note, str(recording.video), num_frames=0) for note in notes
+        ]
         self._rejections += writer.bad_masks()
 
     def _copies(self, usable: Usable) -> bool:

@@ -12,10 +12,9 @@ from pipeline.episodes.groups import BuildPlan, PlannedRecording
 from pipeline.recording import Findings, Recording, Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
-from pipeline.transcode.probe import BadVideo, read_header
+from pipeline.transcode.probe import MAX_RATE_ERROR, VIDEO_REMEDIES, BadVideo, read_header
 from shards.action_space import ACTION_SPACE
 
-_MAX_RATE_ERROR = 0.5  # frames per second: recorders that could not keep up say 19.9
 _STAMP_BYTES = 4096
 _PROBE_THREADS = 8  # they wait for the disk
 
@@ -60,10 +59,10 @@ def _look_at(recording: Recording) -> PlannedRecording | Rejection:
                 bad.detail,
                 str(recording.video),
                 num_frames=extent.num_frames,
-                remedy="Download the video again.",
+                remedy=VIDEO_REMEDIES.get(bad.reason, "Download the video again."),
             )
-        rate = header.frames_per_second
-        if rate and abs(rate - ACTION_SPACE.frames_per_second) > _MAX_RATE_ERROR:
+        rate = header.usual_frames_per_second
+        if rate and abs(rate - ACTION_SPACE.frames_per_second) > MAX_RATE_ERROR:
             return Rejection(
                 recording.name,
                 "frames_per_second",

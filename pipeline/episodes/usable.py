@@ -56,7 +56,7 @@ def usable_frames(
     num_frames = content.num_frames
     if content.breakage is not None:
         leave_out(content.breakage, str(recording.actions), max(0, num_lines - content.breakage.first_frame))
-    num_in_header = header.num_frames_from_header if header else 0
+    num_in_header = (header.counts.for_lines(num_lines) or 0) if header else 0
     if num_in_header:
         detail = f"the video has {num_in_header} frames, the log {num_lines} lines"
         if num_in_header > num_lines + 1:

@@ -10,11 +10,17 @@ from av.video.frame import VideoFrame
 from pipeline.recording import Recording
 from pipeline.sources import source_of
 from pipeline.sources.source import VideoPiece
-from pipeline.transcode.probe import BadVideo, good_frames
+from pipeline.transcode.decode import good_frames
+from pipeline.transcode.probe import BadVideo
 
 
-def source_frames(recording: Recording) -> Iterator[VideoFrame]:
-    """The recording's frames in decode order, up to the first bad one.
+def source_frames(recording: Recording, num_lines: int, notes: list[str]) -> Iterator[VideoFrame]:
+    """The recording's frames in order, up to the first that cannot be used.
+
+    Args:
+        recording: whose.
+        num_lines: how many lines its log has.
+        notes: gets a sentence about what is odd and does no harm.
 
     Raises:
         BadVideo: at the first frame that is damaged or missing.
@@ -23,7 +29,7 @@ def source_frames(recording: Recording) -> Iterator[VideoFrame]:
     source = source_of(recording)
     match source.stored_as:
         case "file":
-            return good_frames(recording.video)
+            return good_frames(recording.video, num_lines, notes)
         case "pieces":
             return _frames_of_pieces(source.pieces(recording))
         case "frames":
@@ -37,14 +43,13 @@ def _frames_of_pieces(pieces: Iterable[VideoPiece]) -> Iterator[VideoFrame]:
             raise BadVideo("video_missing", f"the piece from frame {piece.start_frame} on is missing", num_good)
         num_frames = 0
         try:
-            for frame in good_frames(io.BytesIO(piece.mp4)):
-                yield frame
+            for frame in good_frames(io.BytesIO(piece.mp4), piece.num_frames):
+                if num_frames < piece.num_frames:
+                    yield frame
                 num_frames += 1
-                if num_frames == piece.num_frames:
-                    break
         except BadVideo as bad:
             raise BadVideo(bad.reason, bad.detail, piece.start_frame + bad.num_good_frames) from bad
-        num_good = piece.start_frame + num_frames
-        if num_frames != piece.num_frames:
+        num_good = piece.start_frame + min(num_frames, piece.num_frames)
+        if num_frames < piece.num_frames:
             detail = f"the piece from frame {piece.start_frame} on has {num_frames} frames, not {piece.num_frames}"
             raise BadVideo("lengths_differ", detail, num_good)

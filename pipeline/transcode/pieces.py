@@ -19,7 +19,8 @@ import av.error
 from av.packet import Packet
 
 from pipeline.settings import BuildSettings
-from pipeline.transcode.probe import BadVideo, count_good_frames
+from pipeline.transcode.decode import count_good_frames
+from pipeline.transcode.probe import BadVideo
 from shards.action_space import ACTION_SPACE
 
 _TICKS_PER_FRAME = 512
@@ -56,7 +57,7 @@ class PieceJoiner:
             CannotCopy: its size, codec or key frames are not those of the dataset, or it crosses a clip's end.
             BadVideo: it does not decode to that many frames.
         """
-        num_good, bad = count_good_frames(io.BytesIO(piece))
+        num_good, bad = count_good_frames(io.BytesIO(piece), num_frames)
         if bad is not None:
             raise bad
         if num_good != num_frames:
@@ -111,6 +112,8 @@ def join_pieces(pieces: list[bytes], settings: BuildSettings) -> bytes:
                     elif found != facts:
                         raise CannotCopy("the pieces have different decoder configurations")
                     packets = [packet for packet in source.demux(video) if packet.size]
+                    if any(packet.is_discard for packet in packets):
+                        raise CannotCopy("an edit list hides frames")
                     _check_keyframes(packets, settings.keyframe_interval)
                     _set_times(packets, start)
                     for packet in packets:

@@ -1,39 +1,49 @@
-"""What a source video holds: its header, and its frames up to the first bad one.
-
-Frames come in the decoder's output order, one thread, so that frame i is the i-th picture of the file whatever its
-time stamps say. The first frame that the decoder had to patch up ends the video: after it, neither the picture nor
-the count of frames can be trusted.
-"""
+"""What a source video's container claims, and the reasons to leave a video out, or what comes after some frame."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import av.error
-from av.video.frame import VideoFrame
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
 
-from pipeline.recording import VideoHeader
+from pipeline.recording import FrameCounts, VideoHeader
+from shards.action_space import ACTION_SPACE
 
 VIDEO_REASONS: Mapping[str, str] = {
     "video_missing": "the video is not there",
     "video_unreadable": "the video cannot be opened, such as an mp4 whose end is missing",
     "no_video_stream": "the file holds no video",
     "frame_too_large": "the frames are larger than any recorder's",
+    "several_videos": "the file holds more than one video, and which one the log is about is not known",
+    "not_upright": "players turn or mirror the pictures",
+    "edit_list": "an edit list hides frames, and the log is neither about all frames nor about the others",
     "no_frames": "the video has no frame",
-    "bad_frame": "a frame does not decode; what is before it is used",
+    "bad_frame": "a frame does not decode or had to be patched up; what is before it is used",
+    "lost_frames": "coded frames give no picture; what is before them is used",
+    "missing_frames": "frames are missing in the video; what is before them is used",
+    "uneven_times": "the time between two frames is not always the same; frames and lines are paired in order",
     "frames_per_second": "the video does not have 20 frames per second",
 }
 """Reason codes about videos, beside those of `pipeline.recording.REASONS`."""
 
+MAX_RATE_ERROR = 0.5
+"""Frames per second: recorders that could not keep up say 19.9."""
+
 MAX_FRAME_PIXELS = 4096 * 2304
 """Larger frames are refused before anything is allocated for them."""
 
-MAX_REORDERED = 16
-"""H.264 allows no more frames between a frame's decoding and its display."""
+VIDEO_REMEDIES: Mapping[str, str] = {
+    "several_videos": "Keep the right one: ffmpeg -i OLD -map 0:v:0 -c copy NEW",
+    "not_upright": "Turn the pictures themselves: ffmpeg -i OLD -fps_mode passthrough -crf 12 NEW",
+    "edit_list": "Make a log with a line for each frame, hidden ones too.",
+}
+"""What to do about a video, by reason; elsewhere: download it again."""
 
 
 class BadVideo(Exception):
@@ -58,118 +68,83 @@ def read_header(path: Path) -> VideoHeader:
 
     Raises:
         BadVideo: `video_missing`, `video_unreadable` (no container, a truncated mp4 without its index),
-            `no_video_stream` or `frame_too_large`.
+            `no_video_stream`, `several_videos` or `frame_too_large`.
     """
-    _check_is_file(path)
+    check_is_file(path)
     try:
-        with av.open(_address(path)) as container:
-            if not container.streams.video:
-                raise BadVideo("no_video_stream", "the file has no video stream")
-            stream = container.streams.video[0]
+        with av.open(file_address(path)) as container:
+            stream = video_stream(container)
             codec = stream.codec_context
             if codec.width * codec.height > MAX_FRAME_PIXELS:
                 raise BadVideo("frame_too_large", f"frames of {codec.width}x{codec.height} pixels")
-            return VideoHeader(
-                codec.width, codec.height, stream.frames, float(stream.average_rate or 0), str(codec.name)
+            counts = count_frames(container, stream)
+            rate = float(stream.average_rate or 0)
+            usual = (
+                rate
+                if abs(rate - ACTION_SPACE.frames_per_second) <= MAX_RATE_ERROR
+                else _usual_rate(container, stream)
             )
+            return VideoHeader(codec.width, codec.height, counts, rate, usual, str(codec.name))
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise BadVideo("video_unreadable", _words(error)) from error
+        raise as_bad_video(error) from error
 
 
-def good_frames(video: Path | BinaryIO) -> Iterator[VideoFrame]:
-    """The video's frames in decode order, one at a time, until it ends.
-
-    A yielded frame may be one that the decoder still refers to: do not write into it.
-
-    Args:
-        video: its path, or its bytes as an open file.
+def video_stream(container: InputContainer) -> VideoStream:
+    """The container's only video; pictures that go with music, such as covers, are none.
 
     Raises:
-        BadVideo: at the first frame that is damaged (`bad_frame`), or as `read_header` does. Up to `MAX_REORDERED`
-            frames that came before may turn out to be damaged with it: its `num_good_frames` counts.
+        BadVideo: `no_video_stream` or `several_videos`.
     """
-    if isinstance(video, Path):
-        _check_is_file(video)
-    num_good = 0
-    try:
-        with av.open(_address(video) if isinstance(video, Path) else video, mode="r") as container:
-            if not container.streams.video:
-                raise BadVideo("no_video_stream", "the file has no video stream")
-            stream = container.streams.video[0]
-            stream.thread_type = "NONE"
-            stream.codec_context.thread_count = 1
-            order = _DecodeOrder()
-            for packet in container.demux(stream):
-                order.sent(packet.pts)
-                for frame in packet.decode():
-                    contaminated = order.received(frame.pts, damaged=frame.is_corrupt)
-                    if frame.is_corrupt:
-                        raise BadVideo("bad_frame", "damaged picture data", max(0, num_good - contaminated))
-                    if frame.width * frame.height > MAX_FRAME_PIXELS:
-                        raise BadVideo("frame_too_large", f"{frame.width}x{frame.height} pixels", num_good)
-                    yield frame
-                    num_good += 1
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        reason = "bad_frame" if num_good else "video_unreadable"
-        raise BadVideo(reason, _words(error), num_good) from error
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        raise BadVideo("no_video_stream", "the file has no video stream")
+    if len(streams) > 1:
+        raise BadVideo("several_videos", f"the file has {len(streams)} video streams, expected 1")
+    return streams[0]
 
 
-class _DecodeOrder:
-    """Tells which frames before a damaged one were predicted from it.
+def count_frames(container: InputContainer, stream: VideoStream) -> FrameCounts:
+    """How many frames the container lists, by its index."""
+    coded, index = stream.frames, stream.index_entries
+    if not _lists_all(container, stream):
+        return FrameCounts(coded, coded)
+    if len(index) == coded and not index[0].is_discard and not index[coded - 1].is_discard:
+        return FrameCounts(coded, coded)
+    return FrameCounts(coded, sum(not entry.is_discard for entry in index))
 
-    A frame that others are predicted from is decoded before the B-frames that are shown before it:
 
-        shown    B2  B3  P1         decoded    P1  B2  B3
+def _lists_all(container: InputContainer, stream: VideoStream) -> bool:
+    """Whether the container's index has an entry for each frame, of which an edit list may hide some."""
+    return "mp4" in container.format.name.split(",") and len(stream.index_entries) > 0
 
-    The decoder marks P1 as damaged, but not B2 and B3, which come out first.
+
+def _usual_rate(container: InputContainer, stream: VideoStream) -> float:
+    """Frames per second by the median time from a frame to the next; on average where that is not known."""
+    times = [entry.timestamp for entry in stream.index_entries] if _lists_all(container, stream) else []
+    intervals = sorted(later - earlier for earlier, later in pairwise(times))
+    usual = intervals[len(intervals) // 2] if intervals else 0
+    if usual <= 0 or not stream.time_base:
+        return float(stream.average_rate or 0)
+    return float(1 / (usual * stream.time_base))
+
+
+def check_is_file(path: Path) -> None:
+    """The path is a file.
+
+    Raises:
+        BadVideo: `video_missing`, if it is not.
     """
-
-    def __init__(self) -> None:
-        self._num_sent = 0
-        self._waiting: dict[int, int] = {}  # time -> number in decode order
-        self._shown: deque[int] = deque(maxlen=MAX_REORDERED)
-
-    def sent(self, pts: int | None) -> None:
-        if pts is not None:
-            self._waiting[pts] = self._num_sent
-        self._num_sent += 1
-
-    def received(self, pts: int | None, *, damaged: bool) -> int:
-        """How many frames before this one, if it is damaged, were decoded after it."""
-        number = None if pts is None else self._waiting.pop(pts, None)
-        if not damaged:
-            self._shown.append(-1 if number is None else number)
-            return 0
-        if number is None or -1 in self._shown:
-            return MAX_REORDERED  # without times nobody knows
-        num_after = 0
-        while self._shown and self._shown.pop() > number:
-            num_after += 1
-        return num_after
-
-
-def count_good_frames(video: Path | BinaryIO) -> tuple[int, BadVideo | None]:
-    """How many frames decode before the first bad one, and what is wrong with that one (None: nothing)."""
-    num_frames = 0
-    try:
-        for _ in good_frames(video):
-            num_frames += 1
-    except BadVideo as bad:
-        return bad.num_good_frames, bad
-    return num_frames, None
-
-
-def _check_is_file(path: Path) -> None:
     if not path.is_file():
         raise BadVideo("video_missing", "no such file")
 
 
-def _address(path: Path) -> str:
+def file_address(path: Path) -> str:
     """The path as ffmpeg's libraries take it, whatever colons or dashes are in it."""
     return f"file:{path.absolute()}"
 
 
-def _words(error: Exception) -> str:
-    """The error without its number and without the path, which stands elsewhere."""
-    words = getattr(error, "strerror", None) or str(error)
-    return " ".join(str(words).split())
+def as_bad_video(error: Exception, num_good_frames: int = 0) -> BadVideo:
+    """The error of a library or the system in words, without its number and the path, which stands elsewhere."""
+    words = str(getattr(error, "strerror", None) or error)
+    reason = "bad_frame" if num_good_frames else "video_unreadable"
+    return BadVideo(reason, " ".join(words.split()), num_good_frames)

@@ -89,7 +89,7 @@ def test_a_recording_damaged_from_the_start_leaves_a_hole(tmp_path):
     damage_packet(tmp_path / "in" / f"{second.name}.mp4", 0)
     settings = BuildSettings(**TINY_SETTINGS, max_hole_seconds=3)
     report = build(tmp_path / "in", tmp_path / "out", settings)
-    assert account(report) == [(second.name, "video_unreadable", 0, 80)]
+    assert account(report) == [(second.name, "bad_frame", 0, 80)]
     assert stored_frames(tmp_path / "out") == {first.name: frames_of(first, 40), third.name: frames_of(third, 40)}
 
 

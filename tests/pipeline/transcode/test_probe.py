@@ -7,8 +7,9 @@ import av
 import numpy as np
 import pytest
 
+from pipeline.transcode.decode import count_good_frames, good_frames
 from pipeline.transcode.ffmpeg import ffmpeg_program
-from pipeline.transcode.probe import BadVideo, count_good_frames, good_frames, read_header
+from pipeline.transcode.probe import BadVideo, read_header
 from tests.pipeline.recordings import coded_frames, read_code, write_video
 
 

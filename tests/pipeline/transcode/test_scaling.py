@@ -4,8 +4,8 @@ import subprocess
 
 import numpy as np
 
+from pipeline.transcode.decode import good_frames
 from pipeline.transcode.ffmpeg import ffmpeg_program
-from pipeline.transcode.probe import good_frames
 from pipeline.transcode.scaling import FrameScaler
 from tests.pipeline.recordings import write_video
 
