@@ -11,6 +11,7 @@ from pipeline.episodes.groups import PlannedRecording
 from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, Breakage, Extent, RecordingContent, Rejection
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
+from pipeline.transcode.probe import VIDEO_REMEDIES
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,10 @@ def usable_frames(
     rejections: list[Rejection] = []
 
     def leave_out(why: Breakage, path: str, num_frames: int) -> None:
-        rejections.append(Rejection(recording.name, why.reason, why.detail, path, why.first_frame, num_frames))
+        remedy = VIDEO_REMEDIES.get(why.reason)
+        rejections.append(
+            Rejection(recording.name, why.reason, why.detail, path, why.first_frame, num_frames, remedy)
+        )
 
     num_frames = content.num_frames
     if content.breakage is not None:

@@ -37,9 +37,8 @@ class FrameAccount:
         self._times: list[int | None] = []  # by number
         self._orders: list[PictureOrder | None] = []
         self._tick_seconds = tick_seconds
-        self._gap_ticks = (
-            _GAP / (ACTION_SPACE.frames_per_second * every * tick_seconds) if tick_seconds else float("inf")
-        )
+        ticks_per_second = 1 / tick_seconds if tick_seconds else float("inf")
+        self._gap_ticks = _GAP * ticks_per_second / (ACTION_SPACE.frames_per_second * every)
         self._in_time_order = True
         self._gaps: list[tuple[int, float]] = []  # (frame, seconds since the one before it)
         self._holes: list[int] = []  # frames before which a place in the stream's own order is empty

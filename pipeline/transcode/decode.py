@@ -1,7 +1,7 @@
 """A video's frames in order, up to the first one that cannot be trusted.
 
 Each packet gets a number before it goes to the decoder, and its frame brings the number back, so that no coded
-frame is lost without a word. Frames come in the decoder's output order, which is an H.264 stream's own and not that
+frame is lost without a word. Frames come in the decoder's output order, which for H.264 is that of the stream, not
 of its time stamps. The first frame that is damaged, patched up by the decoder, lost or missing ends the video:
 after it, neither the pictures nor their count can be trusted.
 """

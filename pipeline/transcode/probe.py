@@ -79,11 +79,8 @@ def read_header(path: Path) -> VideoHeader:
                 raise BadVideo("frame_too_large", f"frames of {codec.width}x{codec.height} pixels")
             counts = count_frames(container, stream)
             rate = float(stream.average_rate or 0)
-            usual = (
-                rate
-                if abs(rate - ACTION_SPACE.frames_per_second) <= MAX_RATE_ERROR
-                else _usual_rate(container, stream)
-            )
+            is_odd = abs(rate - ACTION_SPACE.frames_per_second) > MAX_RATE_ERROR
+            usual = _usual_rate(container, stream) if is_odd else rate
             return VideoHeader(codec.width, codec.height, counts, rate, usual, str(codec.name))
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise as_bad_video(error) from error

@@ -19,13 +19,12 @@ NUM_FRAMES = 60
 
 def shown(video, num_lines=NUM_FRAMES, read=None):
     """The numbers of the frames that can be used, the reason why there are no more, and the notes."""
-    numbers, notes, reason = [], [], None
+    numbers, notes = [], []
     try:
-        for frame in good_frames(video, num_lines, notes):
-            numbers.append((read or number_of)(frame))
+        numbers.extend(map(read or number_of, good_frames(video, num_lines, notes)))
     except BadVideo as bad:
-        numbers, reason = numbers[: bad.num_good_frames], bad.reason
-    return numbers, reason, notes
+        return numbers[: bad.num_good_frames], bad.reason, notes
+    return numbers, None, notes
 
 
 def number_of(frame):
@@ -274,9 +273,8 @@ def test_whole_videos_of_many_kinds_are_used_to_the_end(tmp_path, words):
 
 
 def test_notes_are_told_in_the_account(tmp_path):
-    from pipeline.build.engines.inline import InlineEngine
-
     from pipeline.build.job import build_shards
+    from tests.pipeline.inline_engine import InlineEngine
     from tests.pipeline.recordings import TINY, TinyRecording, stored_frames, write_recording
 
     recording = TinyRecording(1, 60)
