@@ -7,26 +7,27 @@ All state lies in the output folder (see build_folder.py), so that a second star
 
 from __future__ import annotations
 
-import json
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.build.engines.tasks import Engine, FramesDone, GroupDone, GroupFailed
-from pipeline.build.folder import BuildFolder, refuse_difference
+from pipeline.build.folder import BuildFolder, BuildRefused, refuse_difference
 from pipeline.build.group import GroupTask
 from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.build.plan import make_plan
 from pipeline.build.tools import tool_versions
 from pipeline.episodes.groups import BuildPlan
 from pipeline.progress import ProgressReport, Silent
+from pipeline.recording import Findings
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
 from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
 from shards.errors import RocketError
-from shards.manifest import REJECTED_FILE, DatasetInfo, EpisodeRow, shard_name
+from shards.manifest import DatasetInfo, EpisodeRow, shard_name
 from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.writer import join_parts
@@ -95,7 +96,7 @@ def build_shards(
     tools = tool_versions()
     folder.refuse_foreign_content(resume=resume or only is not None or folder.is_shared)
     if folder.is_complete:
-        return _finished_before(folder, settings, tools)
+        return _finished_before(folder, find_recordings(sources, source), settings, tools)
     plan = _plan(sources, source, settings, progress)
     existed = out.exists()
     with folder.locked(shared=only is not None):
@@ -265,23 +266,49 @@ def _rows(folder: BuildFolder, groups: Sequence[int]) -> list[EpisodeRow]:
     return rows
 
 
-def _finished_before(folder: BuildFolder, settings: BuildSettings, tools: Mapping[str, str]) -> BuildReport:
+def _finished_before(
+    folder: BuildFolder, findings: Findings, settings: BuildSettings, tools: Mapping[str, str]
+) -> BuildReport:
     """The report of a dataset that an earlier run finished.
 
     Raises:
-        BuildRefused: it was built with other settings or tools.
+        BuildRefused: it was built with other settings or tools, or from other recordings.
     """
     dataset = open_dataset(str(folder.out))
     before = {"settings": dataset.info.settings, "tools": dataset.info.tools}
     refuse_difference(folder.out, before, {"settings": settings.model_dump(), "tools": tools})
+    rejected = dataset.rejected()
+    used = dataset.column("recordings").combine_chunks().flatten().field("name").to_pylist()
+    known = {*used, *(row["recording"] for row in rejected)}
+    found = {one.name for one in findings.recordings} | {one.recording for one in findings.rejections}
+    _refuse_other_recordings(folder.out, found - known, known - found)
     folder.remove()
-    return BuildReport(folder.out, dataset.info, 0, 0, read_rejected(folder.out))
+    return BuildReport(folder.out, dataset.info, 0, 0, rejected)
 
 
-def read_rejected(out: Path) -> list[dict[str, Any]]:
-    """The rows of a dataset's rejected.jsonl."""
-    with open(out / REJECTED_FILE, encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
+def _refuse_other_recordings(out: Path, new: set[str], gone: set[str]) -> None:
+    """Return if the sources hold the recordings of a finished dataset and no others.
+
+    Raises:
+        BuildRefused: they do not.
+    """
+    if new:
+        second = shlex.quote(f"{out}-2")
+        raise BuildRefused(
+            f"{out}: this dataset is finished, but the sources hold recordings that were not there when it was "
+            f"built: {_first_of(new)}. Build those alone into a second dataset and train on both: "
+            f"rocket-prep build-shards NEW_RECORDINGS --out {second}, then "
+            f"{shlex.quote(f'data.datasets={out},{out}-2')}"
+        )
+    if gone:
+        raise BuildRefused(
+            f"{out}: this dataset is finished, but the sources lack recordings that it was built from: "
+            f"{_first_of(gone)}. Give all of its sources, or build these into another --out."
+        )
+
+
+def _first_of(names: set[str]) -> str:
+    return min(names) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def _nothing(sources: Sequence[Path], rejected: Sequence[Mapping[str, Any]]) -> NothingUsable:

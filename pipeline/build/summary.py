@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from pipeline.build.job import BuildReport
@@ -20,7 +21,9 @@ def summary_lines(report: BuildReport) -> list[str]:
     counts = report.info.counts
     episodes, frames = counts["num_episodes"], counts["num_frames"]
     shards, num_bytes = counts["num_shards"], counts["num_bytes"]
+    before = [] if report.num_groups else ["Built before, from the same recordings and settings: nothing to do."]
     return [
+        *before,
         (
             f"{report.out}: {count(episodes)} episodes of {count(counts['num_recordings'])} recordings, "
             f"{count(frames)} frames ({play_time(frames)}), {count(counts['num_interactions'])} interactions, "
@@ -28,8 +31,8 @@ def summary_lines(report: BuildReport) -> list[str]:
             f"{num_bytes / max(frames, 1):,.0f} bytes a frame."
         ),
         *_left_out(report),
-        f"Look at it: rocket-prep inspect {report.out}",
-        f"Train on it: rocket-train rocket1 data.datasets=[{report.out}]",
+        f"Look at it: rocket-prep inspect {shlex.quote(str(report.out))}",
+        f"Train on it: rocket-train rocket1 {shlex.quote(f'data.datasets={report.out}')}",
     ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import tarfile
 
 import numpy as np
@@ -11,6 +12,7 @@ from webdataset.tariterators import group_by_keys, tar_file_expander
 from pipeline.build.engines.local import LocalEngine
 from pipeline.build.folder import BuildRefused
 from pipeline.build.job import BuildReport, NothingUsable, build_shards
+from pipeline.build.summary import summary_lines
 from shards.reader import open_dataset
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
@@ -193,7 +195,31 @@ def test_build_refuses_a_finished_dataset_but_resumes_it_without_work(session, d
     with pytest.raises(BuildRefused, match="holds a finished dataset.*rocket-prep inspect"):
         build(session[0], dataset[0])
     before = file_bytes(dataset[0])
-    assert build(session[0], dataset[0], resume=True).num_built == 0
+    report = build(session[0], dataset[0], resume=True)
+    assert report.num_built == 0
+    assert summary_lines(report)[0] == "Built before, from the same recordings and settings: nothing to do."
+    assert file_bytes(dataset[0]) == before
+
+
+def test_build_refuses_to_resume_a_finished_dataset_with_other_recordings(session, dataset, tmp_path):
+    before = file_bytes(dataset[0])
+    shutil.copytree(session[0], tmp_path / "in")
+    added = TinyRecording(40, 40, alias="newcomer")
+    write_recording(tmp_path / "in", added)
+    with pytest.raises(
+        BuildRefused,
+        match=rf"hold recordings that were not there when it was built: {added.name}\. Build those alone into a "
+        rf"second dataset and train on both: .* data\.datasets={dataset[0]},{dataset[0]}-2",
+    ):
+        build(tmp_path / "in", dataset[0], resume=True)
+    for path in (tmp_path / "in").glob(f"{session[1][3].name}.*"):
+        path.unlink()
+    (tmp_path / "in" / f"{added.name}.mp4").unlink()
+    (tmp_path / "in" / f"{added.name}.jsonl").unlink()
+    with pytest.raises(
+        BuildRefused, match=rf"lack recordings that it was built from: {session[1][3].name}\. Give"
+    ):
+        build(tmp_path / "in", dataset[0], resume=True)
     assert file_bytes(dataset[0]) == before
 
 
