@@ -28,7 +28,7 @@ demo: $(INSTALLED)
 	@echo "policy      demo/run        its figures:   demo/run/metrics.csv"
 	@echo "With your own recordings:"
 	@echo "    $(BIN)/rocket-prep build-shards RECORDINGS --out DATASET"
-	@echo "    $(BIN)/rocket-train rocket1 data.datasets=[DATASET] --dry-run"
+	@echo "    $(BIN)/rocket-train rocket1 data.datasets=DATASET --dry-run"
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

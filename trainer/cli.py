@@ -45,7 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="Train ROCKET-1 on shards of contractor recordings: rocket-train CONFIG [KEY=VALUE...]",
-    epilog="Example: rocket-train demo data.datasets=[demo/dataset] run_dir=demo/run",
+    epilog="Example: rocket-train demo data.datasets=demo/dataset run_dir=demo/run",
 )
 
 
@@ -72,7 +72,7 @@ def _run_settings() -> type[Section]:
 
 @app.command(
     cls=command_with_settings(_run_settings),
-    epilog="Example: rocket-train rocket1 data.datasets=[data/6xx,data/7xx] trainer.devices=4 --dry-run",
+    epilog="Example: rocket-train rocket1 data.datasets=data/6xx,data/7xx trainer.devices=4 --dry-run",
 )
 def train(
     config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],

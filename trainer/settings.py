@@ -25,10 +25,13 @@ NotNegativeFloat = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Decay = Annotated[float, Field(gt=0.0, lt=1.0)]
 AboveOne = Annotated[float, Field(gt=1.0)]
-Strings = Annotated[list[str], BeforeValidator(lambda value: [value] if isinstance(value, str) else value)]
+_WORDS = BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
+"""`a,b` is a list on a command line: brackets would need quotes in zsh."""
+Strings = Annotated[list[str], _WORDS]
 Addresses = Annotated[
     list[Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]],
-    BeforeValidator(lambda value: [value] if isinstance(value, str | Path) else value),
+    BeforeValidator(lambda value: [value] if isinstance(value, Path) else value),
+    _WORDS,
 ]
 WandbMode = Annotated[
     Literal["auto", "online", "offline", "off"],

@@ -28,7 +28,7 @@ class Collection:
         if not datasets:
             raise RocketError(
                 "data.datasets: no dataset, got an empty list, expected a folder or more. "
-                "Use data.datasets=[DATASET]."
+                "Use data.datasets=DATASET."
             )
         first = datasets[0]
         for other in datasets[1:]:
