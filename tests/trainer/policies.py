@@ -1,5 +1,7 @@
 """Small policies and windows that the policy's tests share."""
 
+import functools
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +11,15 @@ from trainer.policy import RocketPolicy
 
 SIZE = 32
 TINY = {"backbone": "test_efficientnet", "hiddim": 32, "num_heads": 4, "num_layers": 2, "pretrained": False}
+
+
+@functools.cache
+def golden_recording() -> dict[str, Any]:
+    """What MineStudio's class answered; see benchmarks/programs/minestudio_golden.py."""
+    content = torch.load(Path(__file__).parent / "policy" / "minestudio_golden.pt", weights_only=True)
+    weights = content["state_dict"].items()
+    content["state_dict"] = {name: x.float() if x.is_floating_point() else x for name, x in weights}
+    return content
 
 
 def tiny_policy(

@@ -1,13 +1,12 @@
 """Objectives against MineStudio's recorded losses, hand-made numbers, and slow obvious versions."""
 
 import math
-from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 import torch
 
-from tests.trainer.policies import tiny_policy
+from tests.trainer.policies import golden_recording, tiny_policy
 from trainer.learning.objectives import (
     OBJECTIVES,
     BehaviorCloning,
@@ -75,8 +74,8 @@ def test_every_objective_of_the_settings_exists_and_none_besides() -> None:
 
 
 @torch.no_grad()
-def test_summed_cloning_equals_minestudios_recorded_losses(shared: Path) -> None:
-    recorded = torch.load(shared / "parity" / "parity_small.pt", weights_only=True)
+def test_summed_cloning_equals_minestudios_recorded_losses() -> None:
+    recorded = golden_recording()
     policy = RocketPolicy(**recorded["cfg"], pretrained=False)
     policy.load_state_dict(recorded["state_dict"])
     policy.eval()
