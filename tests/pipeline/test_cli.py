@@ -32,7 +32,7 @@ def test_build_shards_prints_what_it_wrote_and_the_next_command(run, tmp_path):
     assert lines[1] == "Left out or used in part: missing_masks 2 (0 frames)."
     assert lines[-2:] == [
         f"Look at it: rocket-prep inspect {out}",
-        f"Train on it: rocket-train rocket1 data.datasets=[{out}]",
+        f"Train on it: rocket-train rocket1 data.datasets={out}",
     ]
     assert "building: 171 frames in" in progress
     assert len(open_dataset(out).episodes) == 2

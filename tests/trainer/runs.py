@@ -32,7 +32,7 @@ def make_run_dataset(folder: Path) -> Path:
 def overrides(dataset: Path, run_dir: Path, *more: str) -> list[str]:
     """Overrides of the demo's settings that make it as small as can be."""
     return [
-        f"data.datasets=[{dataset}]",
+        f"data.datasets={dataset}",
         f"run_dir={run_dir}",
         "log_freq=1",
         "data.win_len=8",

@@ -98,7 +98,9 @@ def test_override_reaches_into_the_list_of_objectives() -> None:
 
 def test_single_dataset_may_stand_without_brackets() -> None:
     assert load_config("demo", ["data.datasets=/data/a"]).data.datasets == ["/data/a"]
-    assert load_config("demo", ["data.datasets=[/data/a,/data/b]"]).data.datasets == ["/data/a", "/data/b"]
+    for text in ("[/data/a,/data/b]", "/data/a,/data/b"):
+        assert load_config("demo", [f"data.datasets={text}"]).data.datasets == ["/data/a", "/data/b"]
+    assert load_config("demo", ["data.datasets=/data/a"]).data.datasets == ["/data/a"]
 
 
 def test_bare_off_turns_wandb_off() -> None:
