@@ -68,6 +68,9 @@ def check_devices(config: RunConfig) -> None:
     if on_gpu and trainer.devices != "auto" and trainer.devices > available:
         problem = f"trainer.devices: {trainer.devices}, but torch finds {available} GPUs."
         raise SettingsError([f"{problem} Use trainer.devices={available}."])
+    if trainer.accelerator == "auto" and not available and trainer.devices not in ("auto", 1):
+        problem = f"trainer.devices: {trainer.devices} GPUs are wanted, but torch finds none."
+        raise SettingsError([f"{problem} For one rank on the CPU use trainer.accelerator=cpu trainer.devices=1."])
     if config.policy.batch_norm == "synchronised" and not on_gpu:
         raise SettingsError(
             ["policy.batch_norm: synchronised statistics need GPUs. Use policy.batch_norm=per_rank or frozen."]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,9 +18,18 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What the datasets say, as far as the arithmetic needs it."""
+    """What the datasets say, as far as the arithmetic needs it.
+
+    Attributes:
+        num_frames: of all episodes, those that validate included.
+        num_masked_frames: those of them in which an interaction has a mask.
+        less_padding: the setting that makes much padding little; None where none does, or there is little.
+        shares_shards: there are fewer shards than groups of lanes.
+    """
 
     num_datasets: int
+    num_frames: int
+    num_masked_frames: int
     num_train_episodes: int
     num_val_episodes: int
     num_train_frames: int
@@ -29,18 +38,32 @@ class DataFacts:
     steps_per_epoch: int
     val_steps: int
     num_lane_groups: int
+    less_padding: str | None
+    shares_shards: bool
 
 
 @dataclass(frozen=True)
 class PolicyFacts:
-    """What the policy's shape says."""
+    """What the policy's shape says.
+
+    Attributes:
+        num_bytes: of weights and buffers.
+        flops_per_frame: of the forward pass; None where they were not counted.
+    """
 
     num_parameters: int
     num_trained: int
     num_bytes: int
-    """Of weights and buffers."""
-    flops_per_frame: float
-    """Of the forward pass."""
+    flops_per_frame: float | None = None
+
+
+def count_weights(policy: RocketPolicy) -> PolicyFacts:
+    """The facts of a policy but for its FLOPs, which take seconds to count."""
+    return PolicyFacts(
+        num_parameters=_count(policy),
+        num_trained=_count(policy) - _count(policy.value_head),
+        num_bytes=sum(tensor.numel() * tensor.element_size() for tensor in policy.state_dict().values()),
+    )
 
 
 def policy_facts(config: RunConfig) -> PolicyFacts:
@@ -68,12 +91,7 @@ def policy_facts(config: RunConfig) -> PolicyFacts:
             "has_padding": False,
         }
         flops = measure_flops(policy, lambda: torch.func.functional_call(policy, tensors, (window, None)))
-    return PolicyFacts(
-        num_parameters=_count(policy),
-        num_trained=_count(policy) - _count(policy.value_head),
-        num_bytes=sum(tensor.numel() * tensor.element_size() for tensor in policy.state_dict().values()),
-        flops_per_frame=flops / frames,
-    )
+    return replace(count_weights(policy), flops_per_frame=flops / frames)
 
 
 def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
@@ -86,22 +104,23 @@ def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
     return min(limits)
 
 
-def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts | None, data: DataFacts | None) -> list[str]:
+def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: DataFacts | None) -> list[str]:
     """The plan, a topic a line; without data, for the full size of the published recordings."""
     settings, trainer, ema = config.policy, config.trainer, config.ema
     lanes = config.data.batch_size * num_ranks
     frames_per_step = lanes * config.data.win_len
     shape = f"hiddim {settings.hiddim}, {settings.num_heads} heads, {settings.num_layers} layers"
-    lines = [f"policy       {settings.backbone}, {shape}, mem_len {settings.mem_len}"]
-    if policy is not None:
-        lines.append(
-            f"             {policy.num_parameters:,} parameters, {policy.num_trained:,} trained (no value head); "
-            f"{policy.flops_per_frame / 1e9:.2f} GFLOP a frame forward"
-        )
+    counts = f"{policy.num_parameters:,} parameters, {policy.num_trained:,} trained (no value head)"
+    if policy.flops_per_frame is not None:
+        counts += f"; {policy.flops_per_frame / 1e9:.2f} GFLOP a frame forward"
+    lines = [
+        f"policy       {settings.backbone}, {shape}, mem_len {settings.mem_len}",
+        f"             {counts}",
+    ]
     ranks = f"{num_ranks} rank{'s' if num_ranks > 1 else ''}"
     step = f"step         {ranks} x {config.data.batch_size} lanes x {config.data.win_len} frames = "
     step += f"{frames_per_step:,} frames"
-    if policy is not None:
+    if policy.flops_per_frame is not None:
         step += f", {3 * policy.flops_per_frame * frames_per_step / 1e12:.1f} TFLOP forward and backward"
     lines.append(step)
     if trainer.memory == "carry" and config.data.episode_continuous_batch:
@@ -112,7 +131,9 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts | None, da
         )
     else:
         lines.append("memory       forgotten at every window")
-    lines += _data_lines(config, lanes, data)
+    steps_per_epoch = data.steps_per_epoch if data is not None else _steps_at_full_size(config, frames_per_step)
+    num_steps = total_steps(config, steps_per_epoch)
+    lines += _data_lines(config, lanes, data, steps_per_epoch)
     optimizer = config.optimizer
     clip = "not clipped" if optimizer.gradient_clip is None else f"clipped at {optimizer.gradient_clip:g}"
     lines.append(
@@ -123,15 +144,17 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts | None, da
     lines.append(f"loss         {terms}; computed in {trainer.precision}")
     if ema.enabled:
         lines.append(f"average      of the weights, decay {ema.decay:g} every {ema.every_n_steps} steps")
-    lines.append(_saving_line(config, policy))
+    lines.append(_saving_line(config, policy, num_steps))
     return lines
 
 
-def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None) -> list[str]:
+def _steps_at_full_size(config: RunConfig, frames_per_step: int) -> int:
+    return -(-round(FULL_SIZE_FRAMES * config.data.split_ratio) // frames_per_step)
+
+
+def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None, steps: int) -> list[str]:
     frames_per_step = lanes * config.data.win_len
     if data is None:
-        frames = round(FULL_SIZE_FRAMES * config.data.split_ratio)
-        steps = -(-frames // frames_per_step)
         lines = [
             f"data         no data.datasets given; for {FULL_SIZE_FRAMES:,} frames (releases 6xx to 10xx),",
             f"             of which {config.data.split_ratio:.0%} train:",
@@ -139,7 +162,6 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None) -> list[s
         ]
     else:
         share = data.num_padding / max(data.num_padding + data.num_windows, 1)
-        steps = data.steps_per_epoch
         train = f"{data.num_train_episodes:,} episodes with {data.num_train_frames:,} frames train"
         windows = f"{data.num_windows:,} windows + {data.num_padding:,} of padding ({share:.2%})"
         groups = f"{data.num_lane_groups} group{'s' if data.num_lane_groups > 1 else ''}"
@@ -160,17 +182,32 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None) -> list[s
     return lines
 
 
-def _saving_line(config: RunConfig, policy: PolicyFacts | None) -> str:
-    text = f"checkpoints  every {config.trainer.save_every:,} steps into {config.run_dir}"
-    if policy is not None:
-        copies = 2 if config.ema.enabled else 1
-        adam = 2 * policy.num_trained * _FLOAT_BYTES
-        text += (
-            f": weights {size(copies * policy.num_bytes)} each time"
-            f"{' (with their average)' if config.ema.enabled else ''}, "
-            f"{size(copies * policy.num_bytes + adam)} for each of the last two whole ones"
-        )
-    return text
+@dataclass(frozen=True)
+class CheckpointBytes:
+    """Sizes on disk: of the weights that stay at each save, of one full checkpoint, and of all of a run."""
+
+    weights: int
+    full: int
+    total: int
+
+
+def checkpoint_bytes(config: RunConfig, policy: PolicyFacts, num_steps: int) -> CheckpointBytes:
+    """What the checkpoints of a run take on the disk."""
+    weights = policy.num_bytes * (2 if config.ema.enabled else 1)
+    full = weights + 2 * policy.num_trained * _FLOAT_BYTES  # AdamW's two moments
+    num_saves = -(-num_steps // config.trainer.save_every)  # the last one at the end
+    # While one is written, the two before it are still there.
+    return CheckpointBytes(weights, full, num_saves * weights + min(num_saves, 3) * full)
+
+
+def _saving_line(config: RunConfig, policy: PolicyFacts, num_steps: int) -> str:
+    sizes = checkpoint_bytes(config, policy, num_steps)
+    average = " (with their average)" if config.ema.enabled else ""
+    return (
+        f"checkpoints  every {config.trainer.save_every:,} steps into {config.run_dir}: weights "
+        f"{size(sizes.weights)} each time{average}, {size(sizes.full)} for each of the last two full ones, "
+        f"{size(sizes.total)} in all"
+    )
 
 
 def size(num_bytes: float) -> str:

@@ -28,11 +28,12 @@ from trainer.learning.guard import LossStop, RunInterrupted
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
 from trainer.look.metrics_csv import METRICS_FILE, MetricsCsv
-from trainer.plan import PolicyFacts, plan_lines, policy_facts, total_steps
+from trainer.plan import PolicyFacts, count_weights, plan_lines, policy_facts, total_steps
 from trainer.policy import RocketPolicy
 from trainer.prepare import Start, prepare
 from trainer.ranks import RankFailed, is_main_process
 from trainer.settings import RunConfig
+from trainer.watch_out import this_machine, watch_out
 
 CONFIG_FILE = "config.yaml"
 
@@ -66,9 +67,9 @@ def train(
     if start.position is not None and start.position.global_step >= num_steps:
         say(f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on.")
         return 0
-    facts = policy_facts(config) if torch.cuda.is_available() else None
     policy = make_policy(config, start.checkpoint is None)
-    for line in plan_lines(config, start.num_ranks, facts, start.data):
+    facts = policy_facts(config) if torch.cuda.is_available() else count_weights(policy)
+    for line in _before_it_starts(start, facts):
         say(line)
     if start.position is not None:
         say(
@@ -132,10 +133,17 @@ def dry_run(config: RunConfig, resume: str | None = None, out: TextIO | None = N
     """Print the plan of a run and take nothing; the process's exit status."""
     start = prepare(config, resume, dry_run=True)
     say = _speaker(out)
-    for line in [*start.notes, *plan_lines(start.config, start.num_ranks, policy_facts(start.config), start.data)]:
+    for line in [*start.notes, *_before_it_starts(start, policy_facts(start.config))]:
         say(line)
     say("Nothing was started (--dry-run).")
     return 0
+
+
+def _before_it_starts(start: Start, policy: PolicyFacts) -> list[str]:
+    """The plan of a run, and what to watch out for."""
+    lines = plan_lines(start.config, start.num_ranks, policy, start.data)
+    found = watch_out(start.config, start.num_ranks, this_machine(start.config.run_dir), policy, start.data)
+    return lines + [f"{'watch out' if index == 0 else '':<13}{line}" for index, line in enumerate(found)]
 
 
 def last_words(
@@ -185,10 +193,10 @@ def leave_page(run_dir: Path) -> str:
 
 
 def _callbacks(
-    config: RunConfig, start: Start, facts: PolicyFacts | None, clock: LoopClock, resume_command: str
+    config: RunConfig, start: Start, facts: PolicyFacts, clock: LoopClock, resume_command: str
 ) -> tuple[list[Callback], Checkpoints]:
     assert start.data is not None
-    speed = SpeedMeter(clock, facts.flops_per_frame if facts is not None else None)
+    speed = SpeedMeter(clock, facts.flops_per_frame)
     checkpoints = Checkpoints(Path(config.run_dir), config.trainer.save_every, resume_command)
     callbacks: list[Callback] = [StopSignals()]
     if config.data.episode_continuous_batch:

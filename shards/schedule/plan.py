@@ -11,8 +11,6 @@ from shards.schedule.lanes import LanePlan
 from shards.schedule.settings import ScheduleSettings
 from shards.schedule.split import split_episodes
 
-_MUCH_PADDING = 0.1
-
 
 def plan_splits(collection: Collection, settings: ScheduleSettings) -> tuple[LanePlan, LanePlan]:
     """The plans for training and validation; a shard's lanes are the same in both.
@@ -47,21 +45,3 @@ def shards_of_lanes(collection: Collection, plans: Sequence[LanePlan], lanes: Se
         episodes = plan.episodes[np.isin(plan.group_of, list(groups))]
         shards |= set(collection.shard[episodes].tolist())
     return sorted(shards)
-
-
-def notes_on(plan: LanePlan) -> list[str]:
-    """What a user should know about a plan before the run: sentences, mostly none."""
-    notes = []
-    settings = plan.settings
-    if plan.by_episode:
-        notes.append(
-            f"There are fewer shards than the {settings.num_groups} groups of lanes, so episodes are assigned one "
-            "by one and ranks read from the same shards."
-        )
-    share = plan.num_padding / max(settings.num_lanes * plan.num_steps, 1)
-    if share > _MUCH_PADDING:
-        notes.append(
-            f"{share:.0%} of each epoch is padding: {plan.num_windows} windows on {settings.num_lanes} lanes in "
-            f"{settings.num_groups} groups. Fewer lanes, data.num_lane_groups=1 or smaller shards make it less."
-        )
-    return notes

@@ -111,8 +111,8 @@ def test_override_without_value_is_a_usage_error(capsys: pytest.CaptureFixture[s
 def test_every_wrong_setting_gets_its_line(capsys: pytest.CaptureFixture[str]) -> None:
     _, err = said(capsys, "demo", "trainer.max_step=3", "data.batch_size=none", status=1)
     assert err.splitlines() == [
-        "error: demo.yaml: trainer.max_step is an unknown key. Did you mean trainer.max_steps?",
-        "error: demo.yaml: data.batch_size has the wrong value, got 'none', expected a whole number.",
+        "error: demo.yaml: data.batch_size: got 'none', expected a whole number, 1 or more (lanes of one rank).",
+        "error: demo.yaml: unknown setting `trainer.max_step`, did you mean `trainer.max_steps`?",
     ]
 
 

@@ -1,6 +1,5 @@
 """The data module: datasets in, this rank's batches out, with the tutorial's parameters."""
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -12,7 +11,7 @@ from lightning.pytorch.loops.progress import _ProcessedTracker
 from shards.errors import RocketError
 from shards.schedule.collection import Collection, open_collection
 from shards.schedule.lanes import LanePlan, lanes_of_rank
-from shards.schedule.plan import notes_on, plan_splits, shards_of_lanes
+from shards.schedule.plan import plan_splits, shards_of_lanes
 from shards.schedule.settings import ScheduleSettings
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport
@@ -24,8 +23,6 @@ from trainer.data.shuffled import ShuffledSteps
 from trainer.data.source import EpisodeSource
 from trainer.data.steps import LaneSteps, Steps
 from trainer.settings import DataConfig
-
-_log = logging.getLogger(__name__)
 
 
 class RocketDataModule(LightningDataModule):
@@ -92,9 +89,6 @@ class RocketDataModule(LightningDataModule):
         self.collection = open_collection(self.config.datasets)
         self._check_size()
         self._make_plans(self._schedule_settings())
-        if self._rank == 0:
-            for note in notes_on(self.plan):
-                _log.warning(note)
         self._ready = True
         self.load_state_dict(self._saved or {})
 

@@ -1,0 +1,142 @@
+"""What to watch out for before a run starts: settings that are allowed and probably not meant."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.plan import DataFacts, PolicyFacts, checkpoint_bytes, size, total_steps
+from trainer.settings import RunConfig
+
+FEW_MASKS = 0.1
+"""Share of the frames with a mask, under which the run says how many they are."""
+MUCH_PADDING = 0.05
+"""Share of an epoch."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run depends on of the machine that it starts on.
+
+    Attributes:
+        free_bytes: on the disk that the run's folder is on.
+    """
+
+    num_gpus: int
+    num_cores: int
+    free_bytes: int
+
+
+def this_machine(run_dir: str) -> Machine:
+    """The machine that this process runs on."""
+    import torch
+
+    place = Path(run_dir).absolute()
+    while not place.exists():
+        place = place.parent
+    num_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    return Machine(num_gpus, len(os.sched_getaffinity(0)), shutil.disk_usage(place).free)
+
+
+def watch_out(
+    config: RunConfig, num_ranks: int, machine: Machine, policy: PolicyFacts, data: DataFacts | None
+) -> list[str]:
+    """What is odd about a run, a line each, with the setting that changes it; mostly none.
+
+    Args:
+        config: settings that `resolve_lanes` has filled in.
+        num_ranks: on all machines together.
+        machine: that the run starts on.
+        policy: its counted weights.
+        data: None where no datasets are given; then only what does not depend on them is looked at.
+    """
+    found = list(_machine(config, num_ranks, machine))
+    if data is not None:
+        found += [*_data(config, data), *_length(config, data), *_disk(config, machine, policy, data)]
+    return found
+
+
+def _machine(config: RunConfig, num_ranks: int, machine: Machine) -> Iterator[str]:
+    trainer = config.trainer
+    ranks_here = num_ranks // trainer.num_nodes
+    if trainer.accelerator == "cpu" and machine.num_gpus:
+        yield (
+            f"torch finds {_many(machine.num_gpus, 'GPU')}, and the run does not use them. "
+            f"Set trainer.accelerator=gpu trainer.devices={machine.num_gpus}"
+        )
+    elif 0 < ranks_here < machine.num_gpus:
+        yield (
+            f"{machine.num_gpus - ranks_here} of {machine.num_gpus} GPUs will not be used. "
+            f"Set trainer.devices={machine.num_gpus}"
+        )
+    elif trainer.accelerator != "cpu" and not machine.num_gpus:
+        yield (
+            "torch finds no GPU on this machine. For one slow rank on the CPU, set trainer.accelerator=cpu "
+            "trainer.devices=1"
+        )
+    processes = config.data.num_workers * ranks_here
+    if processes > machine.num_cores and not (trainer.accelerator != "cpu" and not machine.num_gpus):
+        yield (
+            f"{_many(processes, 'loader process', 'es')} share {_many(machine.num_cores, 'core')}. "
+            f"Set data.num_workers={machine.num_cores // ranks_here}"
+        )
+
+
+def _data(config: RunConfig, data: DataFacts) -> Iterator[str]:
+    share = data.num_masked_frames / max(data.num_frames, 1)
+    if config.data.enable_segment and share < FEW_MASKS:
+        have = f"only {share:.1%} of the frames have one" if data.num_masked_frames else "the data have none"
+        yield f"the policy is shown object masks, but {have}. To train without, set data.enable_segment=false"
+    if not data.num_val_episodes and config.trainer.val_every is not None:
+        episodes = data.num_train_episodes
+        remedy = "data.split_ratio=0.9" if episodes > 1 else "trainer.val_every=null"
+        yield f"no episode is left to validate on ({_many(episodes, 'episode')} in all). Set {remedy}"
+    padding = data.num_padding / max(data.num_padding + data.num_windows, 1)
+    if padding > MUCH_PADDING:
+        remedy = f"Set {data.less_padding}" if data.less_padding else "Add episodes"
+        yield f"{padding:.0%} of each epoch is padding: there are few episodes for so many lanes. {remedy}"
+    if data.shares_shards:
+        yield (
+            f"there are fewer shards than the {data.num_lane_groups} groups of lanes, so ranks read the same "
+            "shards. Set data.num_lane_groups=1, or build with a smaller shard_frames"
+        )
+
+
+def _length(config: RunConfig, data: DataFacts) -> Iterator[str]:
+    trainer = config.trainer
+    steps = total_steps(config, data.steps_per_epoch)
+    warmup = config.optimizer.warmup_steps
+    if 0 < steps <= warmup:
+        yield (
+            f"the run ends after {_many(steps, 'step')}, before the warm-up does ({warmup:,}). "
+            f"Set optimizer.warmup_steps={steps // 10}"
+        )
+    if trainer.val_every is not None and steps < trainer.val_every and data.num_val_episodes:
+        yield (
+            f"the first validation would be at step {trainer.val_every:,}, so the run of {_many(steps, 'step')} "
+            f"validates only at its end. Set trainer.val_every={max(steps // 4, 1)}"
+        )
+    if steps < trainer.save_every:
+        yield (
+            f"the first checkpoint would be at step {trainer.save_every:,}, so the run of {_many(steps, 'step')} "
+            f"saves only at its end, and a crash loses it. Set trainer.save_every={max(steps // 4, 1)}"
+        )
+
+
+def _disk(config: RunConfig, machine: Machine, policy: PolicyFacts, data: DataFacts) -> Iterator[str]:
+    steps = total_steps(config, data.steps_per_epoch)
+    needed = checkpoint_bytes(config, policy, steps).total
+    if needed > machine.free_bytes:
+        times = -(-needed // max(machine.free_bytes, 1))
+        yield (
+            f"all checkpoints together take {size(needed)}, and the disk of {config.run_dir} has "
+            f"{size(machine.free_bytes)} free. Set run_dir=FOLDER to another disk, or "
+            f"trainer.save_every={min(config.trainer.save_every * times, steps)}"
+        )
+
+
+def _many(number: int, noun: str, plural: str = "s") -> str:
+    return f"{number:,} {noun}{plural if number != 1 else ''}"
