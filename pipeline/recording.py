@@ -153,11 +153,20 @@ class Extent:
         num_frames: number of frames; None where it is not known.
         first: the log's first line.
         last: the log's last line.
+        every: how many times as many frames per second it has as the dataset.
     """
 
     num_frames: int | None = None
     first: LogMark | None = None
     last: LogMark | None = None
+    every: int = 1
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it takes; None where that is not known."""
+        if self.num_frames is None:
+            return None
+        return self.num_frames / (self.every * ACTION_SPACE.frames_per_second)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +311,22 @@ class RecordingContent:
             size = np.array([frame_width_px, frame_height_px], np.float64)
             tip = np.where(tip < 0, tip + size, tip)
         return tip
+
+    def thinned(self, every: int) -> RecordingContent:
+        """The same content for every so many-th frame alone, which gets the actions of all up to the next of them.
+
+        Buttons are or-ed and camera movements summed, so that clicks, turns of the wheel and the way that the view
+        turns are those of the log. The other frames stay in their places, as frames that are not kept.
+        """
+        if every == 1 or not self.num_frames:
+            return self
+        taken = np.arange(0, self.num_frames, every)
+        buttons, camera, keep = np.zeros_like(self.buttons), np.zeros_like(self.camera), np.zeros_like(self.keep)
+        buttons[taken] = np.maximum.reduceat(self.buttons, taken)
+        camera[taken] = np.add.reduceat(self.camera, taken)
+        moves = (camera != 0).any(axis=1) | buttons.any(axis=1)
+        keep[taken] = np.logical_or.reduceat(self.keep, taken) & moves[taken]
+        return replace(self, buttons=buttons, camera=camera, keep=keep)
 
     def head(self, num_frames: int) -> RecordingContent:
         """The same content, cut to its first frames; `state` stays that of the whole log."""

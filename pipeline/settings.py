@@ -56,6 +56,9 @@ class BuildSettings(Section):
     min_frames: Annotated[int, Field(ge=1)] = setting(32, "episodes with fewer kept frames are left out")
     shard_frames: Annotated[int, Field(ge=1)] = setting(65536, "source frames from which on a shard is full")
     compat: Literal["minestudio"] | None = setting(None, "repeat MineStudio's grouping, state and drop rules")
+    reduce_rate: bool = setting(
+        False, "take every second or third frame of 40 or 60 per second, with the actions of all"
+    )
     gui_mouse_scaling: bool = setting(
         False, "scale mouse movement in menus by the factor of the recorder's version"
     )

@@ -173,14 +173,14 @@ class _GroupBuild:
         """The recording's kept frames are in the episode."""
         recording, keep = usable.planned.recording, usable.keep
         writer.begin_recording(recording, usable.content, keep, self._masks(usable), max_frames)
-        num_decoded, num_lines = 0, usable.content.num_lines
+        num_decoded, num_lines, every = 0, usable.content.num_lines, usable.extent.every
         notes: list[str] = []
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
         try:
             if self._copies(usable):
                 num_decoded = self._copy(writer, recording)
             # All frames are asked for: what comes last may tell that an earlier one is missing.
-            for frame in source_frames(recording, num_lines, notes) if num_decoded < len(keep) else ():
+            for frame in source_frames(recording, num_lines, notes, every) if num_decoded < len(keep) else ():
                 if num_decoded < len(keep):
                     if keep[num_decoded] and (max_frames is None or writer.num_frames < max_frames):
                         writer.add(num_decoded, frame)

@@ -33,14 +33,22 @@ class GroupReader:
         try:
             continues = previous is not None and self._continues(previous, planned)
             state = previous.content.state if previous is not None and continues else EPISODE_START
-            content = source_of(recording).load_log(recording, state, settings)
+            content = source_of(recording).load_log(recording, state, settings).thinned(planned.extent.every)
         except SourceError as error:
             log = str(recording.actions)
             return None, [Rejection(recording.name, error.reason, str(error), log, 0, planned.num_frames)]
         num_frames, rejections = usable_frames(planned, content, self._video_ends.get(recording.name), settings)
         if not num_frames:
             return None, rejections
-        keep = np.ones(num_frames, bool) if settings.noops == "keep" else content.keep[:num_frames]
+        every = planned.extent.every
+        taken = np.arange(num_frames) % every == 0
+        if every > 1:
+            detail = f"every frame but one in {every} was left out; its actions count for the one before"
+            num_left_out = int((~taken).sum())
+            rejections.append(
+                Rejection(recording.name, "reduced_rate", detail, str(recording.video), 0, num_left_out)
+            )
+        keep = taken if settings.noops == "keep" else content.keep[:num_frames]
         return Usable(planned, content, keep, continues), rejections
 
     def minestudio_limit(self, first: PlannedRecording) -> int | None:

@@ -6,6 +6,8 @@ import os
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import repeat
 from pathlib import Path
 
 from pipeline.episodes.groups import BuildPlan, PlannedRecording
@@ -33,7 +35,7 @@ def make_plan(
     rejections = list(findings.rejections)
     # One bad file after another must not wait for each other's disk; results come back in order.
     with ThreadPoolExecutor(_PROBE_THREADS) as threads:
-        for outcome in threads.map(_look_at, findings.recordings):
+        for outcome in threads.map(_look_at, findings.recordings, repeat(settings)):
             if isinstance(outcome, Rejection):
                 rejections.append(outcome)
             else:
@@ -42,7 +44,7 @@ def make_plan(
     return BuildPlan.of(usable, rejections, settings)
 
 
-def _look_at(recording: Recording) -> PlannedRecording | Rejection:
+def _look_at(recording: Recording, settings: BuildSettings) -> PlannedRecording | Rejection:
     source = source_of(recording)
     try:
         extent = source.measure(recording)
@@ -62,20 +64,37 @@ def _look_at(recording: Recording) -> PlannedRecording | Rejection:
                 remedy=VIDEO_REMEDIES.get(bad.reason, "Download the video again."),
             )
         rate = header.usual_frames_per_second
-        if rate and abs(rate - ACTION_SPACE.frames_per_second) > MAX_RATE_ERROR:
+        every = _times_as_fast(rate)
+        if every != 1 and (every is None or not settings.reduce_rate):
             return Rejection(
                 recording.name,
                 "frames_per_second",
                 f"the video has {rate:g} frames per second, expected {ACTION_SPACE.frames_per_second}",
                 str(recording.video),
                 num_frames=extent.num_frames,
-                remedy="Record at 20 frames per second; a conversion would lose the pairing with the log.",
+                remedy=(
+                    "Record at 20, 40 or 60 frames per second: of others, no frame has the time of each of 20."
+                    if every is None
+                    else "If the log has a line for each frame, build with reduce_rate=true: one frame in "
+                    f"{every} is taken, with the actions of all."
+                ),
             )
+        extent = replace(extent, every=every)
     try:
         stamp = _stamp(recording)
     except OSError as error:
         return Rejection(recording.name, "unreadable", f"{error.strerror}", str(error.filename))
     return PlannedRecording(recording, extent, header, stamp)
+
+
+def _times_as_fast(rate: float) -> int | None:
+    """How many times 20 frames per second a video has: 1, 2 or 3; None for any other rate. 0.0 is not known."""
+    if not rate:
+        return 1
+    for every in (1, 2, 3):
+        if abs(rate - every * ACTION_SPACE.frames_per_second) <= every * MAX_RATE_ERROR:
+            return every
+    return None
 
 
 def _stamp(recording: Recording) -> str:

@@ -86,11 +86,11 @@ def group_episodes(
     return episodes
 
 
-def hole_seconds(recording: Recording, num_frames: int | None, following: Recording) -> float:
+def hole_seconds(recording: Recording, extent: Extent, following: Recording) -> float:
     """Seconds from the end of a recording to the start of the one that follows; negative if they overlap."""
     assert recording.start_time is not None
     assert following.start_time is not None
-    seconds = FULL_RECORDING_SECONDS if num_frames is None else num_frames / ACTION_SPACE.frames_per_second
+    seconds = FULL_RECORDING_SECONDS if extent.seconds is None else extent.seconds
     return (following.start_time - recording.start_time - timedelta(seconds=seconds)).total_seconds()
 
 
@@ -99,7 +99,7 @@ def _continues(before: Recording, was: Extent, after: Recording, now: Extent, ma
         return False
     if before.start_time is None or after.start_time is None:
         return False
-    hole = hole_seconds(before, was.num_frames, after)
+    hole = hole_seconds(before, was, after)
     if hole > max_hole_seconds or (was.num_frames is not None and hole < -max_hole_seconds):
         return False
     return _worlds_agree(was, now, max_hole_seconds)

@@ -29,7 +29,7 @@ class Usable:
         extent, num_frames = self.planned.extent, len(self.keep)
         if extent.num_frames is not None and num_frames < extent.num_frames:
             # What the log says of its end is not where the frames end.
-            return Extent(num_frames, extent.first, None)
+            return replace(extent, num_frames=num_frames, last=None)
         return extent
 
 

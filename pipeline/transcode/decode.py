@@ -70,6 +70,9 @@ def good_frames(
             yield from decoding.frames(num_lines)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise as_bad_video(error, decoding.account.num_sure() if decoding else 0) from error
+    if every > 1 and not decoding.is_whole:
+        detail = f"more than {num_lines} frames for as many lines: the log has not the video's rate"
+        raise BadVideo("lengths_differ", detail)
     note = decoding.account.check_gaps(num_lines, is_whole=decoding.is_whole)
     if note is not None and notes is not None:
         notes.append(note)

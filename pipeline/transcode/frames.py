@@ -14,13 +14,14 @@ from pipeline.transcode.decode import good_frames
 from pipeline.transcode.probe import BadVideo
 
 
-def source_frames(recording: Recording, num_lines: int, notes: list[str]) -> Iterator[VideoFrame]:
+def source_frames(recording: Recording, num_lines: int, notes: list[str], every: int = 1) -> Iterator[VideoFrame]:
     """The recording's frames in order, up to the first that cannot be used.
 
     Args:
         recording: whose.
         num_lines: how many lines its log has.
         notes: gets a sentence about what is odd and does no harm.
+        every: how many times 20 frames per second it has.
 
     Raises:
         BadVideo: at the first frame that is damaged or missing.
@@ -29,7 +30,7 @@ def source_frames(recording: Recording, num_lines: int, notes: list[str]) -> Ite
     source = source_of(recording)
     match source.stored_as:
         case "file":
-            return good_frames(recording.video, num_lines, notes)
+            return good_frames(recording.video, num_lines, notes, every)
         case "pieces":
             return _frames_of_pieces(source.pieces(recording))
         case "frames":

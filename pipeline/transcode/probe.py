@@ -29,6 +29,7 @@ VIDEO_REASONS: Mapping[str, str] = {
     "missing_frames": "frames are missing in the video; what is before them is used",
     "uneven_times": "the time between two frames is not always the same; frames and lines are paired in order",
     "frames_per_second": "the video does not have 20 frames per second",
+    "reduced_rate": "frames of a faster video between those that were taken; their actions count (reduce_rate)",
 }
 """Reason codes about videos, beside those of `pipeline.recording.REASONS`."""
 

@@ -156,6 +156,7 @@ def test_a_video_at_another_rate_is_left_out(tmp_path):
     report = build(tmp_path / "in", tmp_path / "out")
     assert account(report) == [(TinyRecording(1, 60).name, "frames_per_second", 0, 60)]
     assert report.rejected[0]["detail"] == "the video has 30 frames per second, expected 20"
+    assert report.rejected[0]["remedy"].startswith("Record at 20, 40 or 60 frames per second")
     assert list(stored_frames(tmp_path / "out")) == [other.name]
 
 

@@ -7,14 +7,15 @@ import pytest
 
 from pipeline.episodes.groups import PlannedRecording
 from pipeline.episodes.usable import kept_like_minestudio, usable_frames
-from pipeline.recording import Breakage, Extent, Recording, RecordingContent, VideoHeader
+from pipeline.recording import Breakage, Extent, FrameCounts, Recording, RecordingContent, VideoHeader
 from pipeline.settings import BuildSettings
 
 RECORDING = Recording("a", "contractor", Path("a.mp4"), Path("a.jsonl"))
 
 
 def planned(num_in_header: int) -> PlannedRecording:
-    return PlannedRecording(RECORDING, Extent(), VideoHeader(640, 360, num_in_header, 20.0, "h264"), "")
+    header = VideoHeader(640, 360, FrameCounts(num_in_header, num_in_header), 20.0, 20.0, "h264")
+    return PlannedRecording(RECORDING, Extent(), header, "")
 
 
 def content(num_good: int, num_lines: int, breakage: Breakage | None = None) -> RecordingContent:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.recording import VideoHeader
+from pipeline.recording import FrameCounts, VideoHeader
 from pipeline.sources.minestudio_rules import video_objection
 
 
@@ -21,4 +21,5 @@ def test_compat_minestudio_leaves_out_the_videos_that_minestudio_leaves_out(
     facts: tuple[int, int, float, int, int], objection: str | None
 ) -> None:
     num_frames, num_lines, rate, width, height = facts
-    assert video_objection(VideoHeader(width, height, num_frames, rate, "h264"), num_lines) == objection
+    header = VideoHeader(width, height, FrameCounts(num_frames, num_frames), rate, rate, "h264")
+    assert video_objection(header, num_lines) == objection
