@@ -16,7 +16,7 @@ from benchmarks.environments import OURS, load_average, machine, machine_slug, m
 from benchmarks.measure import ROOT, Spread
 from benchmarks.recordings import real_source, sample_source
 from benchmarks.report import Bars, Table, draw_chart
-from pipeline.transcode.ffmpeg import ffmpeg_version
+from pipeline.transcode.ffmpeg import find_ffmpeg
 from shards.reader import open_dataset
 
 PARTS = ("preparing", "loading", "abilities", "policy", "codec", "planning")
@@ -113,7 +113,7 @@ def make_page(
     tables: list[Table], chart: Path | None, started: datetime, load: float, options: argparse.Namespace
 ) -> str:
     """The result page."""
-    facts = [*machine().items(), ("load average at the start", f"{load:.1f}"), ("ffmpeg", ffmpeg_version())]
+    facts = [*machine().items(), ("load average at the start", f"{load:.1f}"), ("ffmpeg", find_ffmpeg().version)]
     for title, versions in (
         ("ours", OURS.versions(*_OURS)),
         ("peers", peers().versions(*_PEERS)),

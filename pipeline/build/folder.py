@@ -204,3 +204,11 @@ def _difference(known: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
     if known != now:
         return "the sources have changed since it began"
     return None
+
+
+def cannot_write(error: OSError, place: Path) -> str:
+    """The line about a file that cannot be written; `place` where the error names none."""
+    where = error.filename or place
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{where}: the disk is full. Make room, then run again with --resume."
+    return f"{where}: cannot be written, got {error.strerror or error}. Fix that, then run again with --resume."

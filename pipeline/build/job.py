@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.build.engines.tasks import Engine, FramesDone, GroupDone, GroupFailed
-from pipeline.build.folder import BuildFolder, BuildRefused, refuse_difference
+from pipeline.build.folder import BuildFolder, BuildRefused, cannot_write, refuse_difference
 from pipeline.build.group import GroupTask
 from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.build.plan import make_plan
@@ -26,6 +26,7 @@ from pipeline.recording import Findings
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
 from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
+from pipeline.transcode.ffmpeg import find_ffmpeg
 from shards.errors import RocketError
 from shards.manifest import DatasetInfo, EpisodeRow, shard_name
 from shards.manifest_writer import write_manifest
@@ -97,6 +98,7 @@ def build_shards(
     folder.refuse_foreign_content(resume=resume or only is not None or folder.is_shared)
     if folder.is_complete:
         return _finished_before(folder, find_recordings(sources, source), settings, tools)
+    progress.note(f"Encoding with {find_ffmpeg()}")
     plan = _plan(sources, source, settings, progress)
     existed = out.exists()
     with folder.locked(shared=only is not None):
@@ -112,10 +114,7 @@ def build_shards(
         try:
             info, rejected = _join(plan, folder, sources, settings, tools, progress)
         except OSError as error:
-            raise BuildFailed(
-                f"{error.filename or out}: cannot be written, got {error.strerror}. "
-                "Fix that, then run again with --resume."
-            ) from error
+            raise BuildFailed(cannot_write(error, out)) from error
     if info is None:
         folder.remove()
         if not existed:
@@ -193,10 +192,7 @@ def _join_if_ready(plan: BuildPlan, folder: BuildFolder, shard: int, waiting: se
         try:
             _join_shard(folder, shard, groups)
         except OSError as error:
-            raise BuildFailed(
-                f"{error.filename or folder.shards}: cannot be written, got {error.strerror}. "
-                "Fix that, then run again with --resume."
-            ) from error
+            raise BuildFailed(cannot_write(error, folder.shards)) from error
 
 
 def _join_shard(folder: BuildFolder, shard: int, groups: Sequence[int]) -> None:

@@ -7,7 +7,7 @@ import zlib
 
 import av
 
-from pipeline.transcode.ffmpeg import ffmpeg_version
+from pipeline.transcode.ffmpeg import find_ffmpeg
 
 _PACKAGES = ("rocket1", "av", "numpy", "pyarrow", "webdataset")
 
@@ -18,7 +18,7 @@ def tool_versions() -> dict[str, str]:
     Raises:
         FfmpegMissing: there is no ffmpeg program.
     """
-    versions = {"ffmpeg": ffmpeg_version()}
+    versions = {"ffmpeg": find_ffmpeg().version}
     for name in ("libavcodec", "libswscale"):
         versions[name] = ".".join(str(number) for number in av.library_versions[name])
     versions["zlib"] = zlib.ZLIB_RUNTIME_VERSION

@@ -32,6 +32,7 @@ from shards.errors import RocketError
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
 _PIPE_BYTES = 1 << 20
+_OTHER_PROGRAM = "Put another ffmpeg on PATH, or none, and build again: imageio-ffmpeg's is taken then."
 
 
 class EncodingFailed(RocketError):
@@ -156,8 +157,7 @@ class ClipEncoder:
         expected = min(clip_frames, self._num_frames - self._num_taken * clip_frames)
         if (found := num_samples(data)) != expected:
             raise EncodingFailed(
-                f"{path}: a clip of {self._where} holds {found} frames, expected {expected}. "
-                "Run again with --resume."
+                f"{path}: a clip of {self._where} holds {found} frames, expected {expected}. {_OTHER_PROGRAM}"
             )
         path.unlink()
         self._num_taken += 1
@@ -179,15 +179,15 @@ class ClipEncoder:
         log = self._log.read_text(errors="replace") if self._log.exists() else ""
         if os.strerror(errno.ENOSPC) in log:
             return EncodingFailed(
-                f"{self._folder}: no space left on the disk while encoding {self._where}. "
-                "Make room and run again with --resume.",
+                f"{self._folder}: the disk is full while encoding {self._where}. "
+                "Make room, then run again with --resume.",
                 disk_full=True,
             )
         lines = log.strip().splitlines()
         cause = signal.Signals(-status).name if status < 0 else f"status {status}"
         return EncodingFailed(
             f"{self._where}: ffmpeg ended early with {cause}{': ' + lines[-1] if lines else ''}. "
-            "Run again with --resume.",
+            f"{'Run again with --resume.' if status < 0 else _OTHER_PROGRAM}",
             killed=status < 0,
         )
 

@@ -22,6 +22,7 @@ def test_settings_without_a_file_are_the_defaults():
         "min_frames": 32,
         "shard_frames": 65536,
         "compat": None,
+        "reduce_rate": False,
         "gui_mouse_scaling": False,
     }
 

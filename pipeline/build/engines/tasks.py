@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pipeline.build.folder import cannot_write
 from pipeline.build.group import GroupTask, Progress, build_group
 from pipeline.transcode.encoding import EncodingFailed
 from shards.errors import RocketError
@@ -82,8 +83,7 @@ def attempt(task: GroupTask, progress: Progress) -> Outcome:
     except RocketError as error:
         return Outcome(str(error))
     except OSError as error:
-        where = error.filename or task.parts
-        return Outcome(f"{where}: {error.strerror or error}. Fix that, then run again with --resume.", stop=True)
+        return Outcome(cannot_write(error, task.parts), stop=True)
     except Exception as error:  # noqa: BLE001 (whatever it is, the parent has to know)
         return Outcome(f"group {task.group.index}: {error!r}", stop=True, crash=traceback.format_exc())
     return Outcome()

@@ -128,19 +128,19 @@ def test_an_ffmpeg_that_hangs_is_ended_and_named(source, tmp_path, monkeypatch):
 
 def test_an_ffmpeg_that_fails_tells_its_last_words(source, tmp_path, monkeypatch):
     message = build_with("echo unknown encoder >&2; exit 8", source, tmp_path, monkeypatch)
-    assert "ffmpeg ended early with status 8: unknown encoder. Run again with --resume." in message
+    assert "ffmpeg ended early with status 8: unknown encoder. Put another ffmpeg on PATH" in message
 
 
 def test_an_ffmpeg_without_room_stops_the_build(source, tmp_path, monkeypatch):
     message = build_with("echo 'No space left on device' >&2; exit 1", source, tmp_path, monkeypatch)
-    assert "no space left on the disk" in message
-    assert "Make room and run again with --resume." in message
+    assert "the disk is full" in message
+    assert "Make room, then run again with --resume." in message
 
 
 def test_an_ffmpeg_that_writes_too_few_frames_is_found_out(source, tmp_path, monkeypatch):
     script = 'head -c 20000 | $real "$@" 2>/dev/null; cat > /dev/null; exit 0'
     message = build_with(script, source, tmp_path, monkeypatch)
-    assert "holds 13 frames, expected 16" in message
+    assert "holds 13 frames, expected 16. Put another ffmpeg on PATH" in message
 
 
 @pytest.mark.skipif(os.geteuid() == 0 and not Path("/dev/full").exists(), reason="needs /dev/full")
@@ -151,7 +151,7 @@ def test_a_full_disk_is_one_line_and_no_lost_work(source, tmp_path, monkeypatch)
         return real_open("/dev/full" if str(path).endswith("part.tar") else path, *rest, **named)
 
     monkeypatch.setattr("shards.writer.open", full, raising=False)
-    with pytest.raises(BuildFailed, match=r"No space left on device\. Fix that, then run again with --resume"):
+    with pytest.raises(BuildFailed, match=r"the disk is full\. Make room, then run again with --resume"):
         build_shards([source], tmp_path / "out", TINY, InlineEngine())
     monkeypatch.undo()
     build_shards([source], tmp_path / "out", TINY, InlineEngine(), resume=True)

@@ -13,6 +13,7 @@ from pipeline.build.engines.local import LocalEngine
 from pipeline.build.folder import BuildRefused
 from pipeline.build.job import BuildReport, NothingUsable, build_shards
 from pipeline.build.summary import summary_lines
+from pipeline.transcode.ffmpeg import Ffmpeg
 from shards.reader import open_dataset
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
@@ -251,7 +252,7 @@ def test_build_refuses_to_go_on_with_other_settings(session, half_built):
 
 
 def test_build_refuses_to_go_on_with_another_ffmpeg(session, half_built, monkeypatch):
-    monkeypatch.setattr("pipeline.build.tools.ffmpeg_version", lambda: "4.2")
+    monkeypatch.setattr("pipeline.build.tools.find_ffmpeg", lambda: Ffmpeg("ffmpeg", "4.2"))
     with pytest.raises(BuildRefused, match="tool ffmpeg is '4.2' now, expected"):
         build(session[0], half_built, resume=True)
 
