@@ -9,6 +9,7 @@ the key. Source: openai/Video-Pre-Training, lib/xf.py and lib/masked_attention.p
 import math
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -94,7 +95,7 @@ class MemoryAttention(nn.Module):
             attn_mask=bias_BHTS.to(query_BTD.dtype),
             scale=self.num_heads / query_BTD.shape[-1],
         )
-        mixed_BTD = mixed_BHTd.transpose(1, 2).flatten(2)
+        mixed_BTD = rearrange(mixed_BHTd, "B H T d -> B T (H d)")
         new_keys = self.newest(key_BTD, keys_BMD)
         new_values = self.newest(value_BTD, values_BMD)
         out_BTD: Tensor = x_BTD + self.proj_layer(mixed_BTD)
@@ -106,7 +107,7 @@ class MemoryAttention(nn.Module):
         return by_age_to_by_key(mixture_BHTn @ self.b_nd.flip(1))
 
     def split_heads(self, x_BTD: Tensor) -> Tensor:
-        return x_BTD.view(*x_BTD.shape[:2], self.num_heads, -1).transpose(1, 2)
+        return rearrange(x_BTD, "B T (H d) -> B H T d", H=self.num_heads)
 
     def newest(self, window_BTD: Tensor, memory_BMD: Tensor) -> Tensor:
         """The last M of memory and window, in the memory's dtype."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import timm
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -15,10 +16,6 @@ from trainer.policy.errors import PolicyError
 
 NUM_CHANNELS = 4
 """Red, green, blue and the object mask."""
-
-LAYOUT = torch.channels_last
-"""Of images and convolution weights: tensor cores want it, and on a CPU depthwise convolutions go back through it
-several times faster."""
 
 
 def normalize_name(backbone: str) -> str:
@@ -121,11 +118,12 @@ def _blame(backbone: str, weights: str | Path | None, load: bool, error: Excepti
     )
 
 
-def arrange_weights(module: nn.Module) -> None:
-    """All convolution weights of `module` have the layout `LAYOUT`; their values and names stay."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv2d):
-            layer.weight.data = layer.weight.data.contiguous(memory_format=LAYOUT)
+def memory_format(device: torch.device) -> torch.memory_format:
+    """The layout of images and convolution weights that suits the device.
+
+    Tensor cores want the channels last. On a CPU, torch's batch norm loses two digits of the gradients there.
+    """
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
 def num_features(backbone: nn.Module) -> int:
@@ -143,57 +141,22 @@ def last_map_tokens(feature_maps: list[Tensor], channels: int) -> Tensor:
     """The last feature map as tokens (N, h * w, C); some timm models put the channels last already."""
     last = feature_maps[-1]
     if last.ndim == 4 and last.shape[1] == channels:
-        last = last.permute(0, 2, 3, 1)
-    return last.flatten(1, -2)
-
-
-class BatchStatistics:
-    """Keeps BatchNorm's running statistics at one update a step when layers are computed twice.
-
-    Activation checkpointing runs a layer again during the backward pass, in training mode, and BatchNorm
-    would count the same batch twice. Outside `updating()` the layers' updates have no effect.
-    """
-
-    def __init__(self, module: nn.Module) -> None:
-        self._updating = True
-        self._momentum: dict[nn.Module, float | None] = {}
-        for layer in module.modules():
-            if isinstance(layer, _BatchNorm):
-                layer.register_forward_pre_hook(self._before)
-                layer.register_forward_hook(self._after, always_call=True)
-        self._updating = False
-
-    @contextmanager
-    def updating(self) -> Iterator[None]:
-        """Updates count inside the block: around the forward pass proper."""
-        self._updating = True
-        try:
-            yield
-        finally:
-            self._updating = False
-
-    def _before(self, layer: nn.Module, _args: tuple[Tensor, ...]) -> None:
-        if not self._updating and layer.training:
-            assert isinstance(layer, _BatchNorm)
-            self._momentum[layer] = layer.momentum
-            layer.momentum = 0.0
-
-    def _after(self, layer: nn.Module, _args: tuple[Tensor, ...], _output: Tensor) -> None:
-        if layer in self._momentum:
-            assert isinstance(layer, _BatchNorm)
-            layer.momentum = self._momentum.pop(layer)
-            if layer.num_batches_tracked is not None:
-                layer.num_batches_tracked.sub_(1)
+        return rearrange(last, "N C h w -> N (h w) C")
+    return rearrange(last, "N ... C -> N (...) C")
 
 
 @contextmanager
-def frozen_batchnorm(module: nn.Module) -> Iterator[None]:
-    """BatchNorm layers of `module` neither use nor update batch statistics inside the block."""
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm) and layer.training]
+def batch_statistics(module: nn.Module, *, updating: bool) -> Iterator[None]:
+    """BatchNorm layers of `module` update their running statistics inside the block if `updating`, else nowhere.
+
+    Outside the block they never do: activation checkpointing computes layers again in the backward pass, in
+    training mode, and would count the same batch twice. What a layer computes stays the same.
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     for layer in layers:
-        layer.training = False
+        layer.track_running_stats = updating
     try:
         yield
     finally:
         for layer in layers:
-            layer.training = True
+            layer.track_running_stats = False

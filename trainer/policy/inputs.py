@@ -3,16 +3,14 @@
 # B lanes, T frames in the window, N selected frames, H rows, W columns
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from einops import rearrange
 from torch import Tensor
 
 from trainer.policy.errors import PolicyError
-from trainer.policy.preprocess import unpack_mask_bits
-
-if TYPE_CHECKING:
-    from trainer.policy.rocket import RocketPolicy
+from trainer.policy.preprocess import Preprocess, unpack_mask_bits
 
 
 @dataclass(frozen=True)
@@ -34,18 +32,17 @@ class Frames:
     height: int
     width: int
 
-    def select(self, rows_N: Tensor | None, policy: "RocketPolicy") -> Tensor:
-        """The backbone's channels (N, 4, H, W) of the chosen frames, or of all."""
+    def channels(self, rows_N: Tensor | None, preprocess: Preprocess, dtype: torch.dtype) -> Tensor:
+        """The backbone's channels (N, 4, H, W) of the chosen frames or all, in `dtype` or autocast's."""
         pixels = self.pixels if rows_N is None else self.pixels[rows_N]
         mask = self.mask
         if mask is not None and rows_N is not None:
             mask = mask[rows_N]
         if mask is not None and self.packed:
             mask = unpack_mask_bits(mask, self.height, self.width)
-        dtype = policy.final_ln.weight.dtype
         if torch.is_autocast_enabled(pixels.device.type):
             dtype = torch.get_autocast_dtype(pixels.device.type)
-        convert = policy.preprocess.from_rgb if pixels.ndim == 4 else policy.preprocess.from_yuv
+        convert = preprocess.from_rgb if pixels.ndim == 4 else preprocess.from_yuv
         return convert(pixels, mask, dtype)
 
 
@@ -79,7 +76,7 @@ def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
         _expect("segment mask", mask.shape[:2], lanes_frames)
         if not packed:
             _expect("segment.obj_mask", mask.shape[2:], (height, width))
-        mask = mask.flatten(0, 1)
+        mask = rearrange(mask, "B T ... -> (B T) ...")
     obj_id = segment.get("obj_id")
     if obj_id is None:
         obj_id = torch.full(lanes_frames, -1, device=device)
@@ -93,7 +90,7 @@ def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
     elif has_padding is None:
         has_padding = not bool(valid.all())
     return Frames(
-        pixels=pixels.flatten(0, 1),
+        pixels=rearrange(pixels, "B T ... -> (B T) ..."),
         mask=mask,
         packed=packed,
         types=obj_id.long() + 1,

@@ -2,6 +2,7 @@
 
 # N frames, L tokens a frame, D width, H heads
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
@@ -21,14 +22,14 @@ class PoolingLayer(nn.TransformerEncoderLayer):
 
     def _attend(self, tokens_NLD: Tensor) -> Tensor:
         attention = self.self_attn
-        count, length, width = tokens_NLD.shape
         projected = functional.linear(tokens_NLD, attention.in_proj_weight, attention.in_proj_bias)
-        # (N, L, 3D) -> three times (N, H, L, D / H), as views
-        query, key, value = projected.view(count, length, 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
+        query, key, value = rearrange(
+            projected, "N L (three H d) -> three N H L d", three=3, H=attention.num_heads
+        )
         mixed = functional.scaled_dot_product_attention(
             query, key, value, dropout_p=attention.dropout if self.training else 0.0
         )
-        out_NLD: Tensor = attention.out_proj(mixed.transpose(1, 2).reshape(count, length, width))
+        out_NLD: Tensor = attention.out_proj(rearrange(mixed, "N H L d -> N L (H d)"))
         return out_NLD
 
 

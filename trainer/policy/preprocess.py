@@ -8,7 +8,7 @@ nothing is divided, normalised, concatenated or transposed in a copy of all fram
 import torch
 from torch import Tensor
 
-from trainer.policy.backbone import LAYOUT
+from trainer.policy.backbone import memory_format
 from trainer.policy.errors import PolicyError
 
 # BT.601, limited range: luma 16..235, chroma 16..240 around 128, to RGB 0..255.
@@ -61,7 +61,8 @@ class Preprocess:
     @staticmethod
     def _empty(like: Tensor, size: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
         count, height, width = size
-        return torch.empty(count, 4, height, width, dtype=dtype, device=like.device, memory_format=LAYOUT)
+        layout = memory_format(like.device)
+        return torch.empty(count, 4, height, width, dtype=dtype, device=like.device, memory_format=layout)
 
     @staticmethod
     def _with_mask(out_N4HW: Tensor, mask_NHW: Tensor | None) -> Tensor:

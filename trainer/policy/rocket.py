@@ -6,12 +6,12 @@ Source: CraftJarvis/MineStudio, minestudio/models/rocket_one/body.py; ROCKET-1 (
 
 # B lanes, T frames in the window, N = frames of all lanes, D width
 from collections.abc import Mapping
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -19,13 +19,14 @@ from trainer.policy import backbone as timm_backbone
 from trainer.policy.errors import PolicyError
 from trainer.policy.heads import PolicyHead, ValueHead
 from trainer.policy.inputs import Frames, read_frames
-from trainer.policy.lean_norm import make_lean
 from trainer.policy.memory import TENSORS_PER_LAYER, Memory, initial_memory
 from trainer.policy.pooling import Pooling
 from trainer.policy.preprocess import Preprocess
 from trainer.policy.transformer import FanInLinear, Recurrent
 
 NUM_INTERACTION_EMBEDDINGS = 10
+NUM_STAND_INS = 2
+"""Frames of padding that a rank without any other computes: one alone has no variance where a map is one pixel."""
 
 
 class RocketPolicy(nn.Module):
@@ -82,8 +83,6 @@ class RocketPolicy(nn.Module):
         self.value_head = ValueHead(hiddim)
         self.pi_head = PolicyHead(hiddim, temperature, nucleus_prob)
         self.backbone = timm_backbone.build_backbone(backbone, pretrained, backbone_weights)
-        make_lean(self.backbone)
-        timm_backbone.arrange_weights(self.backbone)
         self.num_features = timm_backbone.num_features(self.backbone)
         self.preprocess = Preprocess(*timm_backbone.normalization(self.backbone))
         self.updim = nn.Conv2d(self.num_features, hiddim, kernel_size=1, bias=False)
@@ -92,7 +91,6 @@ class RocketPolicy(nn.Module):
         self.recurrent = Recurrent(hiddim, num_heads, num_layers, mem_len)
         self.lastlayer = FanInLinear(hiddim, hiddim, norm=True)
         self.final_ln = nn.LayerNorm(hiddim)
-        self._statistics: timm_backbone.BatchStatistics | None = None
 
     @property
     def device(self) -> torch.device:
@@ -138,7 +136,7 @@ class RocketPolicy(nn.Module):
             memory = self.initial_state(num_lanes)
         self._check_memory(memory, num_lanes)
 
-        x_BTD = self._see(frames)
+        x_BTD = self._encode(frames)
         z_BTD, memory = self.recurrent(
             x_BTD, self.interaction.weight, frames.types, frames.first, frames.valid, memory
         )
@@ -195,8 +193,6 @@ class RocketPolicy(nn.Module):
         set_checkpointing = getattr(self.backbone, "set_grad_checkpointing", None)
         if backbone and callable(set_checkpointing):
             set_checkpointing(True)
-            if self._statistics is None:
-                self._statistics = timm_backbone.BatchStatistics(self.backbone)
 
     def compile_layers(self, **options: Any) -> None:
         """Compile what is the same in every step: the backbone, the pooling's layers, the recurrent blocks.
@@ -207,35 +203,37 @@ class RocketPolicy(nn.Module):
         for layer in (self.backbone, *self.pooling.layers, *self.recurrent.blocks):
             layer.compile(**options)
 
-    def _see(self, frames: Frames) -> Tensor:
+    def _encode(self, frames: Frames) -> Tensor:
         """Features (B, T, D) of each frame by itself; zeros at padding."""
         num_lanes, length = frames.types.shape
         if not frames.has_padding:
-            return self._features(frames.select(None, self)).view(num_lanes, length, -1)
+            features_ND = self._features(frames, None, counted=True)
+            return rearrange(features_ND, "(B T) D -> B T D", B=num_lanes)
         rows_N = frames.valid.flatten().nonzero().squeeze(1)
-        if len(rows_N) == 0:
-            features_ND = self._features_without_trace(frames)
-            rows_N = rows_N.new_zeros(1)
+        if len(rows_N):
+            features_ND = self._features(frames, rows_N, counted=True)
         else:
-            features_ND = self._features(frames.select(rows_N, self))
+            # A rank without frames computes two of padding, so that it takes part in all that ranks exchange, in
+            # layers and for gradients. They count nowhere: neither in the loss nor in running statistics.
+            rows_N = torch.arange(NUM_STAND_INS, device=rows_N.device) % (num_lanes * length)
+            features_ND = self._features(frames, rows_N, counted=False) * 0.0
         x_ND = features_ND.new_zeros(num_lanes * length, self.hiddim).index_copy(0, rows_N, features_ND)
-        return x_ND.view(num_lanes, length, -1)
+        return rearrange(x_ND, "(B T) D -> B T D", B=num_lanes)
 
-    def _features(self, channels_N4HW: Tensor) -> Tensor:
-        with self._statistics.updating() if self._statistics is not None else nullcontext():
+    def _features(self, frames: Frames, rows_N: Tensor | None, *, counted: bool) -> Tensor:
+        """Features (N, D) of the chosen frames; whether they count in the backbone's running statistics."""
+        channels_N4HW = frames.channels(rows_N, self.preprocess, self.final_ln.weight.dtype)
+        with timm_backbone.batch_statistics(self.backbone, updating=counted):
             feature_maps = self.backbone(channels_N4HW)
         tokens_NLC = timm_backbone.last_map_tokens(feature_maps, self.num_features)
         features_ND: Tensor = self.pooling(functional.linear(tokens_NLC, self.updim.weight[:, :, 0, 0]))
         return features_ND
 
-    def _features_without_trace(self, frames: Frames) -> Tensor:
-        """Zeros (1, D) through which every parameter gets a gradient of zero.
-
-        A rank with nothing but padding has to take part in the gradients' exchange all the same.
-        """
-        first = torch.zeros(1, dtype=torch.long, device=self.device)
-        with timm_backbone.frozen_batchnorm(self.backbone):
-            return self._features(frames.select(first, self)) * 0.0
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        """Moved to another device, the backbone's weights take the layout that suits it; names and values stay."""
+        super()._apply(fn, recurse)
+        self.backbone.to(memory_format=timm_backbone.memory_format(self.device))
+        return self
 
     def _check_memory(self, memory: Memory, num_lanes: int) -> None:
         expected = [(num_lanes, 1, self.mem_len), *[(num_lanes, self.mem_len, self.hiddim)] * 2] * self.num_layers

@@ -1,6 +1,5 @@
 """Building and calling the policy: inputs, actions, errors, and where the work is saved."""
 
-import copy
 import re
 
 import numpy as np
@@ -10,6 +9,7 @@ import torch
 
 from tests.trainer.policies import SIZE, TINY, cut, logits, random_window, relative_error, tiny_policy
 from trainer.policy import PolicyError, RocketPolicy
+from trainer.policy.backbone import memory_format
 
 
 def test_feed_forward_of_film_runs_on_the_interaction_types_alone():
@@ -52,28 +52,32 @@ def test_packed_mask_bits_equal_the_mask():
     assert torch.equal(logits(policy(packed)), logits(policy(frames)))
 
 
-@pytest.mark.parametrize("moved", [False, True])
-def test_backbone_reads_frames_and_weights_with_channels_last(moved):
-    policy = tiny_policy()
-    if moved:
-        policy = copy.deepcopy(policy).double().float()
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_backbone_reads_frames_and_weights_in_the_layout_of_the_device(layout, monkeypatch):
+    for module in ("backbone", "preprocess"):
+        monkeypatch.setattr(f"trainer.policy.{module}.memory_format", lambda device: layout)
+    policy = tiny_policy(double=True).float()
     seen = []
     policy.backbone.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
     policy(random_window(1, 8))
     assert seen[0].shape == (8, 4, SIZE, SIZE)
-    assert seen[0].is_contiguous(memory_format=torch.channels_last)
-    assert policy.backbone.conv_stem.weight.is_contiguous(memory_format=torch.channels_last)
+    for tensor in (seen[0], policy.backbone.conv_stem.weight):
+        assert tensor.stride() == torch.empty(tensor.shape, memory_format=layout).stride()
 
 
-@torch.no_grad()
-def test_layout_of_the_weights_does_not_change_the_outputs():
-    policy = tiny_policy(double=True)
-    frames = random_window(1, 8)
-    expected = logits(policy(frames))
-    for layer in policy.backbone.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            layer.weight.data = layer.weight.data.contiguous()
-    torch.testing.assert_close(logits(policy(frames)), expected, rtol=0, atol=1e-5)
+def test_layout_is_channels_last_on_a_gpu_alone():
+    formats = [memory_format(torch.device(device)) for device in ("cuda:3", "cpu")]
+    assert formats == [torch.channels_last, torch.contiguous_format]
+
+
+def test_window_of_padding_alone_trains_nothing_and_leaves_the_statistics():
+    policy = tiny_policy().train()
+    frames = {**random_window(2, 8), "valid": torch.zeros(2, 8, dtype=torch.bool)}
+    before = [buffer.clone() for buffer in policy.buffers()]
+    logits(policy(frames))[..., :8762].sum().backward()
+    assert all(torch.equal(old, new) for old, new in zip(before, policy.buffers(), strict=True))
+    gradients = {name: p.grad for name, p in policy.named_parameters() if name.startswith(("backbone", "pooling"))}
+    assert {name for name, gradient in gradients.items() if gradient is None or gradient.any()} == set()
 
 
 @pytest.mark.parametrize("backbone_too", [True, False])
