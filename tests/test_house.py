@@ -1,6 +1,7 @@
 """The shape of the house: who may import whom, and what the README says is there."""
 
 import ast
+import graphlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +55,48 @@ def test_nothing_imports_a_command_line():
 
 def test_no_module_shadows_the_standard_librarys_inspect():
     assert [path for package in PACKAGES for path in _modules(package) if path.name == "inspect.py"] == []
+
+
+LAYERS = {
+    "shards": ["storage", "schedule", "display"],
+    "pipeline": ["episodes", "sources", "transcode", "build look", "sample"],
+    "trainer": ["policy", "data", "checkpoints", "learning", "callbacks", "look"],
+}
+"""Sub-packages, lowest first: each imports only those before it; those of one line may import each other."""
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_sub_packages_import_only_those_below_them(package):
+    floor = {name: floor for floor, names in enumerate(LAYERS[package]) for name in names.split()}
+    folders = {path.name for path in (ROOT / package).iterdir() if (path / "__init__.py").is_file()}
+    assert floor.keys() == folders
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for folder in folders
+        for path in sorted((ROOT / package / folder).rglob("*.py"))
+        for name in _imports(path)
+        if name.split(".")[0] == package and floor.get(name.split(".")[1], -1) > floor[folder]
+    ]
+    assert wrong == []
+
+
+def _imported_modules() -> dict[str, set[str]]:
+    """Every module of ours, and those of ours that it imports."""
+    paths = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for package in PACKAGES
+        for path in _modules(package)
+    }
+    imported: dict[str, set[str]] = {name: set() for name in paths}
+    for name, path in paths.items():
+        for dotted in _imports(path):
+            parts = dotted.split(".")
+            parents = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+            module = next((parent for parent in parents if parent in paths), name)
+            imported[name] |= {module} - {name}
+    return imported
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    # Also not inside functions or for type checkers alone: a reader has to follow those as well.
+    tuple(graphlib.TopologicalSorter(_imported_modules()).static_order())

@@ -6,7 +6,6 @@ import logging
 import netrc
 import os
 import uuid
-import warnings
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
@@ -21,12 +20,12 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
 
 from shards.settings import SettingsError
-from trainer.callbacks.speed import LoopClock
 from trainer.checkpoints.checkpoint import AtomicCheckpointIO
 from trainer.data.datamodule import RocketDataModule
+from trainer.lightning_parts import mute_lightning
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
-from trainer.weights import OUR_PREFIX, Weights, WeightsError, load_weights, read_weights
+from trainer.weights import Weights, WeightsError, load_weights, read_policy_weights
 
 _log = logging.getLogger(__name__)
 WANDB_SECONDS = 30
@@ -98,17 +97,8 @@ def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
     if settings.init_from is not None and fetch_weights:
         load_weights(policy, read_policy_weights(settings.init_from))
     if settings.batch_norm == "synchronised":
-        from timm.layers import convert_sync_batchnorm  # torch's own loses timm's activations
-
-        policy.backbone = convert_sync_batchnorm(policy.backbone)
+        policy.synchronise_batch_norm()
     return policy
-
-
-def read_policy_weights(source: str) -> Weights:
-    """Weights by the policy's names of any source, our own checkpoints included."""
-    weights = read_weights(source)
-    named = {name.removeprefix(OUR_PREFIX): tensor for name, tensor in weights.state_dict.items()}
-    return Weights(named, weights.settings, weights.source)
 
 
 def load_policy(config: RunConfig, path: Path, state: dict[str, Tensor]) -> RocketPolicy:
@@ -145,10 +135,10 @@ def build_data(config: RunConfig, rank: int | None = None, num_ranks: int | None
 
 
 def build_trainer(
-    config: RunConfig, num_ranks: int, callbacks: Sequence[Callback], loggers: Sequence[Logger], clock: LoopClock
+    config: RunConfig, num_ranks: int, callbacks: Sequence[Callback], loggers: Sequence[Logger]
 ) -> lightning.Trainer:
     """Lightning's trainer: plain DDP over the ranks, our checkpoints, no loader or logging of its own."""
-    quiet_lightning()
+    mute_lightning()
     settings = config.trainer
     on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
     strategy: Strategy | str = "auto"
@@ -179,7 +169,6 @@ def build_trainer(
         logger=list(loggers) or False,
         callbacks=list(callbacks),
         plugins=plugins,
-        profiler=clock,
         default_root_dir=config.run_dir,
         benchmark=True if on_gpu else None,
     )
@@ -189,23 +178,6 @@ def _val_limit(config: RunConfig) -> int | float:
     if config.trainer.val_every is None:
         return 0
     return config.trainer.limit_val_steps if config.trainer.limit_val_steps is not None else 1.0
-
-
-def quiet_lightning() -> None:
-    """Silence what Lightning says about choices that are made on purpose here."""
-    for message in (
-        ".*does not have many workers.*",
-        ".*dataloader is not resumable.*",
-        ".*module\\(s\\) in eval mode at the start of training.*",
-        ".*smaller than the logging interval.*",
-        ".*GPU available but not used.*",
-        ".*have overridden `on_before_batch_transfer` in `LightningModule`.*",
-        ".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*",
-        ".*Experiment logs directory.*",
-    ):
-        warnings.filterwarnings("ignore", message)
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS) -> WandbLogger | None:

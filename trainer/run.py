@@ -1,4 +1,4 @@
-"""A training run from its settings to its last words: check, plan, fit, tell."""
+"""A training run from its settings to its summary: check, plan, fit, report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.callbacks.reporter import LastValidation, ProgressLine, Reporter
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
-from trainer.callbacks.speed import LoopClock, SpeedMeter
+from trainer.callbacks.speed import SpeedMeter
 from trainer.checkpoints.checkpoint import set_aside
 from trainer.data.datamodule import RocketDataModule
 from trainer.learning.guard import LossStop, RunInterrupted
@@ -51,7 +51,7 @@ def train(
         config: the run's settings.
         resume: None, `auto`, or a checkpoint's path.
         command: how to start this run again, for messages.
-        out: where the plan and the last words go; standard output if None.
+        out: where the plan and the summary go; standard output if None.
         make_policy: gives the policy; its second argument says whether starting weights are wanted.
 
     Raises:
@@ -59,20 +59,22 @@ def train(
     """
     start = prepare(config, resume)
     config = start.config
-    say = _speaker(out)
+    print_line = _line_printer(out)
     for note in start.notes:
-        say(note)
+        print_line(note)
     assert start.data is not None
     num_steps = total_steps(config, start.data.steps_per_epoch)
     if start.position is not None and start.position.global_step >= num_steps:
-        say(f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on.")
+        print_line(
+            f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on."
+        )
         return 0
     policy = make_policy(config, start.checkpoint is None)
     facts = policy_facts(config) if torch.cuda.is_available() else count_weights(policy)
     for line in _before_it_starts(start, facts):
-        say(line)
+        print_line(line)
     if start.position is not None:
-        say(
+        print_line(
             f"resume       from {start.checkpoint}: {start.position.global_step:,} steps done, "
             f"at epoch {start.position.epoch}, step {start.position.step}"
         )
@@ -92,8 +94,8 @@ def train(
     if config.trainer.compile:
         policy.compile_layers()
     resume_command = f"{command} --resume auto"
-    callbacks, checkpoints = _callbacks(config, start, facts, clock := LoopClock(), resume_command)
-    lightning_trainer = build_trainer(config, start.num_ranks, callbacks, _loggers(config, start), clock)
+    callbacks, checkpoints = _callbacks(config, start, facts, resume_command)
+    lightning_trainer = build_trainer(config, start.num_ranks, callbacks, _loggers(config, start))
     interrupted: RunInterrupted | None = None
     try:
         lightning_trainer.fit(
@@ -106,7 +108,7 @@ def train(
         interrupted = stop
     except LossStop as stop:
         if not is_main_process():
-            return 0  # the main process tells, and fails, for all
+            return 0  # the main process reports, and fails, for all
         saved = f" Saved before it: {checkpoints.last_saved}." if checkpoints.last_saved else ""
         raise LossStop(f"{stop}{saved}") from stop
     except RocketError as error:
@@ -119,23 +121,23 @@ def train(
     if not is_main_process():
         return 0
     if interrupted is not None:
-        say(str(interrupted))
+        print_line(str(interrupted))
         requeued = requeue_under_slurm(interrupted.signal_number)
         if requeued is not None:
-            say(requeued)
+            print_line(requeued)
         return 128 + interrupted.signal_number
-    for line in last_words(run_dir, module, data, checkpoints, lightning_trainer.global_step):
-        say(line)
+    for line in summary_lines(run_dir, module, data, checkpoints, lightning_trainer.global_step):
+        print_line(line)
     return 0
 
 
 def dry_run(config: RunConfig, resume: str | None = None, out: TextIO | None = None) -> int:
     """Print the plan of a run and take nothing; the process's exit status."""
     start = prepare(config, resume, dry_run=True)
-    say = _speaker(out)
+    print_line = _line_printer(out)
     for line in [*start.notes, *_before_it_starts(start, policy_facts(start.config))]:
-        say(line)
-    say("Nothing was started (--dry-run).")
+        print_line(line)
+    print_line("Nothing was started (--dry-run).")
     return 0
 
 
@@ -146,10 +148,10 @@ def _before_it_starts(start: Start, policy: PolicyFacts) -> list[str]:
     return lines + [f"{'watch out' if index == 0 else '':<13}{line}" for index, line in enumerate(found)]
 
 
-def last_words(
+def summary_lines(
     run_dir: Path, module: RocketModule, data: RocketDataModule, checkpoints: Checkpoints, global_step: int
 ) -> list[str]:
-    """What was written, what was lost, what to type next."""
+    """The summary: what was written, what was lost, what to type next."""
     lines = []
     report, validation = module.report, module.validation
     if report is not None:
@@ -174,7 +176,7 @@ def last_words(
         )
     lines.append(f"written: {run_dir / METRICS_FILE}, {checkpoints.last_saved}, {run_dir / 'weights'}/")
     if module.config.logging.page:
-        lines.append(leave_page(run_dir))
+        lines.append(write_page(run_dir))
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
     datasets = " ".join(shlex.quote(path) for path in data.config.datasets)
     if newest:
@@ -182,8 +184,8 @@ def last_words(
     return lines
 
 
-def leave_page(run_dir: Path) -> str:
-    """The run's page lies in its folder; what to say about it. Its failure does not fail the run."""
+def write_page(run_dir: Path) -> str:
+    """The run's page is in its folder; a line about it. Its failure does not fail the run."""
     from trainer.look.run_page import write_run_page
 
     try:
@@ -193,16 +195,16 @@ def leave_page(run_dir: Path) -> str:
 
 
 def _callbacks(
-    config: RunConfig, start: Start, facts: PolicyFacts, clock: LoopClock, resume_command: str
+    config: RunConfig, start: Start, facts: PolicyFacts, resume_command: str
 ) -> tuple[list[Callback], Checkpoints]:
     assert start.data is not None
-    speed = SpeedMeter(clock, facts.flops_per_frame)
+    speed = SpeedMeter(facts.flops_per_frame)
     checkpoints = Checkpoints(Path(config.run_dir), config.trainer.save_every, resume_command)
     callbacks: list[Callback] = [StopSignals()]
     if config.data.episode_continuous_batch:
         callbacks.append(LaneAuditor())
     if config.ema.enabled:
-        callbacks.append(Ema(config.ema))
+        callbacks.append(Ema(**config.ema.model_dump(exclude={"enabled"})))
     num_steps = total_steps(config, start.data.steps_per_epoch)
     callbacks += [speed, Reporter(speed), ProgressLine(speed, num_steps), LastValidation(num_steps)]
     return [*callbacks, checkpoints], checkpoints
@@ -234,13 +236,13 @@ def _finish_wandb() -> None:
             wandb.finish()
 
 
-def _speaker(out: TextIO | None) -> Callable[[str], None]:
+def _line_printer(out: TextIO | None) -> Callable[[str], None]:
     """Writes a line at once, in the main process."""
     stream = sys.stdout if out is None else out
 
-    def say(line: str) -> None:
+    def print_line(line: str) -> None:
         if is_main_process():
             stream.write(line + "\n")
             stream.flush()
 
-    return say
+    return print_line

@@ -80,6 +80,13 @@ def read_weights(source: str | Path) -> Weights:
     )
 
 
+def read_policy_weights(source: str) -> Weights:
+    """Weights by the policy's names of any source, our own checkpoints included; see `read_weights`."""
+    weights = read_weights(source)
+    named = {name.removeprefix(OUR_PREFIX): tensor for name, tensor in weights.state_dict.items()}
+    return Weights(named, weights.settings, weights.source)
+
+
 def load_weights(policy: nn.Module, weights: Weights) -> None:
     """The policy has exactly these weights.
 

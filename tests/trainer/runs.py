@@ -138,7 +138,6 @@ def fit(
 ) -> RocketModule:
     """The module after a run in this process, without files."""
     from trainer.build import build_data, build_policy, build_trainer, load_teacher
-    from trainer.callbacks.speed import LoopClock
     from trainer.config import resolve_lanes
     from trainer.learning.objectives import build_objectives
 
@@ -148,8 +147,7 @@ def fit(
         policy or build_policy(config), config, build_objectives(config.objectives, load_teacher), **module
     )
     data = build_data(config)
-    clock = next((callback.clock for callback in callbacks if hasattr(callback, "clock")), LoopClock())
-    trainer = build_trainer(config, 1, [_NoCheckpoint(), *callbacks], [], clock)
+    trainer = build_trainer(config, 1, [_NoCheckpoint(), *callbacks], [])
     try:
         trainer.fit(trained, datamodule=data)
     finally:

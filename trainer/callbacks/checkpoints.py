@@ -26,6 +26,7 @@ from trainer.checkpoints.checkpoint import (
 )
 from trainer.learning.guard import LossStop, RunInterrupted
 from trainer.learning.module import RocketModule
+from trainer.lightning_parts import validation_follows
 
 NUM_FULL = 2
 """Full checkpoints that are kept: the last, and the one before in case the last turns out broken."""
@@ -64,7 +65,7 @@ class Checkpoints(Checkpoint):
                 signal,
             )
         if trainer.global_step % self.every_n_steps == 0:
-            self._due = _validation_follows(trainer)
+            self._due = validation_follows(trainer)
             if not self._due:
                 self.save(trainer, pl_module)
 
@@ -125,13 +126,6 @@ class Checkpoints(Checkpoint):
                 }
                 AtomicCheckpointIO().save_checkpoint(content, weights_path(self.run_dir, step, averaged))
         trainer.save_checkpoint(full_path(self.run_dir, step), weights_only=False)
-
-
-def _validation_follows(trainer: Trainer) -> bool:
-    """Whether Lightning validates after this batch."""
-    loop = trainer.fit_loop
-    assert loop._data_fetcher is not None
-    return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
 
 
 def _free_gib(folder: Path) -> str:

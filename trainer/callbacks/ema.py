@@ -1,62 +1,66 @@
-"""The moving average of the weights: Lightning's, updated every n steps, of the policy alone."""
+"""The moving average of the policy's weights, updated every n steps."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging
-from torch.optim.swa_utils import AveragedModel
+from lightning.pytorch.callbacks import Callback
+from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from typing_extensions import override
 
-from trainer.checkpoints.checkpoint import AVERAGE_KEY
+from trainer.checkpoints.checkpoint import AVERAGE_KEY, policy_state
 from trainer.learning.module import RocketModule
-from trainer.settings import EmaConfig
 
 
-class Ema(EMAWeightAveraging):
-    """Keeps the average beside the policy: for validation where asked, for checkpoints' twins always.
+class Ema(Callback):
+    """Keeps the average beside the policy: for validation where asked, and in checkpoints.
 
-    Differs from Lightning's in three points. The weights themselves stay in the checkpoint's `state_dict` and in
-    the module when training ends, so that what is saved last is what training goes on from. Batch statistics are
-    taken over, not averaged, as in MineStudio. And it averages the policy alone, not objectives or teachers.
+    Differs from Lightning's WeightAveraging: a checkpoint's `state_dict` and the module after training hold the
+    weights themselves, so that what is saved last is what training continues from. BatchNorm's statistics are
+    copied, not averaged, as in MineStudio. Objectives and teachers are not averaged.
+
+    Attributes:
+        average: the averaged policy, from the beginning of `fit` on.
     """
 
-    def __init__(self, config: EmaConfig) -> None:
-        super().__init__(
-            device="cpu" if config.cpu_offload else None,
-            use_buffers=False,
-            decay=config.decay,
-            update_every_n_steps=config.every_n_steps,
-        )
-        self.validate_original_weights = config.validate_original_weights
+    average: AveragedModel
 
-    @property
-    def average(self) -> AveragedModel:
-        assert self._average_model is not None, "the average exists only while fitting"
-        return self._average_model
+    def __init__(
+        self,
+        decay: float = 0.999,
+        every_n_steps: int = 8,
+        validate_original_weights: bool = True,
+        cpu_offload: bool = False,
+    ) -> None:
+        """Average nothing yet.
+
+        Args:
+            decay: what an update keeps of the old average.
+            every_n_steps: optimizer steps between updates.
+            validate_original_weights: validate the weights themselves, not the average.
+            cpu_offload: keep the average in the machine's memory, not in the GPU's.
+        """
+        self.decay, self.every_n_steps = decay, every_n_steps
+        self.validate_original_weights, self.cpu_offload = validate_original_weights, cpu_offload
+        self._last_step = 0
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Start the average from the policy's weights."""
         assert isinstance(pl_module, RocketModule)
         if stage == "fit":
-            self._average_model = AveragedModel(
-                pl_module.policy,
-                device=self._device or pl_module.device,
-                use_buffers=self._use_buffers,
-                **self._kwargs,
-            )
-            self._average_model.requires_grad_(requires_grad=False)
+            device = torch.device("cpu") if self.cpu_offload else pl_module.device
+            average = get_ema_avg_fn(self.decay)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(pl_module.policy, device, average, use_buffers=False)
+            self.average.requires_grad_(requires_grad=False)
 
     @override
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Follow the module to its device, where it has gone since `setup`."""
-        if self._device is None:
+        if not self.cpu_offload:
             self.average.to(pl_module.device)
 
     @override
@@ -64,34 +68,18 @@ class Ema(EMAWeightAveraging):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         assert isinstance(pl_module, RocketModule)
-        super().on_train_batch_end(trainer, pl_module.policy, outputs, batch, batch_idx)  # type: ignore[arg-type]
-
-    @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Epochs mean nothing to the average."""
-
-    @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Leave the weights themselves in the module."""
+        step = trainer.global_step
+        if step > self._last_step and (step - 1) % self.every_n_steps == 0:
+            self._last_step = step
+            self.average.update_parameters(pl_module.policy)
 
     @override
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._average_model is not None and not self.validate_original_weights:
-            self._swap(pl_module)
+        self._swap(trainer, pl_module)
 
     @override
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._average_model is not None and not self.validate_original_weights:
-            self._swap(pl_module)
-
-    @contextmanager
-    def averaged_weights(self, pl_module: LightningModule) -> Iterator[None]:
-        """The module holds the average inside the block."""
-        self._swap(pl_module)
-        try:
-            yield
-        finally:
-            self._swap(pl_module)
+        self._swap(trainer, pl_module)
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -103,21 +91,21 @@ class Ema(EMAWeightAveraging):
 
     @override
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Go on with the checkpoint's average; one from a run without starts from the weights."""
-        if self._average_model is None:
-            return
-        state = checkpoint.get(AVERAGE_KEY)
-        if state is not None:
-            self.average.module.load_state_dict(state["policy"])
-            self.average.n_averaged.copy_(state["num_updates"])
+        """Continue with the checkpoint's average; without one, start from its weights."""
+        if AVERAGE_KEY in checkpoint:
+            self.average.module.load_state_dict(checkpoint[AVERAGE_KEY]["policy"])
+            self.average.n_averaged.copy_(checkpoint[AVERAGE_KEY]["num_updates"])
         else:
-            prefix = "policy."
-            weights = {
-                k.removeprefix(prefix): v for k, v in checkpoint["state_dict"].items() if k.startswith(prefix)
-            }
-            self.average.module.load_state_dict(deepcopy(weights))
+            self.average.module.load_state_dict(policy_state(Path("checkpoint"), checkpoint))
 
-    def _swap(self, pl_module: LightningModule) -> None:
+    @torch.no_grad()
+    def _swap(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Exchange weights and average, if the average is to be validated in training."""
         assert isinstance(pl_module, RocketModule)
-        with torch.no_grad():
-            self._swap_models(pl_module.policy)  # type: ignore[arg-type]
+        if self.validate_original_weights or trainer.state.fn != "fit":
+            return
+        pairs = zip(pl_module.policy.state_dict().values(), self.average.module.state_dict().values(), strict=True)
+        for weight, averaged in pairs:
+            kept = weight.clone()
+            weight.copy_(averaged)
+            averaged.copy_(kept)

@@ -9,37 +9,13 @@ import torch
 from lightning.fabric.utilities.throughput import get_available_flops
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.profilers import Profiler
 from typing_extensions import override
 
 from trainer.learning.module import RocketModule
+from trainer.lightning_parts import LoopClock, measure_fetching
 
-FETCH = "train_dataloader_next"
 BACKWARD_SHARE = 3
 """Training costs three times the forward pass: its backward pass computes two products for each one."""
-
-
-class LoopClock(Profiler):
-    """Adds up the seconds that Lightning's loop spends in its actions; Lightning tells only its profiler."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seconds: dict[str, float] = {}
-        self._started: dict[str, float] = {}
-
-    @override
-    def start(self, action_name: str) -> None:
-        self._started[action_name] = time.perf_counter()
-
-    @override
-    def stop(self, action_name: str) -> None:
-        began = self._started.pop(action_name, None)
-        if began is not None:
-            self.seconds[action_name] = self.seconds.get(action_name, 0.0) + time.perf_counter() - began
-
-    def fetching(self) -> float:
-        """Seconds spent waiting for batches of training so far."""
-        return sum(seconds for name, seconds in self.seconds.items() if name.endswith(FETCH))
 
 
 class SpeedMeter(Callback):
@@ -49,20 +25,24 @@ class SpeedMeter(Callback):
     Lightning's ThroughputMonitor knows neither padding nor waiting, and counts validation in.
     """
 
-    def __init__(self, clock: LoopClock, flops_per_frame: float | None = None) -> None:
+    def __init__(self, flops_per_frame: float | None = None) -> None:
         """Measure.
 
         Args:
-            clock: the trainer's profiler.
             flops_per_frame: of the policy's forward pass; without it, no FLOPs use.
         """
-        self.clock = clock
         self.flops_per_frame = flops_per_frame
+        self._clock = LoopClock()
         self.figures: dict[str, float] = {}
         self._frames = self._windows = 0.0
         self._began = self._fetched_before = self._paused = 0.0
         self._pause_began = 0.0
         self._available: float | None = None
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Start the clock."""
+        measure_fetching(trainer, self._clock)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -95,7 +75,7 @@ class SpeedMeter(Callback):
         self.figures = {
             "speed/frames_per_second": frames_per_second,
             "speed/windows_per_second": self._windows / seconds,
-            "speed/data_wait_share": min((self.clock.fetching() - self._fetched_before) / seconds, 1.0),
+            "speed/data_wait_share": min((self._clock.fetch_seconds - self._fetched_before) / seconds, 1.0),
         }
         if self.flops_per_frame is not None and self._available is not None:
             done = self.flops_per_frame * BACKWARD_SHARE * frames_per_second
@@ -104,7 +84,7 @@ class SpeedMeter(Callback):
 
     def _restart(self) -> None:
         self._frames = self._windows = self._paused = 0.0
-        self._began, self._fetched_before = time.perf_counter(), self.clock.fetching()
+        self._began, self._fetched_before = time.perf_counter(), self._clock.fetch_seconds
 
 
 def available_flops(device: torch.device, precision: str) -> float | None:

@@ -5,8 +5,7 @@
     RUN_DIR/weights/step-00002000-EMA.ckpt       their moving average
 
 A full checkpoint is Lightning's dict with one more entry, `rocket`: format, position, lanes' memories, counts.
-Lightning's own loop counters are not trusted: `loop_state` makes them from the position, the same whenever and
-wherever the checkpoint was saved.
+Lightning's loop counters in it follow from the position alone (`lightning_parts.loop_state`).
 """
 
 from __future__ import annotations
@@ -224,33 +223,3 @@ def policy_state(path: Path, content: Mapping[str, Any], averaged: bool = False)
         )
     average: dict[str, Tensor] = content[AVERAGE_KEY]["policy"]
     return average
-
-
-def loop_state(fresh: Mapping[str, Any], position: Position) -> dict[str, Any]:
-    """Lightning's fit-loop counters at a position, as if everything up to it were done and nothing begun.
-
-    Args:
-        fresh: the state of a fit loop, for its layout.
-        position: where to go on.
-    """
-    done = position.global_step
-    state: dict[str, Any] = {name: _filled(value, 0, 0) for name, value in fresh.items()}
-    for name in ("batch_progress", "scheduler_progress", "automatic_optimization.optim_progress"):
-        key = f"epoch_loop.{name}"
-        state[key] = _filled(fresh[key], total=done, current=position.step)
-    begun = position.epoch + (1 if position.step else 0)
-    epochs = {"ready": begun, "started": begun, "processed": position.epoch, "completed": position.epoch}
-    state["epoch_progress"] = {"total": dict(epochs), "current": dict(epochs)}
-    state["epoch_loop.state_dict"] = {"_batches_that_stepped": done}
-    return state
-
-
-def _filled(progress: Any, total: int, current: int) -> Any:
-    """The progress record with every counter under `total` and `current` set."""
-    if not isinstance(progress, Mapping):
-        return False if isinstance(progress, bool) else progress
-    counts = {"total": total, "current": current}
-    return {
-        name: dict.fromkeys(value, counts[name]) if name in counts else _filled(value, total, current)
-        for name, value in progress.items()
-    }

@@ -7,12 +7,11 @@ from pathlib import Path
 import lightning
 import torch
 
-from trainer.build import read_policy_weights
 from trainer.checkpoints.checkpoint import FORMAT, AtomicCheckpointIO, policy_state, read_checkpoint
 from trainer.config import parse_config
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
-from trainer.weights import export_weights, load_weights
+from trainer.weights import export_weights, load_weights, read_policy_weights
 
 
 def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:

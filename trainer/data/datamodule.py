@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from lightning import LightningDataModule
-from lightning.pytorch.loops.progress import _ProcessedTracker
 
 from shards.errors import RocketError
 from shards.schedule.collection import Collection, open_collection
@@ -22,6 +21,7 @@ from trainer.data.position import save_position, saved_position, schedule_key
 from trainer.data.shuffled import ShuffledSteps
 from trainer.data.source import EpisodeSource
 from trainer.data.steps import LaneSteps, Steps
+from trainer.lightning_parts import batches_in_flight
 from trainer.settings import DataConfig
 
 
@@ -251,6 +251,4 @@ class RocketDataModule(LightningDataModule):
         """Batches that were handed out but not trained on: one, where a checkpoint is made in mid-step."""
         if self.trainer is None or not self.trainer.training:
             return 0
-        progress = self.trainer.fit_loop.epoch_loop.batch_progress.current
-        assert isinstance(progress, _ProcessedTracker)
-        return max(progress.ready - progress.processed, 0)
+        return batches_in_flight(self.trainer)

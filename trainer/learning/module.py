@@ -8,6 +8,7 @@ optimizer has stepped, so that a checkpoint between steps is always consistent, 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any, cast
 
 import torch
@@ -16,14 +17,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
-from trainer.checkpoints.checkpoint import Position
-from trainer.checkpoints.run_state import gather_state, restore_state
+from trainer.checkpoints.checkpoint import FORMAT, Position
 from trainer.data.layout import Batch
 from trainer.learning.guard import LossGuard, LossStop, loss_stop
 from trainer.learning.metrics import ActionCounts, ValidationTable
 from trainer.learning.objectives import Objective, Scale, Step
-from trainer.learning.players import Players, teacher_name
-from trainer.learning.step import Pending, StepReport, step_seed, warmup_share
+from trainer.learning.optimizer import apply_settings, build_optimizer
+from trainer.learning.policies import PolicyAndTeachers, teacher_name
+from trainer.learning.step import StepReport, UnfinishedStep, step_seed
+from trainer.lightning_parts import loop_state
 from trainer.settings import RunConfig
 
 
@@ -64,8 +66,8 @@ class RocketModule(LightningModule):
         self.lost_windows: list[tuple[str, int]] = []
         self.requested_signal = 0
         carries = config.trainer.memory == "carry" and config.data.episode_continuous_batch
-        self.players = Players(policy, self.objectives, carries, lambda: self.lanes)
-        self._pending = Pending()
+        self.policies = PolicyAndTeachers(policy, self.objectives, carries, lambda: self.lanes)
+        self._unfinished = UnfinishedStep()
         self._table: ValidationTable | None = None
         self._buffers_before: list[Tensor] = []
         self._on_host: Batch | None = None
@@ -101,7 +103,7 @@ class RocketModule(LightningModule):
 
     @override
     def on_train_start(self) -> None:
-        self.players.teachers_to(self.device)
+        self.policies.teachers_to(self.device)
 
     @override
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -122,8 +124,8 @@ class RocketModule(LightningModule):
         del batch_idx
         valid_BT = batch["valid"]
         scale = Scale(self._mean_over_ranks(valid_BT.sum().float()), num_lanes=len(valid_BT))
-        pending = Pending(batch)
-        latents, pending.memories = self.players.see("train", batch)
+        step = UnfinishedStep(batch)
+        latents, step.memories = self.policies.forward_with_memory("train", batch)
         total = torch.zeros((), device=self.device)
         by_frame_BT = torch.zeros_like(valid_BT, dtype=torch.float32)
         parts: dict[str, Tensor] = {}
@@ -131,19 +133,23 @@ class RocketModule(LightningModule):
             teacher_latents = None
             if objective.teacher is not None:
                 with torch.no_grad():
-                    teacher_latents, memories = self.players.see("train", batch, teacher_name(index))
-                pending.memories += memories
+                    teacher_latents, memories = self.policies.forward_with_memory(
+                        "train", batch, teacher_name(index)
+                    )
+                step.memories += memories
             result = objective.loss(Step(latents, batch, scale, teacher_latents))
             total = total + objective.config.weight * result.loss
             by_frame_BT += objective.config.weight * result.by_frame
             parts |= result.parts
-        asked = torch.tensor([float(self.requested_signal), float(self.requested_signal > 0)], device=self.device)
+        signals = torch.tensor(
+            [float(self.requested_signal), float(self.requested_signal > 0)], device=self.device
+        )
         figures = {"loss": total.detach(), **parts, "num_frames": scale.num_frames}
-        figures |= {"signals": asked[0], "signalled": asked[1]}
-        pending.names = list(figures)
-        pending.figures = torch.stack([value.float() for value in figures.values()])
-        pending.lane_losses = by_frame_BT.sum(1)
-        self._pending = pending
+        figures |= {"signals": signals[0], "signalled": signals[1]}
+        step.names = list(figures)
+        step.figures = torch.stack([value.float() for value in figures.values()])
+        step.lane_losses = by_frame_BT.sum(1)
+        self._unfinished = step
         return total
 
     @override
@@ -162,10 +168,10 @@ class RocketModule(LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         limit = self.config.optimizer.gradient_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        assert self._pending.figures is not None
+        assert self._unfinished.figures is not None
         # One wait for the device a step, here, where its result still decides something.
-        values = torch.cat([self._mean_over_ranks(self._pending.figures), norm.detach().float()[None]]).tolist()
-        figures = dict(zip([*self._pending.names, "norm"], values, strict=True))
+        values = torch.cat([self._mean_over_ranks(self._unfinished.figures), norm.detach().float()[None]]).tolist()
+        figures = dict(zip([*self._unfinished.names, "norm"], values, strict=True))
         norm_value, frames = figures.pop("norm"), figures.pop("num_frames") * self.trainer.world_size
         signals, signalled = figures.pop("signals"), figures.pop("signalled")
         self.report = StepReport(
@@ -183,39 +189,29 @@ class RocketModule(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then let the lanes remember: both or neither."""
         super().optimizer_step(*args, **kwargs)
-        batch = self._pending.batch
+        batch = self._unfinished.batch
         assert batch is not None
-        for memory, after in self._pending.memories:
+        for memory, after in self._unfinished.memories:
             memory.store(batch["lane"], after)
         self.counts.add(batch["action"], batch["valid"])
-        self._pending = Pending()
+        self._unfinished = UnfinishedStep()
 
     @override
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, and a linear rise of its step size."""
-        settings = self.config.optimizer
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        optimizer = torch.optim.AdamW(
-            parameters,
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            fused=self.device.type == "cuda",
-        )
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_share(step, settings.warmup_steps)
-        )
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return build_optimizer(parameters, self.config.optimizer, fused=self.device.type == "cuda")
 
     def _refuse(self, problem: str) -> LossStop:
         """The exception that names step, lane and episode; batch statistics are as before the step."""
         torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
-        batch, lane_losses = self._pending.batch, self._pending.lane_losses
+        batch, lane_losses = self._unfinished.batch, self._unfinished.lane_losses
         assert batch is not None
         assert lane_losses is not None
         columns = [lane_losses, batch["lane"], batch["episode"], batch["start_frame"]]
         rows = torch.stack([column.double() for column in columns], dim=1)
         rows = self.trainer.strategy.all_gather(rows).reshape(-1, 4).cpu()
-        self._pending = Pending()
+        self._unfinished = UnfinishedStep()
         losses = rows[:, 0].nan_to_num(nan=torch.inf)
         loss, lane, episode, start = rows[int(losses.argmax())].tolist()
         frames = range(int(start), int(start) + self.config.data.win_len)
@@ -238,14 +234,14 @@ class RocketModule(LightningModule):
     @override
     def on_validation_start(self) -> None:
         """Validation starts from empty memories of its own."""
-        self.players.memory("val").reset()
+        self.policies.memory("val").reset()
         self._table = ValidationTable(self.config.data.win_len, self.device)
 
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         del batch_idx
         assert self._table is not None
-        latents, memories = self.players.see("val", batch)
+        latents, memories = self.policies.forward_with_memory("val", batch)
         for memory, after in memories:
             memory.store(batch["lane"], after)
         without = None
@@ -275,18 +271,39 @@ class RocketModule(LightningModule):
 
     @property
     def position(self) -> Position:
-        """Where the run stands between two steps."""
+        """The run's position between two steps."""
         return Position.after(self.trainer.global_step, self.trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that Lightning does not know of; every rank must take part."""
-        checkpoint |= gather_state(self)
+        checkpoint["hyper_parameters"] = self.hyper_parameters()
+        checkpoint["loops"] = self._loops(self.position)
+        checkpoint["rocket"] = {
+            "format": FORMAT,
+            "position": asdict(self.position),
+            "memories": self.policies.gather_memories(),
+            "guard": self.guard.state_dict(),
+            "counts": self.gather_counts(),
+        }
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take this rank's part of it, on any number of ranks with the same lanes."""
-        restore_state(self, checkpoint)
+        rocket = checkpoint["rocket"]
+        self.policies.load_memories(rocket["memories"])
+        self.guard.load_state_dict(rocket["guard"])
+        counts = rocket["counts"]
+        if self.global_rank != 0:  # the sum over ranks must stay what it was
+            counts = {name: torch.zeros_like(tensor) for name, tensor in counts.items()}
+        self.counts.load_state_dict(counts)
+        position = Position(**rocket["position"])
+        checkpoint["loops"] = self._loops(position)
+        if self.config.optimizer.model_dump() != checkpoint["hyper_parameters"]["config"]["optimizer"]:
+            apply_settings(checkpoint, self.config.optimizer, position.global_step)
+
+    def _loops(self, position: Position) -> dict[str, Any]:
+        return {"fit_loop": loop_state(self.trainer.fit_loop.state_dict(), **asdict(position))}
 
     # --------------------------------------------------------------- helpers
 

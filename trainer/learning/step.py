@@ -1,4 +1,4 @@
-"""What one training step reports and leaves behind, and what follows from its number alone."""
+"""What one training step reports and leaves behind, and its random seed."""
 
 from __future__ import annotations
 
@@ -25,19 +25,14 @@ class StepReport:
 
 
 @dataclass
-class Pending:
-    """What a training step leaves behind once the optimizer has stepped."""
+class UnfinishedStep:
+    """What a training step has computed and keeps until the optimizer has stepped."""
 
     batch: Batch | None = None
     memories: list[tuple[LaneMemory, Memory]] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
     figures: Tensor | None = None
     lane_losses: Tensor | None = None
-
-
-def warmup_share(step: int, warmup_steps: int) -> float:
-    """Share of the full learning rate at a 0-based step."""
-    return min((step + 1) / max(warmup_steps, 1), 1.0)
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:

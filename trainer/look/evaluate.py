@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from trainer.build import build_data, build_trainer, check_devices, load_policy
-from trainer.callbacks.speed import LoopClock
 from trainer.checkpoints.checkpoint import CheckpointError, policy_state, read_checkpoint
 from trainer.config import parse_config, resolve_lanes
 from trainer.learning.module import RocketModule
@@ -77,7 +76,7 @@ def evaluate(
             f"{datasets[0]}: no episode is in the split at data.split_ratio={config.data.split_ratio:g}. "
             "Use --split all."
         )
-    lightning_trainer = build_trainer(config, 1, [], [], LoopClock())
+    lightning_trainer = build_trainer(config, 1, [], [])
     try:
         lightning_trainer.validate(module, dataloaders=loader, verbose=False)
     finally:

@@ -145,18 +145,40 @@ def last_map_tokens(feature_maps: list[Tensor], channels: int) -> Tensor:
     return rearrange(last, "N ... C -> N (...) C")
 
 
-@contextmanager
-def batch_statistics(module: nn.Module, *, updating: bool) -> Iterator[None]:
-    """BatchNorm layers of `module` update their running statistics inside the block if `updating`, else nowhere.
+class BatchStatistics:
+    """Lets BatchNorm update its running statistics inside `updating()` alone; what it computes stays the same.
 
-    Outside the block they never do: activation checkpointing computes layers again in the backward pass, in
-    training mode, and would count the same batch twice. What a layer computes stays the same.
+    Activation checkpointing computes layers again in the backward pass, in training mode, and would count the
+    same batch twice.
     """
-    layers = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
-    for layer in layers:
-        layer.track_running_stats = updating
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.track_running_stats = False
+
+    def __init__(self, module: nn.Module) -> None:
+        self._updating = True
+        self._momentum: dict[nn.Module, float | None] = {}
+        for layer in module.modules():
+            if isinstance(layer, _BatchNorm):
+                layer.register_forward_pre_hook(self._before)
+                layer.register_forward_hook(self._after, always_call=True)
+        self._updating = False
+
+    @contextmanager
+    def updating(self) -> Iterator[None]:
+        """Updates count inside the block: around the forward pass proper."""
+        self._updating = True
+        try:
+            yield
+        finally:
+            self._updating = False
+
+    def _before(self, layer: nn.Module, _args: tuple[Tensor, ...]) -> None:
+        if not self._updating and layer.training:
+            assert isinstance(layer, _BatchNorm)
+            self._momentum[layer] = layer.momentum
+            layer.momentum = 0.0
+
+    def _after(self, layer: nn.Module, _args: tuple[Tensor, ...], _output: Tensor) -> None:
+        if layer in self._momentum:
+            assert isinstance(layer, _BatchNorm)
+            layer.momentum = self._momentum.pop(layer)
+            if layer.num_batches_tracked is not None:
+                layer.num_batches_tracked.sub_(1)

@@ -6,12 +6,14 @@ Source: CraftJarvis/MineStudio, minestudio/models/rocket_one/body.py; ROCKET-1 (
 
 # B lanes, T frames in the window, N = frames of all lanes, D width
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import torch
 from einops import rearrange
+from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -91,6 +93,7 @@ class RocketPolicy(nn.Module):
         self.recurrent = Recurrent(hiddim, num_heads, num_layers, mem_len)
         self.lastlayer = FanInLinear(hiddim, hiddim, norm=True)
         self.final_ln = nn.LayerNorm(hiddim)
+        self._statistics = timm_backbone.BatchStatistics(self.backbone)
 
     @property
     def device(self) -> torch.device:
@@ -194,6 +197,11 @@ class RocketPolicy(nn.Module):
         if backbone and callable(set_checkpointing):
             set_checkpointing(True)
 
+    def synchronise_batch_norm(self) -> None:
+        """The backbone's batch statistics cover the frames of all ranks in training."""
+        self.backbone = convert_sync_batchnorm(self.backbone)  # torch's own function loses timm's activations
+        self._statistics = timm_backbone.BatchStatistics(self.backbone)
+
     def compile_layers(self, **options: Any) -> None:
         """Compile what is the same in every step: the backbone, the pooling's layers, the recurrent blocks.
 
@@ -223,7 +231,7 @@ class RocketPolicy(nn.Module):
     def _features(self, frames: Frames, rows_N: Tensor | None, *, counted: bool) -> Tensor:
         """Features (N, D) of the chosen frames; whether they count in the backbone's running statistics."""
         channels_N4HW = frames.channels(rows_N, self.preprocess, self.final_ln.weight.dtype)
-        with timm_backbone.batch_statistics(self.backbone, updating=counted):
+        with self._statistics.updating() if counted else nullcontext():
             feature_maps = self.backbone(channels_N4HW)
         tokens_NLC = timm_backbone.last_map_tokens(feature_maps, self.num_features)
         features_ND: Tensor = self.pooling(functional.linear(tokens_NLC, self.updim.weight[:, :, 0, 0]))
@@ -231,7 +239,7 @@ class RocketPolicy(nn.Module):
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Moved to another device, the backbone's weights take the layout that suits it; names and values stay."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.backbone.to(memory_format=timm_backbone.memory_format(self.device))
         return self
 

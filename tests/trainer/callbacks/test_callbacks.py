@@ -13,9 +13,8 @@ from trainer.build import build_policy
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import BrokenLane, LaneAuditor
 from trainer.callbacks.reporter import duration
-from trainer.callbacks.speed import LoopClock, SpeedMeter
+from trainer.callbacks.speed import SpeedMeter
 from trainer.learning.module import RocketModule
-from trainer.settings import EmaConfig
 
 SHORT = ("trainer.max_steps=7", "trainer.val_every=null")
 
@@ -40,7 +39,7 @@ class SlowAverage(Callback):
 
 @pytest.mark.parametrize("cpu_offload", [False, True])
 def test_average_follows_its_definition_every_nth_step(dataset: Path, tmp_path: Path, cpu_offload: bool) -> None:
-    ema = Ema(EmaConfig(decay=0.9, every_n_steps=3, cpu_offload=cpu_offload))
+    ema = Ema(decay=0.9, every_n_steps=3, cpu_offload=cpu_offload)
     module = fit(small_config(dataset, tmp_path, *SHORT), ema, slow := SlowAverage())
     average = dict(ema.average.module.named_parameters())
     for name, expected in slow.average.items():
@@ -50,7 +49,7 @@ def test_average_follows_its_definition_every_nth_step(dataset: Path, tmp_path: 
 
 
 def test_batch_statistics_are_taken_over_not_averaged(dataset: Path, tmp_path: Path) -> None:
-    ema = Ema(EmaConfig(decay=0.9, every_n_steps=1))
+    ema = Ema(decay=0.9, every_n_steps=1)
     module = fit(small_config(dataset, tmp_path, *SHORT), ema)
     averaged = dict(ema.average.module.named_buffers())
     assert all(torch.equal(averaged[name], buffer) for name, buffer in module.policy.named_buffers())
@@ -67,7 +66,7 @@ def test_validation_uses_the_weights_that_it_is_told_to(dataset: Path, tmp_path:
         def on_train_batch_start(self, trainer: Any, pl_module: RocketModule, batch: Any, batch_idx: int) -> None:
             self.before = copy.deepcopy(dict(pl_module.policy.named_parameters()))
 
-    ema = Ema(EmaConfig(decay=0.9, every_n_steps=1, validate_original_weights=original))
+    ema = Ema(decay=0.9, every_n_steps=1, validate_original_weights=original)
     config = small_config(dataset, tmp_path, "trainer.max_steps=5", "trainer.val_every=5")
     module = fit(config, ema, Look(), slow := SlowAverage(), policy=build_policy(config))
     weights, average = dict(module.policy.named_parameters()), dict(ema.average.module.named_parameters())
@@ -148,7 +147,7 @@ def test_speed_adds_up_frames_windows_and_waiting(dataset: Path, tmp_path: Path)
         ) -> None:
             frames.append(int(batch["valid"].sum()))
 
-    speed = SpeedMeter(LoopClock(), flops_per_frame=1e9)
+    speed = SpeedMeter(flops_per_frame=1e9)
     fit(small_config(dataset, tmp_path, *SHORT, "log_freq=7"), Count(), speed)
     per_frame = speed.figures["speed/windows_per_second"] / speed.figures["speed/frames_per_second"]
     assert per_frame == pytest.approx(7 * 4 / sum(frames))

@@ -6,10 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
-import lightning
 import pytest
 import torch
-from torch.utils.data import DataLoader
 
 from tests.trainer.runs import small_config
 from trainer.checkpoints.checkpoint import (
@@ -19,7 +17,6 @@ from trainer.checkpoints.checkpoint import (
     check_architecture,
     fault_of,
     full_path,
-    loop_state,
     newest_whole,
     policy_state,
     read_checkpoint,
@@ -136,55 +133,6 @@ def test_average_is_read_from_a_full_checkpoint_only(tmp_path: Path) -> None:
     assert list(policy_state(Path("x"), content)) == ["weight"]
     with pytest.raises(CheckpointError, match=r"x: holds no moving average\. Use the -EMA\.ckpt file"):
         policy_state(Path("x"), CONTENT, averaged=True)
-
-
-class OneWeight(lightning.LightningModule):
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.zeros(1))
-        self.states: dict[int, dict[str, Any]] = {}
-
-    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
-        return (self.weight * batch).sum()
-
-    def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.SGD(self.parameters(), 0.1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def on_train_batch_start(self, batch: torch.Tensor, batch_idx: int) -> None:
-        self.states[self.trainer.global_step] = self.trainer.fit_loop.state_dict()
-
-
-def counters(state: dict[str, Any], name: str) -> tuple[dict[str, int], dict[str, int]]:
-    return state[name]["total"], state[name]["current"]
-
-
-def test_loop_state_counts_what_lightning_has_completed_itself() -> None:
-    module = OneWeight()
-    trainer = lightning.Trainer(
-        max_steps=12,
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        log_every_n_steps=1,
-    )
-    from trainer.build import quiet_lightning
-
-    quiet_lightning()
-    trainer.fit(module, DataLoader(torch.ones(5, 1)))
-    fresh = module.states[0]
-    for step in range(1, 12):
-        made = loop_state(fresh, Position.after(step, steps_per_epoch=5))
-        real = module.states[step]
-        for name in ("epoch_loop.batch_progress", "epoch_progress"):
-            for ours, theirs in zip(counters(made, name), counters(real, name), strict=True):
-                # At an epoch's end ours stands behind it, Lightning's before the next one's first batch.
-                assert ours["completed"] == theirs["completed"], (step, name)
-        optimizer = "epoch_loop.automatic_optimization.optim_progress"
-        assert made[optimizer]["optimizer"]["step"]["total"] == real[optimizer]["optimizer"]["step"]["total"]
 
 
 def test_position_is_epoch_and_step() -> None:

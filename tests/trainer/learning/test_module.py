@@ -100,7 +100,7 @@ def test_lanes_remember_what_one_long_window_would_have_seen(dataset: Path, tmp_
                 _, self.memory = pl_module.policy(batch, self.memory)
 
     module = fit(config, replay := Replay(), policy=policy)
-    kept = module.players.memory("train").gather()["memory"]
+    kept = module.policies.memory("train").gather()["memory"]
     for ours, expected in zip(kept, replay.memory, strict=True):
         counts = replay.memory[0] if expected.dtype == torch.bool else None
         assert counts is None or torch.equal(ours, expected)
@@ -169,12 +169,12 @@ def test_loss_that_is_no_number_stops_with_step_lane_and_episode_and_harms_nothi
         def on_train_batch_start(self, trainer: Any, pl_module: RocketModule, batch: Any, batch_idx: int) -> None:
             if batch_idx == 2:
                 states.append({name: tensor.clone() for name, tensor in policy.state_dict().items()})
-                memory = pl_module.players.memory("train")
+                memory = pl_module.policies.memory("train")
                 states.append({str(i): tensor for i, tensor in enumerate(memory.gather()["memory"])})
                 self.handle = policy.pi_head["buttons"].register_forward_hook(spoil)
 
         def on_exception(self, trainer: Any, pl_module: RocketModule, exception: BaseException) -> None:
-            states.append({str(i): x for i, x in enumerate(pl_module.players.memory("train").gather()["memory"])})
+            states.append({str(i): x for i, x in enumerate(pl_module.policies.memory("train").gather()["memory"])})
 
     def spoil(layer: Any, args: Any, logits: torch.Tensor) -> torch.Tensor:
         mask = torch.zeros_like(logits)
@@ -200,11 +200,11 @@ def test_teacher_sees_its_own_memory_and_pulls(dataset: Path, tmp_path: Path) ->
     export_weights(teacher.state_dict(), folder, teacher.config)
     objectives = f"objectives=[{{name: behavior_cloning}},{{name: kl_to_teacher,teacher: {folder},weight: 0.5}}]"
     module = fit(small_config(dataset, tmp_path, *SHORT, objectives), LaneAuditor())
-    assert module.players.names == ["policy", "teacher 1"]
+    assert list(module.policies.gather_memories()) == ["policy", "teacher 1"]
     losses = module.report.losses
     parts = losses["loss_buttons"] + losses["loss_camera"] + 0.5 * losses["kl_to_teacher"]
     assert losses["loss"] == pytest.approx(parts, rel=1e-5)
-    memories = [module.players.memory("train", name).gather()["memory"][1] for name in module.players.names]
+    memories = [memory["memory"][1] for memory in module.policies.gather_memories().values()]
     assert not torch.equal(*memories)
     frozen = module.objectives[1].teacher.state_dict()
     assert all(torch.equal(frozen[name], value) for name, value in teacher.state_dict().items())

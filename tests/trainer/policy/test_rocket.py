@@ -70,11 +70,23 @@ def test_layout_is_channels_last_on_a_gpu_alone():
     assert formats == [torch.channels_last, torch.contiguous_format]
 
 
-def test_window_of_padding_alone_trains_nothing_and_leaves_the_statistics():
-    policy = tiny_policy().train()
-    frames = {**random_window(2, 8), "valid": torch.zeros(2, 8, dtype=torch.bool)}
+@pytest.mark.filterwarnings("ignore")  # torch warns about itself while it traces
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("frozen", [False, True])
+def test_window_of_padding_alone_trains_nothing_and_leaves_the_statistics(compiled, checkpointing, frozen):
+    policy = tiny_policy(num_layers=1).train()
+    policy.backbone.train(not frozen)
+    if checkpointing:
+        policy.enable_activation_checkpointing()
+    if compiled:
+        policy.compile_layers(backend="aot_eager")
+    frames = random_window(2, 8)
+    logits(policy({**frames, "valid": torch.arange(8).expand(2, 8) < 5})).sum().backward()
+    policy.zero_grad()
     before = [buffer.clone() for buffer in policy.buffers()]
-    logits(policy(frames))[..., :8762].sum().backward()
+    latents, _ = policy({**frames, "valid": torch.zeros(2, 8, dtype=torch.bool)})
+    latents["pi_logits"]["buttons"].sum().backward()
     assert all(torch.equal(old, new) for old, new in zip(before, policy.buffers(), strict=True))
     gradients = {name: p.grad for name, p in policy.named_parameters() if name.startswith(("backbone", "pooling"))}
     assert {name for name, gradient in gradients.items() if gradient is None or gradient.any()} == set()
