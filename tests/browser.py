@@ -1,11 +1,21 @@
 """Pages in a real headless Chromium, where the machine has one."""
 
+import base64
+import io
+import json
+import os
 import re
+import select
 import shutil
 import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,3 +132,108 @@ def _run(
         return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     finally:
         shutil.rmtree(profile, ignore_errors=True)
+
+
+class Tab:
+    """A page that is open in the browser, to be asked and used: over the browser's own protocol, through pipes."""
+
+    SECONDS = 60.0
+
+    def __init__(self, write: int, read: int) -> None:
+        self._write, self._read = write, read
+        self._waiting = b""
+        self._number = 0
+        self._session: str | None = None
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self.console: list[str] = []
+        for domain in ("Page", "Runtime", "Log"):
+            self._call(f"{domain}.enable")
+
+    def open(self, page: Path, width_px: int, height_px: int, *, dark: bool = False) -> None:
+        """The page has loaded in a window of that size."""
+        narrow = width_px < 500
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width_px,
+            height=height_px,
+            deviceScaleFactor=2 if narrow else 1,
+            mobile=narrow,
+        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self._call("Emulation.setEmulatedMedia", features=[scheme])
+        self._call("Page.navigate", url=page.resolve().as_uri())
+        self.evaluate("new Promise(done => document.readyState === 'complete' ? done() : (window.onload = done))")
+
+    def evaluate(self, script: str) -> Any:
+        """What the script comes to, once its promise is kept."""
+        answer = self._call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
+        assert "exceptionDetails" not in answer, answer["exceptionDetails"]
+        return answer["result"].get("value")
+
+    def press(self, key: str, code: int, *, shift: bool = False) -> None:
+        """A key goes down and up; `code` is its virtual key code."""
+        for kind in ("keyDown", "keyUp"):
+            modifiers = 8 if shift else 0
+            self._call(
+                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, modifiers=modifiers
+            )
+
+    def move(self, x: float, y: float) -> None:
+        """The pointer is there."""
+        self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
+
+    def screenshot(self) -> Image.Image:
+        """What the window shows."""
+        data = self._call("Page.captureScreenshot", format="png")["data"]
+        return Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")
+
+    def _call(self, method: str, **parameters: Any) -> dict[str, Any]:
+        self._number += 1
+        message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
+        if self._session is not None:
+            message["sessionId"] = self._session
+        os.write(self._write, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._receive()
+            if answer.get("id") == self._number:
+                assert "error" not in answer, answer["error"]
+                result: dict[str, Any] = answer["result"]
+                return result
+            if answer.get("method") in ("Runtime.exceptionThrown", "Log.entryAdded", "Runtime.consoleAPICalled"):
+                self.console.append(json.dumps(answer["params"]))
+
+    def _receive(self) -> dict[str, Any]:
+        limit = time.monotonic() + self.SECONDS
+        while b"\0" not in self._waiting:
+            ready, _, _ = select.select([self._read], [], [], max(0.0, limit - time.monotonic()))
+            assert ready, f"the browser did not answer within {self.SECONDS} seconds"
+            data = os.read(self._read, 1 << 16)
+            assert data, "the browser has ended"
+            self._waiting += data
+        text, _, self._waiting = self._waiting.partition(b"\0")
+        answer: dict[str, Any] = json.loads(text)
+        return answer
+
+
+@contextmanager
+def browse() -> Iterator[Tab]:
+    """A tab of a browser that ends with the block."""
+    program = chromium()
+    (read_there, write_here), (read_here, write_there) = os.pipe(), os.pipe()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        words = [program, *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-pipe", "about:blank"]
+        # The browser reads from descriptor 3 and writes to 4.
+        script = f'exec "$0" "$@" 3<&{read_there} 4>&{write_there}'
+        process = subprocess.Popen(
+            ["bash", "-c", script, *words], pass_fds=(read_there, write_there), stderr=subprocess.DEVNULL
+        )
+        os.close(read_there)
+        os.close(write_there)
+        try:
+            yield Tab(write_here, read_here)
+        finally:
+            os.close(write_here)
+            os.close(read_here)
+            process.kill()
+            process.wait(30)

@@ -126,7 +126,10 @@ def plan(
 
 
 def preview(
-    out: Annotated[Path, typer.Option(metavar="FILE", help="A contact sheet (.png, .jpg) or a video (.mp4).")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="FILE", help="A sheet (.png, .jpg), a video (.mp4) or a page that plays (.html)."),
+    ],
     datasets: RunDatasetsArgument = None,
     episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode.")] = None,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only these frames of the episode.")] = None,

@@ -1,7 +1,8 @@
-"""Pictures and films of an episode or a lane, as `rocket-prep preview` writes them."""
+"""Pictures, films and players of an episode or a lane, as `rocket-prep preview` writes them."""
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,13 +12,15 @@ from PIL import Image, ImageDraw
 from pipeline.look.footage import LaneStep, LaneView, read_frames, spaced
 from pipeline.look.pictures import FILM_WIDTH_PX, Strip, StripKind, contact_sheet, write_film
 from shards.display.drawing import cell_size, draw_frame
-from shards.display.page import check_out
+from shards.display.page import check_out, render_page, write_page
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, font
-from shards.display.wording import count, number_of, play_time
+from shards.display.player import Stretch, make_film
+from shards.display.wording import count, number_of, play_time, short_event
 from shards.errors import RocketError
+from shards.interaction_types import interaction_type
 from shards.reader import Dataset, open_dataset
 
-FORMATS = (".png", ".jpg", ".mp4")
+FORMATS = (".png", ".jpg", ".mp4", ".html")
 EPISODE_CELLS, LANE_CELLS = 24, 6
 _COLUMNS = 6
 _NOTICE_FRAMES = 10
@@ -77,6 +80,12 @@ def preview_episode(
             f"Use --frames 0:{min(num_frames, 200)}."
         )
     info = dataset.info
+    if out.suffix.lower() == ".html":
+        subtitle = f"{dataset.path}: {number_of(num_frames, 'frame')}, {play_time(num_frames)}"
+        stretches = episode_stretches(dataset, episode, start, stop)
+        return _write_player(
+            out, f"Episode {episode_id}", subtitle, stretches, (info.frame_width, info.frame_height)
+        )
     if out.suffix.lower() == ".mp4":
         shown = read_frames(dataset, episode, range(start, stop))
         pictures = (draw_frame(frame, FILM_WIDTH_PX) for frame in shown)
@@ -110,14 +119,17 @@ def preview_lane(
     check_out(out, *FORMATS)
     collection = view.plan.collection
     size = (collection.frame_width, collection.frame_height)
-    if out.suffix.lower() == ".mp4":
-        total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
-        return write_film(out, _counted(_lane_pictures(view, steps, size), total, progress))
     plan = view.plan
     title = (
         f"lane {view.lane} of {plan.settings.num_lanes}, epoch {plan.epoch}, "
         f"windows of {number_of(plan.settings.window_frames, 'frame')}"
     )
+    if out.suffix.lower() == ".html":
+        subtitle = f"{', '.join(one.path for one in collection.datasets)}: what the policy is shown, step by step"
+        return _write_player(out, title.capitalize(), subtitle, lane_stretches(view, steps), size)
+    if out.suffix.lower() == ".mp4":
+        total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
+        return write_film(out, _counted(_lane_pictures(view, steps, size), total, progress))
     strips = []
     for step in steps:
         kind: StripKind = "padding" if step.window is None else "reset" if step.resets_memory else "plain"
@@ -126,6 +138,52 @@ def preview_lane(
         contact_sheet(title, _lane_subtitle(collection.datasets, steps, num_cells), strips, size, num_cells), out
     )
     return sum(len(strip.frames) for strip in strips)
+
+
+def episode_stretches(dataset: Dataset, episode: int, start: int, stop: int) -> Iterator[Stretch]:
+    """Frames [start, stop) of an episode, a stretch from each interaction's start to the next one's."""
+    names = {
+        item.start: f"{interaction_type(item.type).name}: {short_event(item.event)}"
+        for item in reversed(dataset.interactions(episode))
+    }
+    bounds = sorted({start, stop, *(frame for frame in names if start < frame < stop)})
+    for first, last in itertools.pairwise(bounds):
+        heading = f"from {first}: {names.get(first, 'before the next interaction')}"
+        yield Stretch(dataset, episode, first, last, heading)
+
+
+def lane_stretches(view: LaneView, steps: Sequence[LaneStep]) -> Iterator[Stretch]:
+    """The steps' windows; those of padding are left out."""
+    for step in steps:
+        if step.window is not None:
+            window = step.window
+            dataset, episode = view.plan.collection.locate(window.episode)
+            heading = f"step {step.step}: {step.episode_id}, frames {window.start}:{window.stop}"
+            memory = "empty" if window.first else "kept"
+            yield Stretch(dataset, episode, window.start, window.stop, heading, memory, view.goals(window.episode))
+
+
+def _write_player(
+    out: Path, title: str, subtitle: str, stretches: Iterator[Stretch], size_px: tuple[int, int]
+) -> int:
+    film = make_film(stretches, size_px)
+    alarms = []
+    if film.is_cut:
+        alarms.append(
+            f"Only the first {number_of(film.num_frames, 'frame')} are here, so that the page stays small. "
+            "Choose others with --frames or --steps."
+        )
+    page = render_page(
+        "pipeline.look",
+        "player.html",
+        title=title,
+        subtitle=subtitle,
+        alarms=alarms,
+        footer="rocket-prep preview",
+        film=film,
+    )
+    write_page(page, out)
+    return film.num_frames
 
 
 def save_picture(picture: Image.Image, out: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.drawing import draw_frame
 from shards.display.page import data_address, render_page
+from shards.display.player import Film, Stretch, make_film
 from shards.display.wording import count, number_of, short_event
 from shards.errors import DamagedClip
 from shards.interaction_types import interaction_type
@@ -26,6 +28,8 @@ from shards.schedule.collection import Collection
 from shards.schedule.settings import ScheduleSettings
 
 STRIP_FRAMES = 6
+_PLAYED_FRAMES = 200
+_MAX_FILM_BYTES = 6_000_000
 _MAX_LISTED = 40
 _MAX_EVENTS = 9
 _MAX_PADDING = 0.05
@@ -50,10 +54,12 @@ def report_page(collection: Collection, settings: ScheduleSettings | None = None
     plan = _fitting_plan(collection) if settings is None else plan_lanes(collection, settings, num_ranks)
     coverage = coverage_of(*datasets) if overview.num_interactions else None
     alarms: list[str] = []
-    actions, strips = SampledActions(np.zeros((0, 2)), 0, []), []
+    actions, strips, film = SampledActions(np.zeros((0, 2)), 0, []), [], None
     try:
         actions = sample_actions(*datasets)
-        strips = list(_strips(collection, alarms))
+        stretches = list(_choose_stretches(collection))
+        strips = list(_strips(stretches, alarms))
+        film = _film(collection, stretches, alarms)
     except OSError as error:
         alarms.append(f"Shards cannot be read ({error}), so frames and camera are missing here.")
     if actions.damaged:
@@ -71,6 +77,7 @@ def report_page(collection: Collection, settings: ScheduleSettings | None = None
         coverage=coverage,
         actions=actions,
         strips=strips,
+        film=film,
         events=_events(overview),
         entries=[entry for one in datasets for entry in one.rejected()][:_MAX_LISTED],
         interaction_type=interaction_type,
@@ -107,31 +114,42 @@ def _events(overview: Overview) -> list[tuple[str, str, int]]:
     return sorted(events, key=lambda entry: -entry[2])[:_MAX_EVENTS]
 
 
-def _strips(collection: Collection, alarms: list[str]) -> Iterator[tuple[str, list[tuple[str, int, int, str]]]]:
-    """(caption, drawn frames), one for each interaction type that occurs; `alarms` get what is damaged.
+def _strips(
+    stretches: Sequence[Stretch], alarms: list[str]
+) -> Iterator[tuple[str, list[tuple[str, int, int, str]]]]:
+    """(caption, drawn frames as parts.html takes them) of each stretch; `alarms` get what is damaged.
 
     Raises:
         OSError: if the storage fails.
     """
-    for episode, start, stop, caption in _choose_stretches(collection):
-        dataset, place = collection.locate(episode)
+    for stretch in stretches:
+        frames = spaced(stretch.start, stretch.stop, STRIP_FRAMES)
         try:
-            shown = list(read_frames(dataset, place, spaced(start, stop, STRIP_FRAMES)))
+            shown = list(read_frames(stretch.dataset, stretch.episode, frames))
         except DamagedClip as damage:
             alarms.append(f"A strip of frames is missing. {damage}")
             continue
         pictures = [(draw_frame(frame), frame) for frame in shown]
-        yield (
-            caption,
-            [
-                (data_address(picture), *picture.size, f"frame {frame.frame} of episode {frame.episode_id}")
-                for picture, frame in pictures
-            ],
-        )
+        images = [
+            (data_address(picture), *picture.size, f"frame {frame.frame} of episode {frame.episode_id}")
+            for picture, frame in pictures
+        ]
+        yield stretch.heading, images
 
 
-def _choose_stretches(collection: Collection) -> Iterator[tuple[int, int, int, str]]:
-    """(episode, start, stop, caption) of interactions: of each type the longest in evenly spread episodes."""
+def _film(collection: Collection, stretches: Sequence[Stretch], alarms: list[str]) -> Film:
+    """The stretches to be played, the ends of long ones; `alarms` get what is damaged."""
+    ends = [replace(one, start=max(one.start, one.stop - _PLAYED_FRAMES)) for one in stretches]
+    size = (collection.frame_width, collection.frame_height)
+    try:
+        return make_film(ends, size, _MAX_FILM_BYTES)
+    except DamagedClip as damage:
+        alarms.append(f"Frames cannot be played. {damage}")
+        return Film(*size)
+
+
+def _choose_stretches(collection: Collection) -> Iterator[Stretch]:
+    """Interactions, of each type the longest in evenly spread episodes; without any, the first episode's start."""
     num_episodes = len(collection.episode_ids)
     tried = np.unique(np.linspace(0, num_episodes - 1, min(num_episodes, _MAX_TRIED)).round().astype(int))
     longest: dict[int, tuple[int, Interaction]] = {}
@@ -142,14 +160,15 @@ def _choose_stretches(collection: Collection) -> Iterator[tuple[int, int, int, s
             if best is None or item.stop - item.start > best[1].stop - best[1].start:
                 longest[item.type] = (episode, item)
     if not longest and num_episodes:
-        stop = int(collection.num_frames[0])
-        yield 0, 0, stop, f"episode {collection.episode_ids[0]}, frames 0:{stop}"
+        dataset, stop = collection.datasets[0], int(collection.num_frames[0])
+        yield Stretch(dataset, 0, 0, stop, f"episode {collection.episode_ids[0]}, frames 0:{stop}")
     for type_id, (episode, item) in sorted(longest.items()):
         # A short one is shown with what comes before it.
         start = max(0, min(item.start, item.stop - STRIP_FRAMES))
+        dataset, place = collection.locate(episode)
         where = f"episode {collection.episode_ids[episode]}, frames {start}:{item.stop}"
-        name = interaction_type(type_id).name
-        yield episode, start, item.stop, f"{name}: {short_event(item.event)} | {where}"
+        heading = f"{interaction_type(type_id).name}: {short_event(item.event)} | {where}"
+        yield Stretch(dataset, place, start, item.stop, heading)
 
 
 def _text(value: Any) -> str:

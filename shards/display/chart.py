@@ -7,9 +7,11 @@ serves light and dark pages and paper; as PNG it stays light.
 from __future__ import annotations
 
 import io
+import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,12 +99,22 @@ def bar_chart(
         return to_svg(figure, name, description)
 
 
-def to_svg(figure: Figure, name: str, description: str) -> Markup:
+@dataclass(frozen=True)
+class Reading:
+    """A value that the page shows where the pointer is: a place in the axes' data, and its text."""
+
+    x: float
+    y: float
+    text: str
+
+
+def to_svg(figure: Figure, name: str, description: str, readings: Sequence[Reading] = ()) -> Markup:
     """The figure as an SVG element of a page.
 
     Args:
         name: unique on the page; ids in the drawing begin with it.
         description: what a reader who cannot see the chart is told.
+        readings: values to show on demand, of the first axes.
     """
     import matplotlib as mpl
 
@@ -121,7 +133,21 @@ def to_svg(figure: Figure, name: str, description: str) -> Markup:
     text = re.sub(r"(<svg [^>]*?)height=\"[^\"]*\"", r"\1", text, count=1)
     text = re.sub(r"(<svg [^>]*?)width=\"[^\"]*\"", r"\1", text, count=1)
     label = f'role="img" aria-label="{escape(description)}" class="chart"'
-    return Markup(text.replace("<svg ", f"<svg {label} ", 1).strip())  # noqa: S704 (matplotlib escapes its texts)
+    if readings:
+        label += f' tabindex="0" data-readings="{escape(json.dumps(_places(figure, readings)))}"'
+    drawing = text.replace("<svg ", f"<svg {label} ", 1).strip()
+    return Markup(f'<div class="chart-box">{drawing}</div>')  # noqa: S704 (matplotlib escapes its texts)
+
+
+def _places(figure: Figure, readings: Sequence[Reading]) -> list[tuple[float, float, str]]:
+    """(x, y, text) in the drawing's own units, 72 to the inch from its upper left corner."""
+    places = figure.axes[0].transData.transform([(reading.x, reading.y) for reading in readings])
+    places *= 72 / figure.dpi
+    height = 72 * figure.get_size_inches()[1]
+    return [
+        (round(float(x), 1), round(float(height - y), 1), reading.text)
+        for (x, y), reading in zip(places, readings, strict=True)
+    ]
 
 
 def save_png(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:

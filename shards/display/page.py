@@ -51,7 +51,7 @@ def render_page(package: str, template: str, **facts: Any) -> str:
     )
     environment.filters |= {function.__name__: function for function in _FILTERS}
     page = environment.get_template(template)
-    return page.render(colours=CSS_VARIABLES, headings=[], **facts)
+    return page.render(colours=CSS_VARIABLES, headings=[], films=[], **facts)
 
 
 def data_address(picture: Image.Image) -> str:

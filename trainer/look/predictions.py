@@ -12,8 +12,12 @@ import torch
 from numpy.typing import NDArray
 
 from shards.clip import Interaction
+from shards.display.player import Stretch
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from shards.interaction_types import NO_INTERACTION
+from shards.reader import Dataset
+from shards.schedule.collection import Collection
+from shards.schedule.goals import NO_GOAL, choose_goals
 from trainer.build import build_data, load_policy
 from trainer.checkpoints.checkpoint import policy_state, read_checkpoint
 from trainer.config import resolve_lanes
@@ -33,6 +37,8 @@ class PredictedWindow:
         episode_id: the episode that the window is of.
         start, stop: its frames.
         remembers: whether the policy had seen frames of this episode before.
+        frames: some of them, drawn in a strip.
+        stretch: all of them, for the player.
     """
 
     episode_id: str
@@ -40,12 +46,13 @@ class PredictedWindow:
     stop: int
     remembers: bool
     frames: list[ShownFrame]
+    stretch: Stretch
 
 
-def predict_windows(config: RunConfig, checkpoint: Path) -> list[PredictedWindow]:
-    """The last of a few windows of some validation lanes, seen with the memory that the ones before left.
+def predict_windows(config: RunConfig, checkpoint: Path) -> list[list[PredictedWindow]]:
+    """The first windows of some validation lanes, by lane, each seen with the memory that the ones before left.
 
-    The likeliest action of each head is taken. It is computed on the CPU.
+    The most likely action of each head is taken. It is computed on the CPU.
 
     Args:
         config: the run's settings.
@@ -65,7 +72,7 @@ def predict_windows(config: RunConfig, checkpoint: Path) -> list[PredictedWindow
     if not len(loader):
         loader = data.train_dataloader()
     memory = LaneMemory(policy.initial_state, range(NUM_LANES))
-    windows: dict[int, PredictedWindow] = {}
+    windows: list[list[PredictedWindow]] = [[] for _ in range(NUM_LANES)]
     try:
         with torch.inference_mode():
             for _, batch in zip(range(NUM_WINDOWS), loader, strict=False):
@@ -76,26 +83,27 @@ def predict_windows(config: RunConfig, checkpoint: Path) -> list[PredictedWindow
                     head: latents["pi_logits"][head].squeeze(-2).argmax(-1) for head in ("buttons", "camera")
                 }
                 for lane in range(NUM_LANES):
-                    window = _window(batch, guesses, lane, data.collection.episode_ids, config)
+                    window = _window(batch, guesses, lane, data.collection, config)
                     if window is not None:
-                        windows[lane] = window
+                        windows[lane].append(window)
     finally:
         data.teardown()
-    return [windows[lane] for lane in sorted(windows)]
+    return [of_lane for of_lane in windows if of_lane]
 
 
 def _window(
     batch: Batch,
     guesses: dict[str, torch.Tensor],
     lane: int,
-    episode_ids: list[str],
+    collection: Collection,
     config: RunConfig,
 ) -> PredictedWindow | None:
     """The lane's window of a batch; None where it is padding."""
     num_frames = int(batch["valid"][lane].sum())
     if not num_frames:
         return None
-    episode_id, start = episode_ids[int(batch["episode"][lane])], int(batch["start_frame"][lane])
+    episode, start = int(batch["episode"][lane]), int(batch["start_frame"][lane])
+    episode_id, stop = collection.episode_ids[episode], start + num_frames
     chosen = [
         place * num_frames // min(FRAMES_OF_WINDOW, num_frames)
         for place in range(min(FRAMES_OF_WINDOW, num_frames))
@@ -116,7 +124,28 @@ def _window(
                 predicted=_action(buttons[place], camera[place]),
             )
         )
-    return PredictedWindow(episode_id, start, start + num_frames, not bool(batch["first"][lane, 0]), frames)
+    remembers = config.trainer.memory == "carry" and not bool(batch["first"][lane, 0])
+    dataset, place = collection.locate(episode)
+    stretch = Stretch(
+        dataset,
+        place,
+        start,
+        stop,
+        f"{episode_id}, frames {start}:{stop}",
+        "kept" if remembers else "empty",
+        _goals(dataset, place, config),
+        [_action(buttons[place], camera[place]) for place in range(num_frames)],
+    )
+    return PredictedWindow(episode_id, start, stop, remembers, frames, stretch)
+
+
+def _goals(dataset: Dataset, episode: int, config: RunConfig) -> NDArray[np.int32]:
+    """For every frame of an episode the interaction that validation shows."""
+    num_frames, episode_id = int(dataset.episodes.num_frames[episode]), dataset.episodes.ids[episode]
+    if not config.data.enable_segment:
+        return np.full(num_frames, NO_GOAL, np.int32)
+    runs = dataset.candidate_runs(episode)
+    return choose_goals(runs, num_frames, seed=config.seed, epoch=0, episode_id=episode_id)
 
 
 def _action(buttons: NDArray[Any], camera: NDArray[Any]) -> ShownAction:

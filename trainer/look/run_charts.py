@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, bar_chart, new_chart, to_svg
+from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, Reading, bar_chart, new_chart, to_svg
 from shards.interaction_types import INTERACTION_TYPES
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Rows = Sequence[Mapping[str, float]]
 
+_MAX_READINGS = 300
 _SMOOTH_POINTS = 40
 """A curve with more points than this is drawn faintly, with its running mean over it."""
 
@@ -82,9 +83,16 @@ def _curves(
     drawn = [(curve, *series(rows, curve.column)) for curve in curves]
     if not any(steps.size for _, steps, _ in drawn):
         return Markup()
+    if max(steps.size for _, steps, _ in drawn) == 1:
+        return _points([one for one in drawn if one[1].size])
+    readings = []
     with new_chart(NARROW_INCHES, 3.0) as (figure, axes):
         for place, (curve, steps, values) in enumerate(drawn):
             if steps.size:
+                readings += [
+                    Reading(step, value, f"step {step:,.0f}  {curve.label} {value:.4g}")
+                    for step, value in zip(_thin(steps), _thin(values), strict=True)
+                ]
                 _draw(axes, curve, SERIES[place if curve.colour is None else curve.colour], steps, values)
         if level is not None:
             axes.axhline(level, color=FAINT, linestyle=(0, (4, 3)), linewidth=1.2, label="best constant guess")
@@ -97,7 +105,20 @@ def _curves(
         axes.set_ylabel(unit)
         axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
         axes.xaxis.set_major_formatter("{x:,.0f}")
-        return to_svg(figure, name, description)
+        return to_svg(figure, name, description, readings)
+
+
+def _points(drawn: Sequence[tuple[Curve, NDArray[np.float64], NDArray[np.float64]]]) -> Markup:
+    """What there is to say of curves of one point each: a table."""
+    row = Markup('<tr><td>{}</td><td class="number">{:.4g}</td><td class="number">step {:,.0f}</td></tr>')
+    rows = [row.format(curve.label or curve.column, values[0], steps[0]) for curve, steps, values in drawn]
+    return Markup("<table><tbody>{}</tbody></table>").format(Markup().join(rows))
+
+
+def _thin(values: NDArray[np.float64]) -> list[float]:
+    """The values, or evenly spaced ones with the last where there are many."""
+    kept: list[float] = values[:: -max(1, len(values) // _MAX_READINGS)][::-1].tolist()
+    return kept
 
 
 def _draw(axes: Axes, curve: Curve, colour: str, steps: NDArray[np.float64], values: NDArray[np.float64]) -> None:
@@ -129,7 +150,11 @@ def _position_chart(losses: Mapping[str, float]) -> Markup:
         axes.set_xlabel("frames of the window")
         axes.set_ylabel("nats a frame")
         axes.grid(visible=False, axis="x")
-        return to_svg(figure, "position", "validation loss by position in the window")
+        readings = [
+            Reading(place, value, f"frames {name}: {value:.4g}")
+            for place, (name, value) in enumerate(losses.items())
+        ]
+        return to_svg(figure, "position", "validation loss by position in the window", readings)
 
 
 def _types_chart(losses: Mapping[str, float]) -> Markup:

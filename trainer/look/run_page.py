@@ -10,6 +10,7 @@ from omegaconf import OmegaConf
 
 from shards.display.drawing import draw_frame
 from shards.display.page import data_address, render_page, write_page
+from shards.display.player import Film, make_film
 from shards.errors import RocketError
 from trainer.config import parse_config
 from trainer.look import run_charts
@@ -19,6 +20,7 @@ from trainer.settings import RunConfig
 
 PAGE_FILE = "report.html"
 _CONFIG_FILE = "config.yaml"
+_MAX_FILM_BYTES = 6_000_000
 
 
 class RunPageError(RocketError):
@@ -49,10 +51,13 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
     rows, config = _read(run_dir)
     validations, latest = _validations(rows), _latest(rows)
     alarms: list[str] = []
-    windows: list[PredictedWindow] = []
+    lanes: list[list[PredictedWindow]] = []
+    film: Film | None = None
     if frames:
         try:
-            windows = _predict(run_dir, config)
+            lanes = _predict(run_dir, config)
+            size = (config.data.frame_width, config.data.frame_height)
+            film = make_film((window.stretch for of_lane in lanes for window in of_lane), size, _MAX_FILM_BYTES)
         except (RocketError, OSError) as error:
             alarms.append(f"Frames with predicted actions are missing: {error}")
     return render_page(
@@ -71,7 +76,8 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
         buttons=[name.rpartition("/")[2] for name in validations[-1] if name.startswith("button_f1/")]
         if validations
         else [],
-        strips=[_strip(window) for window in windows],
+        strips=[_strip(of_lane[-1]) for of_lane in lanes],
+        film=film,
         charts=run_charts.run_charts(rows, validations[-1] if validations else {}),
         text=_text,
     )
@@ -91,7 +97,7 @@ def _read(run_dir: Path) -> tuple[list[dict[str, float]], RunConfig]:
     return rows, parse_config(content, settings.name)
 
 
-def _predict(run_dir: Path, config: RunConfig) -> list[PredictedWindow]:
+def _predict(run_dir: Path, config: RunConfig) -> list[list[PredictedWindow]]:
     weights = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
     if not weights:
         raise RunPageError(

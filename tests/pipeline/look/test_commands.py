@@ -117,4 +117,7 @@ def test_commands_write_what_they_promise(small_dataset, tmp_path):
     lane = ("--lane", 1, "--lanes", 4, "--ranks", 2, "--window", 16, "--steps", "0:2")
     film = _run("preview", small_dataset, *lane, "--out", tmp_path / "lane.mp4")
     assert film.returncode == 0, film.stderr
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["lane.mp4", "lanes.png", "sheet.jpg"]
+    player = _run("preview", small_dataset, *lane, "--out", tmp_path / "lane.html")
+    assert player.stdout.decode() == f"Wrote {tmp_path / 'lane.html'}: 32 frames\n"
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["lane.html", "lane.mp4", "lanes.png", "sheet.jpg"]

@@ -52,14 +52,40 @@ def test_page_renders_in_a_browser_without_complaint(run_dir, tmp_path, width_px
     assert rendered.overflow_px == 0
 
 
+def test_charts_give_values_and_strips_enlarge(run_dir):
+    with browser.browse() as tab:
+        tab.open(run_dir / "report.html", 1000, 800)
+        # The circle around a value lies on the mark that is drawn for it.
+        tab.evaluate("document.querySelector('#memory svg.chart').focus()")
+        tab.press("ArrowRight", 39)
+        assert "step 2  with memory " in tab.evaluate("document.querySelector('.reading').textContent")
+        apart = tab.evaluate(
+            """(() => {
+              const middle = (box) => [box.x + box.width / 2, box.y + box.height / 2];
+              const [x, y] = middle(document.querySelector(".reading-line").getBoundingClientRect());
+              const drawn = [...document.querySelectorAll("#memory-figure_1 use")];
+              const marks = drawn.map((use) => middle(use.getBoundingClientRect()));
+              return Math.min(...marks.map(([left]) => Math.abs(left - x)));
+            })()"""
+        )
+        assert apart < 1.5
+        tab.press("Escape", 27)
+        assert tab.evaluate("document.querySelectorAll('.reading').length") == 0
+        tab.evaluate("document.querySelector('.strip img').focus()")
+        tab.press("Enter", 13)
+        assert tab.evaluate("document.querySelector('dialog img').naturalWidth") > 100
+        assert tab.console == []
+
+
 def test_predictions_stand_beside_what_the_human_did(run_dir):
     config = small_config(run_dir.parent / "dataset", run_dir)
     dataset = open_dataset(config.data.datasets[0])
     (*_, newest) = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
-    windows = predict_windows(config, newest)
-    assert windows
-    for window in windows:
+    lanes = predict_windows(config, newest)
+    assert lanes
+    for window in (window for of_lane in lanes for window in of_lane):
         episode = dataset.index_of(window.episode_id)
+        assert len(window.stretch.predicted) == window.stop - window.start
         for shown in window.frames:
             buttons, camera = actions_of(episode, shown.frame)
             assert shown.action.buttons.tolist() == buttons.tolist()
