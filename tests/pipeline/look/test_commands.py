@@ -118,6 +118,6 @@ def test_commands_write_what_they_promise(small_dataset, tmp_path):
     film = _run("preview", small_dataset, *lane, "--out", tmp_path / "lane.mp4")
     assert film.returncode == 0, film.stderr
     player = _run("preview", small_dataset, *lane, "--out", tmp_path / "lane.html")
-    assert player.stdout.decode() == f"Wrote {tmp_path / 'lane.html'}: 32 frames\n"
+    assert player.stdout.decode() == f"Wrote {tmp_path / 'lane.html'}: 17 frames\n"
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["lane.html", "lane.mp4", "lanes.png", "sheet.jpg"]
