@@ -211,6 +211,13 @@ def verify(
         list[Path] | None,
         typer.Option(metavar="SOURCE", help="Build damaged episodes again from these recordings. Repeatable."),
     ] = None,
+    sources: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="RECORDINGS",
+            help="Compare all actions and a sample of pictures with these recordings. Repeatable.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Check every byte of a dataset: checksums, frames, actions, masks, and the manifest against the tars.
@@ -219,7 +226,10 @@ def verify(
     """
     from pipeline.look.verify import run_verify
 
-    raise typer.Exit(run_verify(dataset, workers, decode=decode, sources=repair or [], as_json=as_json))
+    status = run_verify(
+        dataset, workers, decode=decode, repair_from=repair or [], sources=sources or [], as_json=as_json
+    )
+    raise typer.Exit(status)
 
 
 def report(

@@ -191,8 +191,24 @@ def _check_in_worker(number: int) -> list[Fault]:
     return episode_faults(dataset, number, decode=decode)
 
 
-def run_verify(path: str, num_workers: int | None, *, decode: bool, sources: Sequence[Path], as_json: bool) -> int:
-    """The dataset is checked, repaired if sources are given, and the result printed; returns the exit status.
+def run_verify(
+    path: str,
+    num_workers: int | None,
+    *,
+    decode: bool,
+    repair_from: Sequence[Path] = (),
+    sources: Sequence[Path] = (),
+    as_json: bool,
+) -> int:
+    """The dataset is checked, repaired and compared as asked for, and the result printed; returns the exit status.
+
+    Args:
+        path: of the dataset.
+        num_workers: None for one for each core.
+        decode: whether to decode the videos.
+        repair_from: recordings to build damaged episodes from.
+        sources: recordings to compare actions and pictures with.
+        as_json: print JSON.
 
     Raises:
         RocketError: if the dataset cannot be opened or repaired at all.
@@ -207,14 +223,25 @@ def run_verify(path: str, num_workers: int | None, *, decode: bool, sources: Seq
         lines = [f"{path}: {_what(checked, decode=decode)}: {summary(checked.faults)}"]
         lines += fault_lines(checked.faults, terminal_columns())
         left = checked.faults
-        if sources and left:
-            left, repaired = _repair(dataset, left, sources, progress, decode=decode)
+        if repair_from and left:
+            left, repaired = _repair(dataset, left, repair_from, progress, decode=decode)
             record |= {"repair": repaired, "faults_left": [fault.to_json() for fault in left]}
             shards = ", ".join(repaired["shards"]) or "no shard"
             done = f"Built again: {number_of(len(repaired['episodes']), 'episode')}; written again: {shards}"
             lines += [f"{done}; left: {summary(left)}", *fault_lines(left, terminal_columns())]
         elif left:
             lines.append(f"Build what is damaged again: rocket-prep verify {path} --repair SOURCE")
+        if sources and not left:
+            from pipeline.look.source_check import compare_with_sources
+
+            progress.start("comparing", total, "frames")
+            compared = compare_with_sources(open_dataset(path), sources, num_workers, progress.advance)
+            record["sources"] = compared.to_json()
+            lines.append(f"{compared.line()}: {summary(compared.faults)}")
+            lines += fault_lines(compared.faults, terminal_columns())
+            left = compared.faults
+        elif sources:
+            lines.append("Not compared with the recordings: what is damaged comes first.")
     if as_json:
         print_json(record)
     else:

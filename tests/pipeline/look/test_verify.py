@@ -311,14 +311,14 @@ def test_repair_names_the_recording_that_the_source_lacks(built, tmp_path):
 def test_verify_command_repairs_and_says_so(built, tmp_path, capsys):
     dataset = shutil.copytree(built / "dataset", tmp_path / "dataset")
     _flip(dataset / "000000.tar", 3000)
-    assert run_verify(str(dataset), 1, decode=False, sources=[], as_json=False) == 1
+    assert run_verify(str(dataset), 1, decode=False, as_json=False) == 1
     out = capsys.readouterr().out
     assert "1 fault in 1 episode and 1 shard" in out
     assert f"rocket-prep verify {dataset} --repair SOURCE" in out
-    assert run_verify(str(dataset), 1, decode=False, sources=[built / "sample"], as_json=True) == 0
+    assert run_verify(str(dataset), 1, decode=False, repair_from=[built / "sample"], as_json=True) == 0
     record = json.loads(capsys.readouterr().out)
     assert len(record["faults"]) == 1
     assert record["faults_left"] == []
     assert record["repair"]["shards"] == ["000000.tar"]
-    assert run_verify(str(dataset), 1, decode=True, sources=[], as_json=False) == 0
+    assert run_verify(str(dataset), 1, decode=True, as_json=False) == 0
     assert "no fault" in capsys.readouterr().out

@@ -1,0 +1,292 @@
+"""A dataset held against the recordings that it was built from: are frames and actions those of the same moment?
+
+    source frames   s-1   s   s+1          scaled as a build scales them
+    stored frame          x                nearest to s where the picture moves; else it is another moment's
+
+All actions are compared, and a few frames of each clip: those in which most moves, since a still picture proves
+nothing. Frames with an open menu are left out: a cursor is drawn into them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.build.plan import make_plan
+from pipeline.episodes.groups import PlannedRecording
+from pipeline.look.faults import Fault
+from pipeline.recording import EPISODE_START, Findings, RecordingContent, SourceError
+from pipeline.settings import BuildSettings
+from pipeline.sources import find_recordings, source_of
+from pipeline.transcode.frames import source_frames
+from pipeline.transcode.probe import BadVideo
+from pipeline.transcode.scaling import FrameScaler
+from shards.clip import ClipArrays
+from shards.display.wording import number_of
+from shards.errors import RocketError
+from shards.manifest import shard_name
+from shards.reader import Dataset, open_dataset
+from shards.video import decode_yuv
+
+FRAMES_PER_CLIP = 8
+_MOVES = 16.0  # mean squared difference of luma between neighbours from which on an encoder's own error is less
+
+Progress = Callable[[int], None]
+"""Called with a number of dataset frames that were compared since the last call."""
+
+
+class CannotCompare(RocketError):
+    """The dataset was not built by this release's settings."""
+
+
+@dataclass
+class Comparison:
+    """What was compared and what differed.
+
+    Attributes:
+        num_actions: frames whose actions were compared.
+        num_pictures: frames whose pictures were compared with their neighbours.
+        num_moving: those of them in which the picture moves enough to tell.
+        num_right: those of them that are nearest to the source frame of their own number.
+        faults: in the order of episodes and clips.
+    """
+
+    num_actions: int = 0
+    num_pictures: int = 0
+    num_moving: int = 0
+    num_right: int = 0
+    faults: list[Fault] = field(default_factory=list)
+
+    def add(self, other: Comparison) -> None:
+        """This one includes the other."""
+        self.num_actions += other.num_actions
+        self.num_pictures += other.num_pictures
+        self.num_moving += other.num_moving
+        self.num_right += other.num_right
+        self.faults += other.faults
+
+    def line(self) -> str:
+        """The verdict in one sentence."""
+        return (
+            f"Against the recordings: actions of {number_of(self.num_actions, 'frame')} compared; "
+            f"{number_of(self.num_pictures, 'picture')} compared, {self.num_moving:,} of them move, "
+            f"{self.num_right:,} of those are nearest to the source frame of their own number"
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The same for scripts."""
+        counts = {name: getattr(self, name) for name in ("num_actions", "num_pictures", "num_moving", "num_right")}
+        return counts | {"faults": [fault.to_json() for fault in self.faults]}
+
+
+def compare_with_sources(
+    dataset: Dataset, sources: Sequence[Path], num_workers: int, progress: Progress = lambda _: None
+) -> Comparison:
+    """All actions of the dataset and some of its pictures are compared with the recordings'.
+
+    Raises:
+        CannotCompare: this release does not know the settings that the dataset was built with.
+        RocketError: the sources cannot be read.
+    """
+    try:
+        settings = BuildSettings(**dataset.info.settings)
+    except ValueError as error:
+        raise CannotCompare(
+            f"{dataset.path}: its build settings are not those of this release. Use the release that built it."
+        ) from error
+    found = find_recordings(sources)
+    planned = {
+        one.recording.name: one
+        for group in make_plan(Findings(found.recordings, ()), settings).groups
+        for one in group.recordings
+    }
+    whole, numbers = Comparison(), range(len(dataset.episodes))
+    for number, part in zip(numbers, _compare_all(dataset, planned, settings, num_workers), strict=True):
+        whole.add(part)
+        progress(int(dataset.episodes.num_frames[number]))
+    return whole
+
+
+def _compare_all(
+    dataset: Dataset, planned: Mapping[str, PlannedRecording], settings: BuildSettings, num_workers: int
+) -> Iterator[Comparison]:
+    """A comparison for each episode, in order."""
+    jobs = []
+    for number in range(len(dataset.episodes)):
+        names = [row.name for row in dataset.episode_row(number).recordings]
+        jobs.append((dataset.path, number, {name: planned[name] for name in names if name in planned}, settings))
+    if min(num_workers, len(jobs)) <= 1:
+        yield from map(_compare_job, jobs)
+        return
+    with ProcessPoolExecutor(min(num_workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_compare_job, jobs)
+
+
+def _compare_job(job: tuple[str, int, Mapping[str, PlannedRecording], BuildSettings]) -> Comparison:
+    path, number, planned, settings = job
+    return compare_episode(open_dataset(path), number, planned, settings)
+
+
+@dataclass
+class _Sample:
+    """A stored picture, and what its comparison with the source frames around its own gave.
+
+    Attributes:
+        clip: in which it lies.
+        number: its source frame.
+        luma: u8 (height, width).
+        near: luma of the source frames that were seen so far, by number; emptied when they are compared.
+        is_found: whether its source frame is there.
+        moves: whether a neighbour of its source frame differs from it by more than an encoder's error.
+        nearer: the neighbour that it is nearer to than to its own source frame; None if it is to none.
+    """
+
+    clip: int
+    number: int
+    luma: NDArray[np.uint8]
+    near: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    is_found: bool = False
+    moves: bool = False
+    nearer: int | None = None
+
+    def compare(self) -> None:
+        """What is known is known; call it once all source frames around its own were seen."""
+        mine = self.near.pop(self.number, None)
+        if mine is None:
+            return
+        self.is_found = True
+        others = {number: luma for number, luma in self.near.items() if _difference(mine, luma) >= _MOVES}
+        self.moves = bool(others)
+        errors = {number: _difference(self.luma, luma) for number, luma in others.items()}
+        nearest = min(errors, key=lambda number: errors[number], default=None)
+        if nearest is not None and errors[nearest] < _difference(self.luma, mine):
+            self.nearer = nearest
+        self.near.clear()
+
+
+def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
+    """Mean squared difference: 10 log10(255^2 / it) is the PSNR."""
+    return float(np.mean((one.astype(np.float32) - other) ** 2))
+
+
+def compare_episode(
+    dataset: Dataset, number: int, planned: Mapping[str, PlannedRecording], settings: BuildSettings
+) -> Comparison:
+    """An episode's actions and some of its pictures are compared with those of its recordings, by name."""
+    episode = dataset.episode_row(number)
+    shard = shard_name(int(dataset.episodes.shard[number]))
+    result = Comparison()
+    clips = [(row.clip, dataset.read_clip(number, row)) for row in episode.clips]
+    state = EPISODE_START
+    for index, row in enumerate(episode.recordings):
+
+        def fault(problem: str, clip: int | None = None, name: str = row.name) -> None:
+            result.faults.append(Fault(f"recording {name}: {problem}", shard, episode.episode_id, clip))
+
+        if row.name not in planned:
+            fault("is not among the sources, or cannot be used")
+            continue
+        one = planned[row.name]
+        try:
+            log = source_of(one.recording).load_log(one.recording, state, settings)
+        except SourceError as error:
+            fault(str(error))
+            continue
+        state, content = log.state, log.thinned(one.extent.every)
+        samples: list[_Sample] = []
+        for clip, stored in clips:
+            mine = np.flatnonzero(stored.arrays.recording == index)
+            result.num_actions += len(mine)
+            if (problem := _action_problem(stored.arrays, mine, content)) is not None:
+                fault(problem, clip)
+                continue
+            chosen = _sample(stored.arrays, mine)
+            yuv = decode_yuv(stored.video, 0, stored.arrays.num_frames) if len(chosen) else ()
+            for at in chosen:
+                luma = yuv[at][: settings.frame_height].copy()
+                samples.append(_Sample(clip, int(stored.arrays.source_frame[at]), luma))
+        try:
+            _measure(one, content, samples, settings)
+        except (BadVideo, SourceError) as error:
+            fault(str(error))
+        _judge(samples, result, fault)
+    return result
+
+
+def _action_problem(arrays: ClipArrays, mine: NDArray[np.int64], content: RecordingContent) -> str | None:
+    """What is wrong with the actions of these frames of a clip, if anything is."""
+    numbers = arrays.source_frame[mine]
+    if len(numbers) and (numbers.max() >= content.num_frames or (np.diff(numbers) <= 0).any()):
+        return f"source frames {numbers.min()} to {numbers.max()}, expected rising ones below {content.num_frames}"
+    same = (arrays.buttons[mine] == content.buttons[numbers]).all(axis=1)
+    same &= (arrays.camera[mine] == content.camera[numbers]).all(axis=1)
+    if same.all():
+        return None
+    first = int(numbers[np.argmin(same)])
+    return f"{int((~same).sum())} frames have other actions than the log, the first is source frame {first}"
+
+
+def _sample(arrays: ClipArrays, mine: NDArray[np.int64]) -> list[int]:
+    """Frames of a clip in which the view turns, as far as there are enough; spread over the clip, in order."""
+    outside = mine[arrays.gui[mine] == 0]
+    turning = outside[(arrays.camera[outside] != 0).any(axis=1)]
+    pool = turning if len(turning) >= FRAMES_PER_CLIP else outside
+    places = np.unique(np.linspace(0, len(pool) - 1, FRAMES_PER_CLIP).astype(int)) if len(pool) else ()
+    return [int(pool[place]) for place in places]
+
+
+def _measure(
+    planned: PlannedRecording, content: RecordingContent, samples: Sequence[_Sample], settings: BuildSettings
+) -> None:
+    """Each sample has been compared with the source frame of its number, and with those beside it.
+
+    Raises:
+        BadVideo: the video ends before that.
+        SourceError: the source cannot be read.
+    """
+    every = planned.extent.every
+    asking: dict[int, list[_Sample]] = {}
+    for sample in samples:
+        for number in (sample.number - every, sample.number, sample.number + every):
+            asking.setdefault(number, []).append(sample)
+    scaler = FrameScaler(settings.frame_width, settings.frame_height)
+    last = max(asking, default=-1)
+    try:
+        for number, frame in enumerate(source_frames(planned.recording, content.num_lines, [], every)):
+            if number > last:
+                break
+            for sample in asking.get(number, ()):
+                plane = np.frombuffer(scaler.scale(frame, None)[0], np.uint8)
+                sample.near[number] = plane.reshape(settings.frame_height, settings.frame_width).copy()
+                if number == sample.number + every:
+                    sample.compare()
+    finally:
+        for sample in samples:
+            sample.compare()
+
+
+def _judge(samples: Sequence[_Sample], result: Comparison, fault: Callable[[str, int | None], None]) -> None:
+    """The samples are counted, and those that are nearer to a neighbour are faults, one for each clip."""
+    wrong: dict[int, list[_Sample]] = {}
+    for sample in samples:
+        if not sample.is_found:
+            fault(f"its video has no frame {sample.number}", sample.clip)
+            continue
+        result.num_pictures += 1
+        result.num_moving += sample.moves
+        result.num_right += sample.moves and sample.nearer is None
+        if sample.nearer is not None:
+            wrong.setdefault(sample.clip, []).append(sample)
+    for clip, found in wrong.items():
+        fault(
+            f"{number_of(len(found), 'picture')} nearer to another source frame than to its own, "
+            f"the first is that of source frame {found[0].number}, nearer to {found[0].nearer}",
+            clip,
+        )
