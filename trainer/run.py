@@ -178,7 +178,7 @@ def summary_lines(
     if module.config.logging.page:
         lines.append(write_page(run_dir))
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
-    datasets = " ".join(shlex.quote(path) for path in data.config.datasets)
+    datasets = " ".join(shlex.quote(one.path) for one in data.config.datasets)
     if newest:
         lines.append(f"next: rocket-train evaluate {newest[-1]} {datasets}")
     return lines

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from shards.settings import Section, SettingsError, check_settings, setting
 
@@ -28,19 +28,33 @@ AboveOne = Annotated[float, Field(gt=1.0)]
 _WORDS = BeforeValidator(lambda value: value.split(",") if isinstance(value, str) else value)
 """`a,b` is a list on a command line: brackets would need quotes in zsh."""
 Strings = Annotated[list[str], _WORDS]
-Addresses = Annotated[
-    list[Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]],
-    BeforeValidator(lambda value: [value] if isinstance(value, Path) else value),
-    _WORDS,
-]
 WandbMode = Annotated[
     Literal["auto", "online", "offline", "off"],
     BeforeValidator(lambda value: "off" if value is False else value),  # YAML reads a bare `off` as false
 ]
 
 
+class DatasetConfig(Section):
+    path: str = setting(..., "folder or address that rocket-prep build-shards wrote")
+    weight: PositiveFloat | None = setting(None, "share of the windows, relative to the others; null: by its size")
+
+    @model_serializer(mode="wrap")
+    def _short(self, fields: SerializerFunctionWrapHandler) -> Any:
+        return self.path if self.weight is None else fields(self)
+
+
+def _entries(value: Any) -> Any:
+    """Datasets as records: a path stands for itself, and `a,b` is a list as for `Strings`."""
+    entries = value.split(",") if isinstance(value, str) else [value] if isinstance(value, Path | dict) else value
+    if not isinstance(entries, list | tuple):
+        return entries
+    return [{"path": str(one)} if isinstance(one, str | Path) else one for one in entries]
+
+
 class DataConfig(Section):
-    datasets: Addresses = setting([], "folders or addresses that rocket-prep build-shards wrote, read as one")
+    datasets: Annotated[list[DatasetConfig], BeforeValidator(_entries)] = setting(
+        [], "folders or addresses that rocket-prep build-shards wrote, read as one; or {path: ..., weight: 2}"
+    )
     win_len: PositiveInt = fixed(128, "frames in a window: what a lane gets in one step")
     frame_width: EvenInt = fixed(224, "width of the datasets' frames, px")
     frame_height: EvenInt = fixed(224, "height of the datasets' frames, px")
@@ -63,6 +77,13 @@ class DataConfig(Section):
     cache_gb: PositiveFloat = setting(
         100.0, "gigabytes that the copies of all ranks of a machine may take together"
     )
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """Of the datasets, 1 where it is not given; empty where none is given."""
+        if all(one.weight is None for one in self.datasets):
+            return ()
+        return tuple(1.0 if one.weight is None else one.weight for one in self.datasets)
 
     @classmethod
     def of_names(cls, **settings: Any) -> DataConfig:
@@ -186,6 +207,11 @@ class RunConfig(Section):
             )
         if trainer.max_steps is None and trainer.max_epochs is None:
             yield "trainer.max_steps and trainer.max_epochs are both null, so the run would never end. Set one."
+        if data.weights and not data.episode_continuous_batch:
+            yield (
+                "data.datasets: got weights, expected none with shuffled windows. Use "
+                "data.episode_continuous_batch=true."
+            )
         if not self.objectives:
             yield "objectives is empty, expected at least one. Add: - name: behavior_cloning"
         for index, objective in enumerate(self.objectives):

@@ -53,9 +53,13 @@ class Collection:
         prints = [one.info.fingerprint for one in datasets]
         self.fingerprint = prints[0] if len(prints) == 1 else hashlib.sha256(" ".join(prints).encode()).hexdigest()
 
+    def dataset_of(self, episode: int) -> int:
+        """The number of the dataset that holds an episode."""
+        return int(np.searchsorted(self._first_episode, episode, side="right")) - 1
+
     def locate(self, episode: int) -> tuple[Dataset, int]:
         """The dataset that holds an episode, and the episode's number there."""
-        place = int(np.searchsorted(self._first_episode, episode, side="right")) - 1
+        place = self.dataset_of(episode)
         return self.datasets[place], episode - int(self._first_episode[place])
 
     def locate_shard(self, shard: int) -> tuple[Dataset, int]:

@@ -9,6 +9,7 @@ It is a function of the datasets, the split, the epoch and `ScheduleSettings`. R
 enter.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,12 @@ from shards.schedule.settings import ScheduleSettings, nearest_divisor
 
 _SLACK = 0.0002
 """Padding that is accepted for the sake of a freer shuffle, as a share of the windows."""
+
+_UNEVEN = 0.01
+"""Share of the steps by which whole shards may prolong an epoch where lanes have rates."""
+
+TURN_SLACK = 3
+"""Windows by which a lane that moves on in a share of the steps may be behind that share."""
 
 _SORTED_SHARES = (0.2, 0.4, 0.6, 0.8, 1.0)
 """Shares of a group's windows that are placed longest first, tried in turn until the lanes fit."""
@@ -36,6 +43,21 @@ class Window:
     index: int
     first: bool
     last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a row of the global batch gets in a step.
+
+    Attributes:
+        lane: whose memory the row goes on with.
+        window: None is padding.
+        epoch: names the draws of the window's goals.
+    """
+
+    lane: int
+    window: Window | None
+    epoch: int
 
 
 class Schedule:
@@ -104,6 +126,7 @@ class LanePlan:
         by_episode: True where there are fewer shards than groups, so that groups share shards.
         group_of: the group of each of `episodes`, shape (len(episodes),).
         episode_windows: the number of windows of each of `episodes`.
+        num_lanes: of all groups.
         group_of_shard: the group that each shard belongs to; empty with `by_episode`.
     """
 
@@ -117,6 +140,7 @@ class LanePlan:
         fingerprint: str,
         split: str = "train",
         like: "LanePlan | None" = None,
+        rates: Sequence[NDArray[np.floating]] | None = None,
     ) -> None:
         """Plan the lanes of a split; `plan.plan_splits` does it for whole datasets.
 
@@ -126,42 +150,41 @@ class LanePlan:
             episodes: the episodes of the split, indices into the two.
             fingerprint: the dataset's; with `split`, the seed and the epoch it names the draws.
             like: the plan of another split of the dataset, whose shards keep their groups here.
+            rates: for each group the share of the steps in which each of its lanes moves on; all: 1.
         """
         self.settings = settings
         self._num_frames = np.asarray(num_frames, np.int64)
         self.episodes = np.asarray(episodes, np.int64)
         self._draws = ("schedule", fingerprint, split, settings.seed)
-        num_groups, lanes_per_group = settings.num_groups, settings.lanes_per_group
-        windows = -(-self._num_frames[self.episodes] // settings.window_frames)
+        self._current: tuple[int, Schedule] | None = None
+        self._rates = [np.ones(settings.lanes_per_group)] * settings.num_groups if rates is None else rates
+        self.episode_windows = windows = -(-self._num_frames[self.episodes] // settings.window_frames)
+        self.num_windows = int(windows.sum())
+        self.num_lanes = sum(map(len, self._rates))
+        lanes_at_once = sum(float(group.sum()) for group in self._rates)
+        self.num_steps = int(-(-self.num_windows // lanes_at_once) * (1 + _SLACK))
 
         shards, shard_of = np.unique(np.asarray(shard)[self.episodes], return_inverse=True)
         taken = {} if like is None or like.by_episode else like.group_of_shard
-        self.by_episode: bool = len(shards) < num_groups and not taken
+        room = np.array([self._room(group).sum() for group in range(len(self._rates))], np.int64)
+        self.by_episode: bool = len(shards) < len(room) and not taken
+        shard_windows = np.bincount(shard_of, weights=windows, minlength=len(shards)).astype(np.int64)
+        group = balance(shard_windows, room)
+        if rates is not None:  # whole shards may not fit groups of different sizes
+            self.by_episode |= _overflow(group, shard_windows, room) > _UNEVEN * self.num_steps
         self.group_of_shard: dict[int, int] = {}
         if self.by_episode:
-            self.group_of = balance(windows, num_groups)
+            self.group_of = balance(windows, room)
         else:
-            shard_windows = np.bincount(shard_of, weights=windows, minlength=len(shards)).astype(np.int64)
-            group = balance(shard_windows, num_groups)
             group = np.array([taken.get(int(s), int(g)) for s, g in zip(shards, group, strict=True)], np.int64)
             self.group_of_shard = dict(zip(shards.tolist(), group.tolist(), strict=True))
             self.group_of = group[shard_of]
-
-        # A packing that fits is kept for each group, so that every epoch can have the same number of steps.
-        self._members = [np.flatnonzero(self.group_of == group) for group in range(num_groups)]
-        self.episode_windows = windows
-        self._fitting = [balance(windows[members], lanes_per_group) for members in self._members]
-        self.num_windows = int(windows.sum())
+        self._members = [np.flatnonzero(self.group_of == group) for group in range(len(room))]
         if settings.contiguous:
-            longest = [
-                np.bincount(lane, weights=windows[members]).max(initial=0)
-                for lane, members in zip(self._fitting, self._members, strict=True)
-            ]
-            even = -(-self.num_windows // settings.num_lanes)
-            self.num_steps = int(max(*longest, even * (1 + _SLACK)))
+            self._fit()
         else:  # a window goes to any lane of its group
-            longest = [windows[members].sum() for members in self._members]
-            self.num_steps = int(-(-max(longest) // lanes_per_group))
+            longest = max(windows[members].sum() for members in self._members)
+            self.num_steps = int(-(-longest // settings.lanes_per_group))
 
     @property
     def num_padding(self) -> int:
@@ -171,23 +194,25 @@ class LanePlan:
     def epoch(self, epoch: int) -> Schedule:
         """The schedule of that epoch: other neighbours in each lane, in another order, than in other epochs."""
         assert self.settings.contiguous, "shuffled windows have no lanes"
-        lanes_per_group = self.settings.lanes_per_group
         order: list[NDArray[np.int64]] = []
         sizes: list[NDArray[np.int64]] = []
         for group, members in enumerate(self._members):
+            room = self._room(group)
             shuffled = self._order(len(members), epoch, group, "episodes")
             windows = self.episode_windows[members][shuffled]
             for share in _SORTED_SHARES:
-                lane = pack_lanes(windows, lanes_per_group, share)
-                if np.bincount(lane, weights=windows).max(initial=0) <= self.num_steps:
+                lane = pack_lanes(windows, room, share)
+                if not _overflow(lane, windows, room):
                     break
             else:
-                lane = self._order(lanes_per_group, epoch, group, "lanes")[self._fitting[group][shuffled]]
+                lane = self._fitting[group][shuffled]
+                if len(set(room.tolist())) == 1:
+                    lane = self._order(len(room), epoch, group, "lanes")[lane]
             # The longest-first ones came last: shuffle once more inside each lane.
             mixed = self._order(len(members), epoch, group, "lane order")
             by_lane = mixed[np.argsort(lane[mixed], kind="stable")]
             order.append(self.episodes[members[shuffled[by_lane]]])
-            sizes.append(np.bincount(lane, minlength=lanes_per_group))
+            sizes.append(np.bincount(lane, minlength=len(room)))
         return Schedule(
             self.num_steps,
             self.settings.window_frames,
@@ -196,8 +221,44 @@ class LanePlan:
             np.concatenate(sizes),
         )
 
+    def turn(self, epoch: int, step: int, row: int) -> Turn:
+        """What a row of the global batch gets in a step: the window of its lane. Cheapest in order of epochs."""
+        if self._current is None or self._current[0] != epoch:
+            self._current = (epoch, self.epoch(epoch))
+        return Turn(row, self._current[1].window(step, row), epoch)
+
+    def episodes_of_groups(self, groups: set[int]) -> NDArray[np.int64]:
+        """The episodes of these groups of lanes."""
+        return self.episodes[np.isin(self.group_of, list(groups))]
+
+    def lanes_of_rows(self, rows: range) -> range:
+        """The lanes that these rows go through."""
+        return rows
+
+    def _fit(self) -> None:
+        """Find a packing that fits, so that every epoch can have the same number of steps, and that number."""
+        while True:
+            rooms = [self._room(group) for group in range(len(self._members))]
+            windows = [self.episode_windows[members] for members in self._members]
+            self._fitting = [balance(*pair) for pair in zip(windows, rooms, strict=True)]
+            missing = max(_overflow(*found) for found in zip(self._fitting, windows, rooms, strict=True))
+            if not missing:
+                return
+            self.num_steps += missing
+
+    def _room(self, group: int) -> NDArray[np.int64]:
+        """Windows that each lane of the group has room for in an epoch."""
+        rates = self._rates[group]
+        least = np.where(rates < 1, np.floor(rates * self.num_steps) - TURN_SLACK, self.num_steps)
+        return np.maximum(least, 0).astype(np.int64)
+
     def _order(self, count: int, epoch: int, group: int, what: str) -> NDArray[np.int64]:
         return draw_order(count, *self._draws, epoch, group, what) if self.settings.shuffle else np.arange(count)
+
+
+def _overflow(lane: NDArray[np.int64], windows: NDArray[np.int64], room: NDArray[np.int64]) -> int:
+    """Windows that the fullest lane has too many; 0 where all fit."""
+    return int((np.bincount(lane, weights=windows, minlength=len(room)).astype(np.int64) - room).max(initial=0))
 
 
 def lanes_of_rank(rank: int, num_ranks: int, num_lanes: int) -> range:

@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from shards.errors import RocketError
 from shards.schedule.collection import Collection
 from shards.schedule.lanes import LanePlan
+from shards.schedule.mixing import MixedPlan
 from shards.schedule.settings import ScheduleSettings
 from shards.schedule.split import split_episodes
 
 
-def plan_splits(collection: Collection, settings: ScheduleSettings) -> tuple[LanePlan, LanePlan]:
+def plan_splits(collection: Collection, settings: ScheduleSettings) -> tuple[LanePlan | MixedPlan, LanePlan]:
     """The plans for training and validation; a shard's lanes are the same in both.
+
+    With weights, training mixes the datasets, and validation still sees each of its windows once, on lanes of its
+    own choice.
 
     Raises:
         RocketError: if the split leaves nothing to train on.
@@ -33,15 +37,16 @@ def plan_splits(collection: Collection, settings: ScheduleSettings) -> tuple[Lan
             frames, shard, episodes, settings, fingerprint=collection.fingerprint, split=split, like=like
         )
 
+    if settings.weights:
+        return MixedPlan(collection, train, settings), plan(val, "val", None)
     train_plan = plan(train, "train", None)
     return train_plan, plan(val, "val", train_plan)
 
 
-def shards_of_lanes(collection: Collection, plans: Sequence[LanePlan], lanes: Sequence[int]) -> list[int]:
-    """The shards that these lanes read in any epoch, ascending."""
+def shards_of_rows(collection: Collection, plans: Sequence[LanePlan | MixedPlan], rows: range) -> list[int]:
+    """The shards that these rows of the global batch read in any epoch, ascending."""
     shards: set[int] = set()
     for plan in plans:
-        groups = {lane // plan.settings.lanes_per_group for lane in lanes}
-        episodes = plan.episodes[np.isin(plan.group_of, list(groups))]
-        shards |= set(collection.shard[episodes].tolist())
+        groups = {row // plan.settings.lanes_per_group for row in rows}
+        shards |= set(collection.shard[plan.episodes_of_groups(groups)].tolist())
     return sorted(shards)

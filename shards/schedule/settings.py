@@ -23,6 +23,7 @@ class ScheduleSettings:
         window_frames: frames that a lane gets in one step.
         split_ratio: share of the episodes that train; 1.0: all of them.
         shuffle: draw the split and each epoch's order by the seed; False: both are as stored.
+        weights: of the datasets, in proportion to which they share the windows; empty: each window once an epoch.
         contiguous: lanes go through whole episodes; False: shuffled windows without memory.
     """
 
@@ -32,6 +33,7 @@ class ScheduleSettings:
     seed: int = field(default=0, metadata={"key": "seed"})
     split_ratio: float = field(default=1.0, metadata={"key": "data.split_ratio"})
     shuffle: bool = field(default=True, metadata={"key": "data.shuffle_episodes"})
+    weights: tuple[float, ...] = field(default=(), metadata={"key": "the weights of data.datasets"})
     contiguous: bool = field(default=True, metadata={"key": "data.episode_continuous_batch"})
 
     def __post_init__(self) -> None:

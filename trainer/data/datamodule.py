@@ -10,7 +10,8 @@ from lightning import LightningDataModule
 from shards.errors import RocketError
 from shards.schedule.collection import Collection, open_collection
 from shards.schedule.lanes import LanePlan, lanes_of_rank
-from shards.schedule.plan import plan_splits, shards_of_lanes
+from shards.schedule.mixing import MixedPlan
+from shards.schedule.plan import plan_splits, shards_of_rows
 from shards.schedule.settings import ScheduleSettings
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport
@@ -36,7 +37,7 @@ class RocketDataModule(LightningDataModule):
     """
 
     collection: Collection
-    plan: LanePlan
+    plan: LanePlan | MixedPlan
     val_plan: LanePlan
 
     def __init__(
@@ -86,7 +87,7 @@ class RocketDataModule(LightningDataModule):
         """
         if self._ready:
             return
-        self.collection = open_collection(self.config.datasets)
+        self.collection = open_collection([one.path for one in self.config.datasets])
         self._check_size()
         self._make_plans(self._schedule_settings())
         self._ready = True
@@ -147,7 +148,11 @@ class RocketDataModule(LightningDataModule):
 
     @property
     def lanes(self) -> range:
-        """This rank's lanes."""
+        """This rank's lanes in training."""
+        return self.plan.lanes_of_rows(self._rows)
+
+    @property
+    def _rows(self) -> range:
         return lanes_of_rank(self._rank, self._num_ranks, self._num_lanes)
 
     @property
@@ -181,6 +186,7 @@ class RocketDataModule(LightningDataModule):
             seed=self.seed,
             split_ratio=config.split_ratio,
             shuffle=config.shuffle_episodes,
+            weights=config.weights,
             contiguous=config.episode_continuous_batch,
         )
 
@@ -196,19 +202,19 @@ class RocketDataModule(LightningDataModule):
 
     def _make_plans(self, settings: ScheduleSettings) -> None:
         self.plan, self.val_plan = plan_splits(self.collection, settings)
-        self.collection.check_shards(shards_of_lanes(self.collection, (self.plan, self.val_plan), self.lanes))
+        self.collection.check_shards(shards_of_rows(self.collection, (self.plan, self.val_plan), self._rows))
 
     def _check_size(self) -> None:
         found = (self.collection.frame_width, self.collection.frame_height)
         if found != (self.config.frame_width, self.config.frame_height):
             raise RocketError(
-                f"{self.config.datasets[0]}: its frames are {found[0]}x{found[1]}, got data.frame_width x "
+                f"{self.config.datasets[0].path}: its frames are {found[0]}x{found[1]}, got data.frame_width x "
                 f"data.frame_height = {self.config.frame_width}x{self.config.frame_height}. "
                 f"Use data.frame_width={found[0]} data.frame_height={found[1]}, or rebuild the dataset."
             )
 
     def _make_loader(
-        self, plan: LanePlan, damage: DamageReport, *, augment: bool, only_epoch: int | None
+        self, plan: LanePlan | MixedPlan, damage: DamageReport, *, augment: bool, only_epoch: int | None
     ) -> LaneLoader:
         config = self.config
         source = EpisodeSource(
@@ -220,10 +226,10 @@ class RocketDataModule(LightningDataModule):
             num_kept=4 * config.batch_size + 16,
         )
         steps: Steps
-        if plan.settings.contiguous:
-            steps = LaneSteps(plan, self.lanes, source)
+        if isinstance(plan, MixedPlan) or plan.settings.contiguous:
+            steps = LaneSteps(plan, self._rows, source)
         else:
-            steps = ShuffledSteps(plan, self.lanes, self.collection, source)
+            steps = ShuffledSteps(plan, self._rows, self.collection, source)
         return LaneLoader(
             steps,
             BatchLayout(config.batch_size, config.win_len, config.frame_height, config.frame_width),

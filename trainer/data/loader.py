@@ -34,7 +34,7 @@ class _FillingSlot:
     slot: int
     epoch: int
     step: int
-    assignments: list[Assignment | None]
+    turns: list[tuple[int, Assignment | None]]
     numbers: set[int] = field(default_factory=set)
     damages: dict[int, DamagedClip] = field(default_factory=dict)  # by row
 
@@ -161,15 +161,15 @@ class LaneLoader:
             if self._only_epoch is not None and self._next >= end:
                 return
             epoch, step = divmod(self._next, self.steps.num_steps)
-            assignments = self.steps.read(epoch, step)
-            self._submit(_FillingSlot(self._free.popleft(), epoch, step, assignments))
+            turns = self.steps.read(epoch, step)
+            self._submit(_FillingSlot(self._free.popleft(), epoch, step, turns))
             self._next += 1
 
     def _submit(self, filling: _FillingSlot) -> None:
         assert self._pool is not None
         self._filling.append(filling)
         fields = self._layout.views(self._slot(filling.slot))
-        for row, (lane, assignment) in enumerate(zip(self.steps.lanes, filling.assignments, strict=True)):
+        for row, (lane, assignment) in enumerate(filling.turns):
             view = row_views(fields, row)
             _describe(view, lane, None if assignment is None else assignment.window)
             if assignment is None:
@@ -208,10 +208,10 @@ class LaneLoader:
         for row, damage in sorted(filling.damages.items()):
             fields["damaged"][row] = True
             fields["segment/obj_id"][row], fields["watch"][row] = -1, False
-            assignment = filling.assignments[row]
+            lane, assignment = filling.turns[row]
             assert assignment is not None
             num_frames = len(assignment.types)
-            lost = LostWindow(filling.epoch, filling.step, self.steps.lanes[row], num_frames, damage)
+            lost = LostWindow(filling.epoch, filling.step, lane, num_frames, damage)
             self.damage.add(lost, assignment.window.start)
         tensors = {name: torch.from_numpy(array) for name, array in fields.items()}
         if self._num_held >= _HELD_BATCHES:  # somebody collects batches: their memory must be their own

@@ -22,7 +22,8 @@ def schedule_key(
     settings: ScheduleSettings, fingerprint: str, num_train_episodes: int
 ) -> dict[str, int | float | str | bool]:
     """All that the schedule is a function of, but the epoch: what a position is a position in."""
-    return {**asdict(settings), "fingerprint": fingerprint, "num_train_episodes": num_train_episodes}
+    plain = {**asdict(settings), "weights": ":".join(map(str, settings.weights))}
+    return {**plain, "fingerprint": fingerprint, "num_train_episodes": num_train_episodes}
 
 
 def save_position(key: Mapping[str, object], epoch: int, step: int) -> dict[str, object]:

@@ -39,7 +39,7 @@ class ShuffledSteps:
     def __init__(
         self,
         plan: LanePlan,
-        lanes: Sequence[int],
+        rows: range,
         collection: Collection,
         source: EpisodeSource,
     ) -> None:
@@ -48,10 +48,9 @@ class ShuffledSteps:
         Args:
             plan: of the split; its groups of lanes have the streams.
         """
-        self.lanes: Sequence[int] = list(lanes)
-        self._plan, self._collection, self._source = plan, collection, source
+        self._plan, self._rows, self._collection, self._source = plan, rows, collection, source
         self._lanes_per_group = plan.settings.lanes_per_group
-        self._groups = sorted({lane // self._lanes_per_group for lane in self.lanes})
+        self._groups = sorted({lane // self._lanes_per_group for lane in rows})
         self._streams: dict[int, Iterator[Assignment]] = {}
         self._at = (-1, -1)
 
@@ -59,14 +58,14 @@ class ShuffledSteps:
     def num_steps(self) -> int:
         return self._plan.num_steps
 
-    def read(self, epoch: int, step: int) -> list[Assignment | None]:
+    def read(self, epoch: int, step: int) -> list[tuple[int, Assignment | None]]:
         if self._at != (epoch, step):
             self._streams = {group: self._stream(group, epoch) for group in self._groups}
             for _ in range(step):  # read, not decoded
                 self._advance()
         assignments = self._advance()
         self._at = (epoch, step + 1)
-        return assignments
+        return list(zip(self._rows, assignments, strict=True))
 
     def _advance(self) -> list[Assignment | None]:
         by_lane = {
@@ -74,7 +73,7 @@ class ShuffledSteps:
             for group in self._groups
             for place in range(self._lanes_per_group)
         }
-        return [by_lane[lane] for lane in self.lanes]
+        return [by_lane[lane] for lane in self._rows]
 
     def _stream(self, group: int, epoch: int) -> Iterator[Assignment]:
         """The windows of a group's episodes, each once, shuffled."""

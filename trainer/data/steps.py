@@ -1,13 +1,13 @@
 """What each step of an epoch brings to a rank's lanes: from the schedule, or from a shuffled stream."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shards.schedule.lanes import LanePlan, Schedule, Window
+from shards.schedule.lanes import LanePlan, Window
+from shards.schedule.mixing import MixedPlan
 from trainer.data.fill import WindowTask
 from trainer.data.source import EpisodeSource
 
@@ -28,39 +28,37 @@ class Assignment:
 
 
 class Steps(Protocol):
-    """The steps of epochs for the lanes of a rank."""
-
-    lanes: Sequence[int]
+    """The steps of epochs for the rows of a rank."""
 
     @property
     def num_steps(self) -> int:
         """Steps of every epoch."""
 
-    def read(self, epoch: int, step: int) -> list[Assignment | None]:
-        """What each of the lanes gets; None is padding. Cheapest when steps are asked for in order."""
+    def read(self, epoch: int, step: int) -> list[tuple[int, Assignment | None]]:
+        """For each row its lane, and what that gets; None is padding. Cheapest in order of steps."""
 
 
 class LaneSteps:
     """Steps in the order of the schedule: contiguous windows in every lane."""
 
-    def __init__(self, plan: LanePlan, lanes: Sequence[int], source: EpisodeSource) -> None:
-        self.lanes: Sequence[int] = list(lanes)
-        self._plan, self._source = plan, source
-        self._schedule: tuple[int, Schedule] | None = None
+    def __init__(self, plan: LanePlan | MixedPlan, rows: range, source: EpisodeSource) -> None:
+        """Open nothing yet.
+
+        Args:
+            rows: of the global batch, those of this rank.
+        """
+        self._plan, self._rows, self._source = plan, rows, source
 
     @property
     def num_steps(self) -> int:
         return self._plan.num_steps
 
-    def schedule(self, epoch: int) -> Schedule:
-        """The epoch's schedule."""
-        if self._schedule is None or self._schedule[0] != epoch:
-            self._schedule = (epoch, self._plan.epoch(epoch))
-        return self._schedule[1]
-
-    def read(self, epoch: int, step: int) -> list[Assignment | None]:
-        windows = [self.schedule(epoch).window(step, lane) for lane in self.lanes]
-        return [None if window is None else assign(window, epoch, self._source) for window in windows]
+    def read(self, epoch: int, step: int) -> list[tuple[int, Assignment | None]]:
+        turns = [self._plan.turn(epoch, step, row) for row in self._rows]
+        return [
+            (turn.lane, None if turn.window is None else assign(turn.window, turn.epoch, self._source))
+            for turn in turns
+        ]
 
 
 def assign(window: Window, epoch: int, source: EpisodeSource) -> Assignment:

@@ -10,7 +10,7 @@ from trainer.build import build_data, build_trainer, check_devices, load_policy
 from trainer.checkpoints.checkpoint import CheckpointError, policy_state, read_checkpoint
 from trainer.config import parse_config, resolve_lanes
 from trainer.learning.module import RocketModule
-from trainer.settings import RunConfig
+from trainer.settings import DatasetConfig, RunConfig
 
 SPLITS = ("val", "train", "all")
 
@@ -49,7 +49,7 @@ def evaluate(
     content = read_checkpoint(path)
     config = checkpoint_config(path, content, overrides)
     fixed: dict[str, Any] = {
-        "datasets": list(datasets),
+        "datasets": [DatasetConfig(path=path) for path in datasets],
         "augment": False,
         "num_lanes": None,
         "num_lane_groups": None,

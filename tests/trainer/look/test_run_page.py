@@ -79,7 +79,7 @@ def test_charts_give_values_and_strips_enlarge(run_dir):
 
 def test_predictions_stand_beside_what_the_human_did(run_dir):
     config = small_config(run_dir.parent / "dataset", run_dir)
-    dataset = open_dataset(config.data.datasets[0])
+    dataset = open_dataset(config.data.datasets[0].path)
     (*_, newest) = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
     lanes = predict_windows(config, newest)
     assert lanes
