@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from shards.errors import RocketError
 from shards.schedule.collection import Collection
 from shards.schedule.lanes import Schedule, lanes_of_rank
+from shards.schedule.mixing import MixedPlan
 from shards.schedule.plan import plan_splits
 from shards.schedule.settings import ScheduleSettings
 
@@ -127,6 +128,12 @@ def plan_lanes(
         )
     lanes_of_rank(0, num_ranks, settings.num_lanes)  # do the lanes divide over the ranks?
     plan = plan_splits(collection, settings)[split == "val"]
+    if isinstance(plan, MixedPlan):
+        shares = "; ".join(f"{one.path} {one.share:.2%}" for one in plan.shares)
+        raise RocketError(
+            f"data.datasets: the run mixes its datasets by weight, expected none ({shares} of the windows). Run: "
+            "rocket-train CONFIG --dry-run"
+        )
     if not len(plan.episodes):
         raise RocketError(
             f"{', '.join(one.path for one in collection.datasets)}: the {split} split has no episode, got split "
@@ -208,7 +215,10 @@ def lanes_of_run(run: Path) -> RunLanes:
             "num_groups": data["num_lane_groups"],
             "contiguous": data["episode_continuous_batch"],
         }
-        datasets = [str(path) for path in data["datasets"]]
+        entries = [one if isinstance(one, dict) else {"path": str(one)} for one in data["datasets"]]
+        datasets = [one["path"] for one in entries]
+        if any("weight" in one for one in entries):
+            values["weights"] = tuple(float(one.get("weight", 1)) for one in entries)
     except (KeyError, TypeError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
         raise RocketError(f"{path}: not the settings of a run, got {error!r}. {advice}") from error
     except OSError as error:

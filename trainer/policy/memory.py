@@ -152,8 +152,12 @@ class LaneMemory:
 
 
 def _all_gather(tensor: Tensor) -> Tensor:
-    """The ranks' tensors one after another along the first axis (booleans go as bytes)."""
-    sent = tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor
-    received = [torch.empty_like(sent) for _ in range(dist.get_world_size())]
-    dist.all_gather(received, sent.contiguous())
-    return torch.cat(received).to(tensor.dtype)
+    """The ranks' tensors one after another along the first axis, which may differ (booleans go as bytes)."""
+    sent = (tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor).contiguous()
+    lengths = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(dist.get_world_size())]
+    dist.all_gather(lengths, torch.tensor([len(sent)], device=tensor.device))
+    longest = max(int(length) for length in lengths)
+    received = [sent.new_empty(longest, *sent.shape[1:]) for _ in lengths]
+    dist.all_gather(received, torch.cat([sent, sent.new_zeros(longest - len(sent), *sent.shape[1:])]))
+    parts = [part[: int(length)] for part, length in zip(received, lengths, strict=True)]
+    return torch.cat(parts).to(tensor.dtype)

@@ -89,7 +89,7 @@ def test_state_is_the_same_on_every_rank(dataset):
 def test_state_is_a_few_plain_values(reference):
     _, states = reference
     assert all(isinstance(value, int | float | str | bool) for value in states[-1].values())
-    assert len(states[-1]) <= 12
+    assert len(states[-1]) <= 13
 
 
 def test_state_that_was_loaded_is_saved_again_before_the_first_step(dataset, reference):
