@@ -1,13 +1,11 @@
 """The policy's action space, against tables from its definition and a slow version in plain loops."""
 
-import itertools
-import math
-
 import numpy as np
 import pytest
 
 from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
+from tests.trainer.slow import COMBINATIONS, slow_to_policy
 from trainer.data.actions import (
     camera_bins,
     camera_degrees,
@@ -23,19 +21,6 @@ CENTRES = [0.0, 0.6154, 1.6095, 3.2154, 5.8095, 10.0]
 EDGES = [0.271, 1.0531, 2.3166, 4.3577, 7.6547]
 """Degrees between the bins 5 .. 10, as measured."""
 
-GROUPS = {
-    "hotbar": ["none", *(f"hotbar.{slot}" for slot in range(1, 10))],
-    "fore_back": ["none", "forward", "back"],
-    "left_right": ["none", "left", "right"],
-    "sprint_sneak": ["none", "sprint", "sneak"],
-    "use": ["none", "use"],
-    "drop": ["none", "drop"],
-    "attack": ["none", "attack"],
-    "jump": ["none", "jump"],
-    "camera": ["none", "camera"],
-}
-COMBINATIONS = [*itertools.product(*GROUPS.values()), "inventory"]
-
 
 def pressed(*names):
     buttons = np.zeros(23, np.uint8)
@@ -47,32 +32,6 @@ def pressed(*names):
 def action_of(*names, camera=(0.0, 0.0)):
     button_action, camera_action = to_policy(pressed(*names)[None], np.array([camera]))
     return int(button_action[0]), int(camera_action[0])
-
-
-def slow_bin(degrees):
-    """One angle's bin, in Python's own arithmetic."""
-    degrees = min(max(degrees, -10.0), 10.0)
-    encoded = math.copysign(math.log(1 + 10 * abs(degrees / 10)) / math.log(11), degrees) * 10
-    return round((encoded + 10) / 2)
-
-
-def slow_to_policy(names, camera):
-    """The action of a set of button names, by the groups' definition."""
-    bins = [slow_bin(angle) for angle in camera]
-    if "inventory" in names:
-        return COMBINATIONS.index("inventory"), 60
-    chosen = []
-    for group, members in GROUPS.items():
-        choice = "none"
-        for member in members[1:]:
-            if member in names:
-                choice = member
-        if group in ("fore_back", "left_right") and set(members[1:]) <= set(names):
-            choice = "none"
-        if group == "camera":
-            choice = "none" if bins == [5, 5] else "camera"
-        chosen.append(choice)
-    return COMBINATIONS.index(tuple(chosen)), bins[0] * 11 + bins[1]
 
 
 def test_sizes_and_null_actions_are_those_of_the_definition():

@@ -10,10 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.masks import packed_size
-from shards.reader import open_dataset
-from shards.schedule.goals import choose_goals
 from tests import synthetic
 from tests.synthetic import (
     HEIGHT,
@@ -25,8 +24,8 @@ from tests.synthetic import (
     mask_of,
 )
 from tests.trainer.batches import WIN_LEN, assert_same, joined, make_module, plain, take
+from tests.trainer.slow import slow_goals, slow_to_policy
 from tests.waiting import wait_until
-from trainer.data.actions import to_policy
 from trainer.data.pool import LoaderError
 
 
@@ -45,44 +44,40 @@ def reference(datasets):
     return take(make_module(*datasets, batch_size=8, num_lane_groups=2), num_epochs=2)
 
 
+LENGTHS = [40, 16, 1, 70, 33, 15, 17, 64, 5, 31, 48, 20, 9]
+"""Frames of the 13 episodes; the first 7 are those of the first dataset."""
+LANES = [[6, 3, 8, 12, 1], [4, 7, 10], [0, 5, 9, 2, 11]]
+"""The episodes of each lane in the first epoch of seed 5: written down once, a change is a change of the order."""
+
+
 def test_batches_hold_what_the_schedule_says(datasets):
-    module = make_module(*datasets, batch_size=3)
-    opened = [open_dataset(str(path)) for path in datasets]
-    for step, batch in enumerate(take(module)):
+    batches = take(make_module(*datasets, batch_size=3))
+    windows = [
+        [(ep, at, min(at + WIN_LEN, LENGTHS[ep])) for ep in lane for at in range(0, LENGTHS[ep], WIN_LEN)]
+        for lane in LANES
+    ]
+    assert len(batches) == max(map(len, windows))
+    for step, batch in enumerate(batches):
         for lane in range(3):
             row = {name: array[lane] for name, array in batch.items() if array.ndim}
-            window = module.train_dataloader().steps.schedule(0).window(step, lane)
             assert row["lane"] == lane
-            if window is None:
+            if step >= len(windows[lane]):
                 assert (row["episode"], row["start_frame"], row["stop_frame"]) == (-1, 0, 0)
                 assert not row["valid"].any()
                 assert not row["first"].any()
                 continue
-            dataset, episode = (
-                (opened[0], window.episode) if window.episode < 7 else (opened[1], window.episode - 7)
-            )
-            assert (row["episode"], row["start_frame"], row["stop_frame"], row["index"], row["last"]) == (
-                window.episode,
-                window.start,
-                window.stop,
-                window.index,
-                window.last,
-            )
-            frames = range(window.start, window.stop)
-            num_frames = len(frames)
-            assert row["valid"].tolist() == [place < num_frames for place in range(WIN_LEN)]
-            assert row["first"].tolist() == [window.start == 0, *[False] * (WIN_LEN - 1)]
-            assert [frame_number(yuv) for yuv in row["yuv"][:num_frames]] == [frame % 50 for frame in frames]
-            assert {episode_number(yuv) for yuv in row["yuv"][:num_frames]} == {episode}
-            goals = choose_goals(
-                dataset.candidate_runs(episode),
-                int(dataset.episodes.num_frames[episode]),
-                seed=5,
-                epoch=0,
-                episode_id=dataset.episodes.ids[episode],
-            )
-            types = [one.type for one in dataset.interactions(episode)]
-            for place, frame in enumerate(frames):
+            number, start, stop = windows[lane][step]
+            episode = number if number < 7 else number - 7
+            assert (row["episode"], row["start_frame"], row["stop_frame"]) == (number, start, stop)
+            assert (row["index"], row["last"]) == (start // WIN_LEN, stop == LENGTHS[number])
+            assert row["valid"].tolist() == [place < stop - start for place in range(WIN_LEN)]
+            assert row["first"].tolist() == [start == 0, *[False] * (WIN_LEN - 1)]
+            shown = row["yuv"][: stop - start]
+            assert [frame_number(yuv) for yuv in shown] == [frame % 50 for frame in range(start, stop)]
+            assert {episode_number(yuv) for yuv in shown} == {episode}
+            goals = slow_goals(f"ep{episode:03d}", LENGTHS[number], seed=5, epoch=0)
+            types = [one.type for one in synthetic.episode_interactions(LENGTHS[number])]
+            for place, frame in enumerate(range(start, stop)):
                 goal = goals[frame]
                 buttons, camera = actions_of(episode, frame)
                 mask = np.unpackbits(row["segment/obj_mask_bits"][place])[: HEIGHT * WIDTH].reshape(HEIGHT, WIDTH)
@@ -90,11 +85,8 @@ def test_batches_hold_what_the_schedule_says(datasets):
                 assert np.array_equal(mask, mask_of(goal, frame) if goal >= 0 else np.zeros_like(mask))
                 assert row["env_action/buttons"][place].tolist() == buttons.tolist()
                 assert row["env_action/camera"][place] == pytest.approx(camera)
-                expected = to_policy(buttons[None], camera[None])
-                assert (row["action/buttons"][place], row["action/camera"][place]) == (
-                    expected[0][0],
-                    expected[1][0],
-                )
+                names = [name for name, down in zip(ACTION_SPACE.buttons, buttons, strict=True) if down]
+                assert (row["action/buttons"][place], row["action/camera"][place]) == slow_to_policy(names, camera)
 
 
 def test_padded_frames_are_empty(datasets):
@@ -172,20 +164,12 @@ def test_batches_without_segmentation_have_empty_masks(datasets):
 
 
 def test_watched_frames_are_those_whose_goal_has_such_an_event(datasets):
-    watching = take(make_module(datasets[0], watch_events=["event_1"]))
-    dataset = open_dataset(str(datasets[0]))
     num_watched = 0
-    for batch in watching:
+    for batch in take(make_module(datasets[0], watch_events=["event_1"])):
         for lane, place in np.argwhere(batch["segment/obj_id"] >= 0):
             episode, frame = int(batch["episode"][lane]), int(batch["start_frame"][lane]) + int(place)
-            goal = choose_goals(
-                dataset.candidate_runs(episode),
-                int(dataset.episodes.num_frames[episode]),
-                seed=5,
-                epoch=0,
-                episode_id=dataset.episodes.ids[episode],
-            )[frame]
-            assert batch["watch"][lane, place] == ("event_1" in dataset.interactions(episode)[goal].event)
+            goal = slow_goals(f"ep{episode:03d}", LENGTHS[episode], seed=5, epoch=0)[frame]
+            assert batch["watch"][lane, place] == (goal == 1)  # the synthetic events are event_0, event_1, ...
             num_watched += int(batch["watch"][lane, place])
     assert num_watched > 0
     assert not any(batch["watch"].any() for batch in take(make_module(datasets[0])))
