@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
+from shards.schedule.mixing import Share
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
 
@@ -24,6 +26,7 @@ class DataFacts:
         num_frames: of all episodes, those that validate included.
         num_masked_frames: those of them in which an interaction has a mask.
         less_padding: the setting that makes much padding little; None where none does, or there is little.
+        shares: what each dataset has of a mix by weight.
         shares_shards: there are fewer shards than groups of lanes.
     """
 
@@ -40,6 +43,7 @@ class DataFacts:
     num_lane_groups: int
     less_padding: str | None
     shares_shards: bool
+    shares: Sequence[Share] = ()
 
 
 @dataclass(frozen=True)
@@ -168,6 +172,11 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None, steps: in
         lines = [
             f"data         {train}, {data.num_val_episodes:,} episodes validate",
             f"epoch        {steps:,} steps = {windows}, lanes in {groups}",
+            *(
+                f"mixing       {one.path}: {one.share:.2%} of the windows, to {one.deviation:.2%} over any 1,000 "
+                f"steps; seen {one.epochs:.2f} times an epoch"
+                for one in data.shares
+            ),
         ]
     total = total_steps(config, steps)
     lines.append(f"run          {total:,} steps = {total / steps:.2f} epochs, {total * frames_per_step:,} frames")

@@ -6,8 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from shards.errors import RocketError
-from shards.schedule.lanes import LanePlan
-from shards.schedule.plan import plan_splits
+from shards.schedule.plan import SplitPlan, plan_splits
 from shards.tally import Tally
 from trainer.build import build_data, check_devices, count_ranks
 from trainer.checkpoints.checkpoint import (
@@ -96,6 +95,7 @@ def data_facts(data: RocketDataModule) -> DataFacts:
         num_lane_groups=plan.settings.num_groups,
         less_padding=_less_padding(data) if _padding(plan) > MUCH_PADDING else None,
         shares_shards=plan.by_episode,
+        shares=plan.shares,
     )
 
 
@@ -113,7 +113,7 @@ def _less_padding(data: RocketDataModule) -> str | None:
     return None
 
 
-def _padding(plan: LanePlan) -> float:
+def _padding(plan: SplitPlan) -> float:
     """The share of an epoch."""
     return plan.num_padding / max(plan.num_padding + plan.num_windows, 1)
 

@@ -231,6 +231,11 @@ class LanePlan:
         """The episodes of these groups of lanes."""
         return self.episodes[np.isin(self.group_of, list(groups))]
 
+    @property
+    def shares(self) -> tuple[()]:
+        """No dataset has a set share of the windows."""
+        return ()
+
     def lanes_of_rows(self, rows: range) -> range:
         """The lanes that these rows go through."""
         return rows

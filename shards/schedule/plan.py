@@ -12,8 +12,10 @@ from shards.schedule.mixing import MixedPlan
 from shards.schedule.settings import ScheduleSettings
 from shards.schedule.split import split_episodes
 
+SplitPlan = LanePlan | MixedPlan
 
-def plan_splits(collection: Collection, settings: ScheduleSettings) -> tuple[LanePlan | MixedPlan, LanePlan]:
+
+def plan_splits(collection: Collection, settings: ScheduleSettings) -> tuple[SplitPlan, LanePlan]:
     """The plans for training and validation; a shard's lanes are the same in both.
 
     With weights, training mixes the datasets, and validation still sees each of its windows once, on lanes of its
@@ -43,7 +45,7 @@ def plan_splits(collection: Collection, settings: ScheduleSettings) -> tuple[Lan
     return train_plan, plan(val, "val", train_plan)
 
 
-def shards_of_rows(collection: Collection, plans: Sequence[LanePlan | MixedPlan], rows: range) -> list[int]:
+def shards_of_rows(collection: Collection, plans: Sequence[SplitPlan], rows: range) -> list[int]:
     """The shards that these rows of the global batch read in any epoch, ascending."""
     shards: set[int] = set()
     for plan in plans:

@@ -11,7 +11,7 @@ from shards.errors import RocketError
 from shards.schedule.collection import Collection, open_collection
 from shards.schedule.lanes import LanePlan, lanes_of_rank
 from shards.schedule.mixing import MixedPlan
-from shards.schedule.plan import plan_splits, shards_of_rows
+from shards.schedule.plan import SplitPlan, plan_splits, shards_of_rows
 from shards.schedule.settings import ScheduleSettings
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport
@@ -37,7 +37,7 @@ class RocketDataModule(LightningDataModule):
     """
 
     collection: Collection
-    plan: LanePlan | MixedPlan
+    plan: SplitPlan
     val_plan: LanePlan
 
     def __init__(
@@ -214,7 +214,7 @@ class RocketDataModule(LightningDataModule):
             )
 
     def _make_loader(
-        self, plan: LanePlan | MixedPlan, damage: DamageReport, *, augment: bool, only_epoch: int | None
+        self, plan: SplitPlan, damage: DamageReport, *, augment: bool, only_epoch: int | None
     ) -> LaneLoader:
         config = self.config
         source = EpisodeSource(
