@@ -53,7 +53,7 @@ def prepare_ours(source: Source, out: Path) -> Prepared:
     for episode in range(len(dataset.episodes)):
         for row in dataset.clip_rows(episode):
             sizes["video"] += row.mp4_size
-            sizes["actions and masks"] += row.npz_size + row.json_size
+            sizes["actions and masks"] += row.arrays_size + row.json_size
     return _prepared(done, {"all": done.core_seconds}, sizes, int(dataset.episodes.num_frames.sum()))
 
 

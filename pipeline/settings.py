@@ -49,6 +49,9 @@ class BuildSettings(Section):
         True,
         "take the video pieces of LMDB sets as they are where size and codec allow, not encoded again",
     )
+    keep_log: bool = setting(
+        True, "keep the log's lines, those of dropped frames too; export-logs writes them again"
+    )
     noops: Literal["drop", "keep"] = setting("drop", "frames in which nothing is pressed and the camera is still")
     max_hole_seconds: Annotated[float, Field(ge=0)] = setting(
         30.0, "seconds; a longer hole between two recordings starts a new episode"

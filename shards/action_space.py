@@ -6,6 +6,7 @@ Source: openai/Video-Pre-Training, lib/actions.py and lib/action_mapping.py, wit
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 _HOTBAR = tuple(f"hotbar.{slot}" for slot in range(1, 10))
 
@@ -100,6 +101,15 @@ class ActionSpace:
     def null_camera_action(self) -> int:
         """The camera action of a camera at rest: 60."""
         return self.num_camera_actions // 2
+
+    def to_json(self) -> dict[str, Any]:
+        """What is recorded, as dataset.json says it; how a policy encodes it is not the dataset's business."""
+        return {
+            "frames_per_second": self.frames_per_second,
+            "buttons": list(self.buttons),
+            "camera_axes": list(self.camera_axes),
+            "camera_unit": "degrees",
+        }
 
 
 ACTION_SPACE = ActionSpace()

@@ -6,15 +6,17 @@ rows without reading the table.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
 
+from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.errors import DatasetError
+from shards.interaction_types import INTERACTION_TYPES
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 INFO_FILE, EPISODES_FILE, CLIPS_FILE, REJECTED_FILE = (
     "dataset.json",
     "episodes.parquet",
@@ -24,17 +26,22 @@ INFO_FILE, EPISODES_FILE, CLIPS_FILE, REJECTED_FILE = (
 EPISODES_PER_ROW_GROUP = 128
 CLIPS_PER_ROW_GROUP = 8192
 
+_INTERACTION_TYPES = {str(kind.id): kind.name for kind in INTERACTION_TYPES}
+
 _RECORDING = pa.struct(
     [
         ("name", pa.string()),
         ("source", pa.string()),
         ("num_source_frames", pa.int32()),
+        ("num_log_lines", pa.int32()),
         ("num_frames", pa.int32()),
+        ("ends_bare", pa.bool_()),
     ]
 )
 _INTERACTION = pa.struct(
     [("type", pa.int8()), ("event", pa.string()), ("start", pa.int32()), ("stop", pa.int32())]
 )
+_EVENT = pa.struct([("name", pa.string()), ("count", pa.int64()), ("frames", pa.list_(pa.int32()))])
 _CANDIDATE_RUN = pa.struct([("start", pa.int32()), ("stop", pa.int32()), ("interactions", pa.list_(pa.int32()))])
 EPISODES_SCHEMA = pa.schema(
     [
@@ -47,6 +54,7 @@ EPISODES_SCHEMA = pa.schema(
         ("recordings", pa.list_(_RECORDING)),
         ("interactions", pa.list_(_INTERACTION)),
         ("candidate_runs", pa.list_(_CANDIDATE_RUN)),
+        ("events", pa.list_(_EVENT)),
         ("button_counts", pa.list_(pa.int32())),
         ("num_camera_frames", pa.int32()),
         ("num_gui_frames", pa.int32()),
@@ -63,21 +71,33 @@ CLIPS_SCHEMA = pa.schema(
         ("json_size", pa.int32()),
         ("mp4_offset", pa.int64()),
         ("mp4_size", pa.int32()),
-        ("npz_offset", pa.int64()),
-        ("npz_size", pa.int32()),
+        ("arrays_offset", pa.int64()),
+        ("arrays_size", pa.int32()),
+        ("log_offset", pa.int64()),
+        ("log_size", pa.int32()),
         ("crc32", pa.uint32()),
+        ("log_crc32", pa.uint32()),
     ]
 )
 
 
 @dataclass(frozen=True)
 class RecordingRow:
-    """A recording's part in an episode: how many frames it had, and how many of them the episode has."""
+    """A recording's part in an episode.
+
+    Attributes:
+        num_source_frames: lines that its log has.
+        num_log_lines: those of them, from the first one on, that the episode uses: kept and dropped frames.
+        num_frames: frames that the episode has of it.
+        ends_bare: the last line used has no line end in its log; the clip's log member gives it one.
+    """
 
     name: str
     source: str
     num_source_frames: int
+    num_log_lines: int
     num_frames: int
+    ends_bare: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,8 +110,28 @@ class CandidateRun:
 
 
 @dataclass(frozen=True)
+class EventRow:
+    """What the game counted in an episode under one name.
+
+    Attributes:
+        count: by how much in all.
+        frames: the episode's frames in which it did; empty for what measures time or distance.
+    """
+
+    name: str
+    count: int
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ClipRow:
-    """Where a clip lies; `crc32` is that of its json, mp4 and npz bytes, one after the other."""
+    """Where a clip's members lie.
+
+    Attributes:
+        log_offset, log_size: 0 without a log.
+        crc32: of the json, mp4 and arrays members' bytes, one after the other.
+        log_crc32: of the log member's bytes.
+    """
 
     clip: int
     start_frame: int
@@ -100,21 +140,47 @@ class ClipRow:
     json_size: int
     mp4_offset: int
     mp4_size: int
-    npz_offset: int
-    npz_size: int
+    arrays_offset: int
+    arrays_size: int
+    log_offset: int
+    log_size: int
     crc32: int
+    log_crc32: int
+
+    @property
+    def members(self) -> dict[str, tuple[int, int]]:
+        """(offset, size) of each member that the clip has, in the order of the shard."""
+        members = {
+            "json": (self.json_offset, self.json_size),
+            "mp4": (self.mp4_offset, self.mp4_size),
+            "arrays": (self.arrays_offset, self.arrays_size),
+        }
+        return {**members, "log": (self.log_offset, self.log_size)} if self.log_size else members
+
+    @property
+    def core(self) -> tuple[int, int]:
+        """The range of bytes that holds the members that every clip has."""
+        return self.json_offset, self.arrays_offset + self.arrays_size
+
+    @property
+    def stop(self) -> int:
+        """Where the last member ends."""
+        return sum(list(self.members.values())[-1])
 
     def moved(self, num_bytes: int) -> "ClipRow":
         """The row of the same clip, `num_bytes` further on."""
-        record = asdict(self)
-        for name in ("json_offset", "mp4_offset", "npz_offset"):
-            record[name] += num_bytes
-        return ClipRow(**record)
+        offsets = {f"{name}_offset": offset + num_bytes for name, (offset, _) in self.members.items()}
+        return replace(self, **offsets)
 
 
 @dataclass(frozen=True)
 class EpisodeRow:
-    """An episode with its clips; `button_counts` counts the frames in which each of BUTTONS is pressed."""
+    """An episode with its clips.
+
+    Attributes:
+        events: by name; the clips' arrays name them by their place here.
+        button_counts: frames in which each of `ACTION_SPACE.buttons` is pressed.
+    """
 
     episode_id: str
     num_frames: int
@@ -123,6 +189,7 @@ class EpisodeRow:
     recordings: Sequence[RecordingRow]
     interactions: Sequence[Interaction]
     candidate_runs: Sequence[CandidateRun]
+    events: Sequence[EventRow]
     button_counts: Sequence[int]
     num_camera_frames: int
     num_gui_frames: int
@@ -130,14 +197,11 @@ class EpisodeRow:
 
     def moved(self, num_bytes: int) -> "EpisodeRow":
         """The row of the same episode, `num_bytes` further on."""
-        clips = [clip.moved(num_bytes) for clip in self.clips]
-        return EpisodeRow(
-            **{
-                **vars(self),
-                "start_byte": self.start_byte + num_bytes,
-                "stop_byte": self.stop_byte + num_bytes,
-                "clips": clips,
-            }
+        return replace(
+            self,
+            start_byte=self.start_byte + num_bytes,
+            stop_byte=self.stop_byte + num_bytes,
+            clips=[clip.moved(num_bytes) for clip in self.clips],
         )
 
     def to_record(self) -> dict[str, Any]:
@@ -155,6 +219,7 @@ class EpisodeRow:
                     CandidateRun(row["start"], row["stop"], tuple(row["interactions"]))
                     for row in record["candidate_runs"]
                 ],
+                "events": [EventRow(row["name"], row["count"], tuple(row["frames"])) for row in record["events"]],
                 "clips": [ClipRow(**row) for row in record["clips"]],
             }
         )
@@ -173,6 +238,8 @@ class DatasetInfo:
         tally: what all episodes add up to; `Tally.from_json` reads it.
         fingerprint: a hash of all clips' checksums in order; the schedule depends on it.
         files: sha256 of the manifest's other files, and size in bytes of each shard.
+        action_space: what a frame's action is made of; `ActionSpace.to_json` gives it.
+        interaction_types: their numbers and names.
     """
 
     frame_width: int
@@ -186,6 +253,8 @@ class DatasetInfo:
     tally: Mapping[str, Any]
     fingerprint: str
     files: Mapping[str, Any] = field(default_factory=dict)
+    action_space: Mapping[str, Any] = field(default_factory=ACTION_SPACE.to_json)
+    interaction_types: Mapping[str, str] = field(default_factory=lambda: dict(_INTERACTION_TYPES))
     format_version: int = FORMAT_VERSION
 
     @classmethod
@@ -193,22 +262,32 @@ class DatasetInfo:
         """The record of a dataset.json.
 
         Raises:
-            DatasetError: if it is no such record, or of a format version that this program does not know.
+            DatasetError: if it is no such record, or its format version, action space or interaction types are not
+                those that this program knows.
         """
+        where = f"{where}/{INFO_FILE}"
         try:
             record = json.loads(data)
             version = record["format_version"]
-            if version == FORMAT_VERSION:
-                return cls(**record)
+            info = cls(**record) if version == FORMAT_VERSION else None
         except (ValueError, KeyError, TypeError) as error:
             raise DatasetError(
-                f"{where}/{INFO_FILE}: not a dataset's description ({error}). "
-                "Copy the file again or rebuild the dataset."
+                f"{where}: not a dataset's description ({error}). Copy the file again or rebuild the dataset."
             ) from error
-        raise DatasetError(
-            f"{where}/{INFO_FILE}: format version {version}, expected {FORMAT_VERSION}. "
-            "Use the rocket1 release that wrote it, or rebuild the dataset with this one."
-        )
+        if info is None:
+            raise DatasetError(
+                f"{where}: format version {version}, expected {FORMAT_VERSION}. Build the dataset again from its "
+                "sources: rocket-prep build-shards SOURCE --out NEW_DATASET"
+            )
+        expected = {**ACTION_SPACE.to_json(), "interaction_types": _INTERACTION_TYPES}
+        found = {**info.action_space, "interaction_types": info.interaction_types}
+        for name in {**expected, **found}:
+            if found.get(name) != expected.get(name):
+                raise DatasetError(
+                    f"{where}: {name}: got {found.get(name)}, expected {expected.get(name)}. Use the rocket1 "
+                    "release that wrote it, or build the dataset again from its sources."
+                )
+        return info
 
 
 def shard_name(shard: int) -> str:

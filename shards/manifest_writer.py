@@ -82,7 +82,7 @@ def write_manifest(
                 fingerprint.update(f"{episode.episode_id}\n".encode())
                 for clip in episode.clips:
                     clips_table.append({**vars(clip), "episode": counts["episodes"], "shard": shard})
-                    fingerprint.update(f"{clip.clip} {clip.num_frames} {clip.crc32}\n".encode())
+                    fingerprint.update(f"{clip.clip} {clip.num_frames} {clip.crc32} {clip.log_crc32}\n".encode())
                 counts["episodes"] += 1
                 counts["clips"] += len(episode.clips)
                 counts["frames"] += episode.num_frames

@@ -4,7 +4,7 @@ import difflib
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from shards.clip import MEMBERS, Clip, Interaction, checksum
+from shards.clip import CORE_MEMBERS, Clip, ClipArrays, Interaction, checksum, unpack_log
 from shards.errors import DamagedClip, DatasetError, StorageError
 from shards.manifest import (
     CLIPS_FILE,
@@ -49,6 +49,32 @@ class EpisodeTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """A line of a recording's log, byte for byte, and the frame that it belongs to.
+
+    Attributes:
+        recording: index into the episode's recordings.
+        source_frame: number of the line in that recording's log, 0-based; the frame of that number goes with it.
+        frame: the frame's number in the episode; None for a frame that was dropped.
+        data: the line with its line end, if it has one.
+    """
+
+    recording: int
+    source_frame: int
+    frame: int | None
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Event:
+    """What the game counted between an episode's frame before and this one: a counter rose by `count`."""
+
+    frame: int
+    name: str
+    count: int
 
 
 class Dataset:
@@ -128,6 +154,53 @@ class Dataset:
             for record in self._episode_cell(episode, "candidate_runs")
         ]
 
+    def events(self, episode: int) -> Iterator[Event]:
+        """The events of an episode, by frame; read from its clips.
+
+        Raises:
+            DamagedClip: if a clip's bytes are missing, changed or not of a clip's form.
+            OSError: if the storage fails.
+        """
+        names = [record["name"] for record in self._episode_cell(episode, "events")]
+        for row in self.clip_rows(episode):
+            arrays = self._read_arrays(episode, row)
+            frames = (arrays.event_frame + row.start_frame).tolist()
+            counted = zip(frames, arrays.event_name.tolist(), arrays.event_count.tolist(), strict=True)
+            yield from (Event(frame, names[name], count) for frame, name, count in counted)
+
+    def read_log(self, episode: int) -> Iterator[LogLine]:
+        """The lines of an episode's logs that it uses, in order: those of its frames and of dropped frames.
+
+        Raises:
+            DatasetError: if the dataset was built without logs.
+            DamagedClip: if a clip's bytes are missing, changed or not of a clip's form.
+            OSError: if the storage fails.
+        """
+        recordings = self.episode_row(episode).recordings
+        places = [(index, line) for index, row in enumerate(recordings) for line in range(row.num_log_lines)]
+        lines_before = frames_before = 0
+        for row in self.clip_rows(episode):
+            if not row.log_size:
+                raise DatasetError(
+                    f"{self.path}: built without logs. Build it again with keep_log=true to have them."
+                )
+            members = self.read_members(episode, row, ("arrays", "log"))
+            try:
+                arrays, log = ClipArrays.from_bytes(members["arrays"]), unpack_log(members["log"])
+            except ValueError as error:
+                raise self.damaged(episode, row, str(error)) from error
+            own = np.cumsum(arrays.dropped_before + 1) - 1  # the line of each frame, in the clip
+            frame_of = {line: frames_before + frame for frame, line in enumerate(own.tolist())}
+            lines = log.split(b"\n")[:-1]
+            if lines_before + len(lines) > len(places):
+                raise self.damaged(episode, row, "more lines than the manifest says")
+            for number, line in enumerate(lines):
+                recording, source_frame = places[lines_before + number]
+                last = recordings[recording]
+                bare = last.ends_bare and source_frame == last.num_log_lines - 1
+                yield LogLine(recording, source_frame, frame_of.get(number), line if bare else line + b"\n")
+            lines_before, frames_before = lines_before + len(lines), frames_before + arrays.num_frames
+
     def column(self, name: str) -> pa.ChunkedArray:
         """A column of episodes.parquet."""
         return self._episodes_file.read(columns=[name], use_threads=False)[name]
@@ -148,14 +221,14 @@ class Dataset:
             DamagedClip: if its bytes are missing, changed or not of a clip's form.
             OSError: if the storage fails.
         """
-        members = self.read_members(episode, row, MEMBERS)
+        members = self.read_members(episode, row, row.members)
         try:
             return Clip.from_members(members)
         except ValueError as error:
             raise self.damaged(episode, row, str(error)) from error
 
-    def read_members(self, episode: int, row: ClipRow, wanted: Sequence[str]) -> dict[str, bytes]:
-        """Some of a clip's members as bytes, after a check of all of them; one range of the shard is read.
+    def read_members(self, episode: int, row: ClipRow, wanted: Collection[str]) -> dict[str, bytes]:
+        """Some of a clip's members as bytes, checked; one range of the shard is read.
 
         Raises:
             DamagedClip: if the bytes are missing or changed.
@@ -163,6 +236,13 @@ class Dataset:
         """
         try:
             return read_members(self.storage, int(self.episodes.shard[episode]), row, wanted)
+        except ValueError as error:
+            raise self.damaged(episode, row, str(error)) from error
+
+    def _read_arrays(self, episode: int, row: ClipRow) -> ClipArrays:
+        data = self.read_members(episode, row, ("arrays",))["arrays"]
+        try:
+            return ClipArrays.from_bytes(data)
         except ValueError as error:
             raise self.damaged(episode, row, str(error)) from error
 
@@ -225,32 +305,40 @@ class Dataset:
         return pa.py_buffer(data)
 
 
-def read_members(storage: Storage, shard: int, row: ClipRow, wanted: Sequence[str]) -> dict[str, bytes]:
-    """Some of a clip's members as bytes, after a check of all of them; one range of the shard is read.
+def read_members(storage: Storage, shard: int, row: ClipRow, wanted: Collection[str]) -> dict[str, bytes]:
+    """Some of a clip's members as bytes, checked; one range of the shard is read. The log only where it is wanted.
 
     Raises:
         ValueError: if the bytes are missing or changed.
         OSError: if the storage fails.
     """
-    start, stop = row.json_offset, row.npz_offset + row.npz_size
+    start, stop = row.core
+    if "log" in wanted:
+        stop = row.stop
     data = memoryview(storage.read_range(shard_name(shard), start, stop))
     if len(data) != stop - start:
         raise ValueError(f"{len(data)} bytes, expected {stop - start}")
-    places = {ext: getattr(row, f"{ext}_offset") - start for ext in MEMBERS}
-    members = {ext: data[at : at + getattr(row, f"{ext}_size")] for ext, at in places.items()}
+    members = {
+        name: data[offset - start : offset - start + size]
+        for name, (offset, size) in row.members.items()
+        if offset < stop
+    }
     check_members(members, row)
-    return {ext: bytes(members[ext]) for ext in wanted}
+    return {name: bytes(members[name]) for name in wanted}
 
 
 def check_members(members: Mapping[str, bytes | memoryview], row: ClipRow) -> None:
-    """The members are those that the row describes.
+    """The members are those that the row describes; a log is only checked where it is among them.
 
     Raises:
-        ValueError: if their checksum is another.
+        ValueError: if a checksum is another.
     """
-    found = checksum([members[ext] for ext in MEMBERS])
-    if found != row.crc32:
-        raise ValueError(f"checksum {found:08x}, expected {row.crc32:08x}")
+    found = [(checksum([members[name] for name in CORE_MEMBERS]), row.crc32)]
+    if "log" in members:
+        found.append((checksum([members["log"]]), row.log_crc32))
+    for got, expected in found:
+        if got != expected:
+            raise ValueError(f"checksum {got:08x}, expected {expected:08x}")
 
 
 class _RowGroups:

@@ -42,6 +42,7 @@ class Tally:
         num_overlap_frames: frames with several.
         buttons: for each of ACTION_SPACE.buttons, the frames in which it is down.
         sources: recordings by source.
+        events: for each name by how much its counter rose.
     """
 
     interactions: dict[int, InteractionTally] = field(default_factory=dict)
@@ -52,6 +53,7 @@ class Tally:
     num_gui_frames: int = 0
     num_source_frames: int = 0
     sources: dict[str, int] = field(default_factory=dict)
+    events: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Tally:
@@ -74,6 +76,9 @@ class Tally:
         buttons = np.asarray(_array(table, "button_counts").flatten()).reshape(-1, len(ACTION_SPACE.buttons))
         for button, number in zip(ACTION_SPACE.buttons, buttons.sum(axis=0, dtype=np.int64).tolist(), strict=True):
             self.buttons[button] += number
+        events = _array(table, "events").flatten()
+        for name, number in zip(events.field("name").to_pylist(), events.field("count").to_pylist(), strict=True):
+            _count(self.events, name, number)
         self.num_camera_frames += _sum(_array(table, "num_camera_frames"))
         self.num_gui_frames += _sum(_array(table, "num_gui_frames"))
 

@@ -16,7 +16,6 @@ from shards.clip import ClipArrays
 from shards.errors import DamagedClip
 from shards.manifest import ClipRow, shard_name
 from shards.masks import runs_to_packed_bits
-from shards.npz import read_npz
 from shards.reader import check_members, read_members
 from shards.schedule.goals import NO_GOAL
 from shards.storage import CacheSettings, Storage, open_storage
@@ -35,7 +34,7 @@ class WindowSource:
         start, stop: the window's frames in the episode.
         clips: the clips that it spans, in order.
         goals: the interaction whose mask each frame shows, i32 (stop - start,); None where no masks are wanted.
-        members: the bytes of each clip's members by extension, where they were read already.
+        members: the bytes of each clip's members by name, where they were read already.
     """
 
     dataset: str
@@ -110,7 +109,7 @@ class WindowReader:
         storage = self._storage(source.dataset)
         for row in source.clips:
             if (source.dataset, source.shard, row.json_offset) not in self._clips:
-                storage.prefetch(shard_name(source.shard), row.json_offset, row.npz_offset + row.npz_size)
+                storage.prefetch(shard_name(source.shard), *row.core)
 
     def _storage(self, dataset: str) -> Storage:
         if dataset not in self._storages:
@@ -126,7 +125,7 @@ class WindowReader:
         members = self._members(source, row) if source.members is None else source.members[place]
         if source.members is not None:
             check_members(members, row)
-        clip = members["mp4"], ClipArrays(**read_npz(members["npz"], ClipArrays.__dataclass_fields__))
+        clip = members["mp4"], ClipArrays.from_bytes(members["arrays"])
         self._clips[key] = clip
         if len(self._clips) > _KEPT_CLIPS:
             self._clips.popitem(last=False)
@@ -135,12 +134,12 @@ class WindowReader:
     def _members(self, source: WindowSource, row: ClipRow) -> Mapping[str, bytes]:
         storage = self._storage(source.dataset)
         try:
-            return read_members(storage, source.shard, row, ("mp4", "npz"))
+            return read_members(storage, source.shard, row, ("mp4", "arrays"))
         except ValueError:
             # A copy may be bad, or the bytes may have suffered on their way: ask the source once more.
-            if not storage.forget(shard_name(source.shard), row.json_offset, row.npz_offset + row.npz_size):
+            if not storage.forget(shard_name(source.shard), *row.core):
                 raise
-            return read_members(storage, source.shard, row, ("mp4", "npz"))
+            return read_members(storage, source.shard, row, ("mp4", "arrays"))
 
     def _masks(self, arrays: ClipArrays, frames: slice, goals: NDArray[np.int32], out: NDArray[np.uint8]) -> None:
         """Each frame's row of `out` is the packed mask of its goal; zeros where it has none."""

@@ -9,15 +9,16 @@ carry no time and no owner.
 
 import os
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from shards.clip import Clip, ClipArrays, Interaction, checksum, clip_key
-from shards.manifest import CandidateRun, ClipRow, EpisodeRow, RecordingRow
+from shards.clip import CORE_MEMBERS, EXTENSIONS, Clip, ClipArrays, Interaction, checksum, clip_key
+from shards.events import is_measure
+from shards.manifest import CandidateRun, ClipRow, EpisodeRow, EventRow, RecordingRow
 
 _COPY_BYTES = 1 << 20
 
@@ -35,6 +36,7 @@ class PartWriter:
         self._start_byte = 0
         self._num_frames = 0
         self._runs: list[CandidateRun] = []
+        self._events: dict[int, EventRow] = {}
         self._buttons: np.ndarray | None = None
         self._num_camera_frames = self._num_gui_frames = 0
 
@@ -46,10 +48,10 @@ class PartWriter:
         """
         members = clip.members()
         key = clip_key(clip.info.episode_id, clip.info.clip)
-        places: dict[str, int] = {}
-        for ext, data in members.items():
-            self._file.write(_header(f"{key}.{ext}", len(data)))
-            places |= {f"{ext}_offset": self._file.tell(), f"{ext}_size": len(data)}
+        places = dict.fromkeys(("log_offset", "log_size"), 0)
+        for name, data in members.items():
+            self._file.write(_header(f"{key}.{EXTENSIONS[name]}", len(data)))
+            places |= {f"{name}_offset": self._file.tell(), f"{name}_size": len(data)}
             self._file.write(data)
             self._file.write(bytes(-len(data) % tarfile.BLOCKSIZE))
         self._clips.append(
@@ -57,14 +59,18 @@ class PartWriter:
                 clip=clip.info.clip,
                 start_frame=clip.info.start_frame,
                 num_frames=clip.arrays.num_frames,
-                crc32=checksum(list(members.values())),
+                crc32=checksum([members[name] for name in CORE_MEMBERS]),
+                log_crc32=checksum([members["log"]]) if "log" in members else 0,
                 **places,
             )
         )
-        self._count(clip.arrays)
+        self._count(clip.arrays, clip.info.events)
 
     def end_episode(
-        self, episode_id: str, recordings: Sequence[RecordingRow], interactions: Sequence[Interaction]
+        self,
+        episode_id: str,
+        recordings: Sequence[RecordingRow],
+        interactions: Sequence[Interaction],
     ) -> EpisodeRow:
         """The clips added since the last episode are an episode; its row is the last of `rows`."""
         assert self._buttons is not None, "an episode has at least one clip"
@@ -76,6 +82,7 @@ class PartWriter:
             recordings=list(recordings),
             interactions=list(interactions),
             candidate_runs=self._runs,
+            events=[self._events[index] for index in sorted(self._events)],
             button_counts=self._buttons.tolist(),
             num_camera_frames=self._num_camera_frames,
             num_gui_frames=self._num_gui_frames,
@@ -83,11 +90,11 @@ class PartWriter:
         )
         self.rows.append(row)
         self._start_byte, self._num_frames = row.stop_byte, 0
-        self._clips, self._runs, self._buttons = [], [], None
+        self._clips, self._runs, self._events, self._buttons = [], [], {}, None
         self._num_camera_frames = self._num_gui_frames = 0
         return row
 
-    def _count(self, arrays: ClipArrays) -> None:
+    def _count(self, arrays: ClipArrays, event_names: Mapping[int, str]) -> None:
         for frame in range(arrays.num_frames):
             candidates = tuple(arrays.candidates(frame).tolist())
             if not candidates:
@@ -98,6 +105,12 @@ class PartWriter:
                 self._runs[-1] = CandidateRun(last.start, at + 1, candidates)
             else:
                 self._runs.append(CandidateRun(at, at + 1, candidates))
+        for index, name in event_names.items():
+            chosen = arrays.event_name == index
+            before = self._events.get(index, EventRow(name, 0, ()))
+            count = before.count + int(arrays.event_count[chosen].sum())
+            frames = () if is_measure(name) else (arrays.event_frame[chosen] + self._num_frames).tolist()
+            self._events[index] = EventRow(name, count, (*before.frames, *frames))
         counts = arrays.buttons.sum(axis=0, dtype=np.int64)
         self._buttons = counts if self._buttons is None else self._buttons + counts
         self._num_camera_frames += int((arrays.camera != 0).any(axis=1).sum())

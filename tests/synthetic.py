@@ -79,6 +79,19 @@ def actions_of(episode: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
     return buttons, np.array([frame % 11 - 5, 0.15 * (episode % 7)])
 
 
+EVENT_NAMES = ("custom:jump", "mine_block:stone")
+
+
+def events_of(frame: int) -> list[tuple[int, int]]:
+    """The events (name, count) of a frame: a jump every seven frames, two stones in every tenth from 3 on."""
+    return [(0, 1)] * (frame % 7 == 0) + [(1, 2)] * (frame % 10 == 3)
+
+
+def log_line(frame: int) -> bytes:
+    """The line of a frame's log."""
+    return b'{"tick":%d}\n' % frame
+
+
 def make_clip(episode: int, episode_id: str, clip: int, clip_frames: int, num_frames: int) -> Clip:
     """Clip `clip` of an episode with `num_frames` frames."""
     frames = range(clip * clip_frames, min((clip + 1) * clip_frames, num_frames))
@@ -87,17 +100,23 @@ def make_clip(episode: int, episode_id: str, clip: int, clip_frames: int, num_fr
     runs = [encode_runs(mask_of(i, f)) for f, names in zip(frames, candidates, strict=True) for i in names]
     actions = [actions_of(episode, frame) for frame in frames]
     names = [i for candidate in candidates for i in candidate]
+    events = [(place, name, count) for place, frame in enumerate(frames) for name, count in events_of(frame)]
+    columns = np.array(events, np.int64).reshape(-1, 3).T
     arrays = ClipArrays(
         buttons=np.stack([buttons for buttons, _ in actions]),
         camera=np.stack([camera for _, camera in actions]),
         recording=np.zeros(len(frames), np.uint16),
         source_frame=np.array(frames, np.int32),
+        dropped_before=np.zeros(len(frames), np.int32),
         gui=np.zeros(len(frames), np.uint8),
         candidate_offsets=np.cumsum([0, *map(len, candidates)]).astype(np.int32),
         candidate_interaction=np.array(names, np.int32),
         candidate_point=np.full((len(names), 2), 0.5, np.float32),
         mask_offsets=np.cumsum([0, *map(len, runs)]).astype(np.int64),
         mask_runs=np.concatenate(runs) if runs else np.zeros(0, np.uint32),
+        event_frame=columns[0].astype(np.int32),
+        event_name=columns[1].astype(np.int32),
+        event_count=columns[2].copy(),
     )
     info = ClipInfo(
         episode_id=episode_id,
@@ -106,8 +125,10 @@ def make_clip(episode: int, episode_id: str, clip: int, clip_frames: int, num_fr
         num_frames=len(frames),
         recordings=[f"{episode_id}-recording"],
         interactions={i: interactions[i] for i in sorted(set(names))},
+        events={name: EVENT_NAMES[name] for name in sorted({name for _, name, _ in events})},
     )
-    return Clip(video=encode([frame_yuv(episode, frame) for frame in frames]), arrays=arrays, info=info)
+    video = encode([frame_yuv(episode, frame) for frame in frames])
+    return Clip(video, arrays, info, log=b"".join(log_line(frame) for frame in frames))
 
 
 def make_dataset(folder: Path, shards: Sequence[Sequence[int]], clip_frames: int = 16) -> DatasetInfo:
@@ -122,11 +143,18 @@ def make_dataset(folder: Path, shards: Sequence[Sequence[int]], clip_frames: int
                 episode_id = f"ep{episode:03d}"
                 for clip in range(-(-num_frames // clip_frames)):
                     writer.add_clip(make_clip(episode, episode_id, clip, clip_frames, num_frames))
-                recordings = [RecordingRow(f"{episode_id}-recording", "synthetic", num_frames, num_frames)]
+                recordings = [
+                    RecordingRow(f"{episode_id}-recording", "synthetic", num_frames, num_frames, num_frames)
+                ]
                 writer.end_episode(episode_id, recordings, episode_interactions(num_frames))
                 episode += 1
         rows.append(join_parts([(part, writer.rows)], folder / f"{shard:06d}.tar"))
         part.unlink()
+    return write_dataset(folder, rows, clip_frames)
+
+
+def write_dataset(folder: Path, rows: Sequence[Sequence[EpisodeRow]], clip_frames: int = 16) -> DatasetInfo:
+    """The folder's shards, whose episodes are given, become a dataset."""
     return write_manifest(
         folder,
         rows,

@@ -25,12 +25,12 @@ SIZE_PX = 224
 
 
 def decode_window(members: Mapping[str, bytes], how: Decode) -> dict[str, Any]:
-    """The window of a clip's members (mp4, npz, json)."""
+    """The window of a clip's members (mp4, arrays, json)."""
     if how == "none":
         info = json.loads(members["json"])
         place = {"episode": info["episode_id"], "start": info["start_frame"]}
         return {**place, "stop": info["start_frame"] + info["num_frames"]}
-    info, arrays = ClipInfo.from_json(members["json"]), ClipArrays.from_npz(members["npz"])
+    info, arrays = ClipInfo.from_json(members["json"]), ClipArrays.from_bytes(members["arrays"])
     n = info.num_frames
     goals = _choose_goals(arrays)
     shown = [frame for frame in range(n) if goals[frame] is not None]

@@ -48,12 +48,12 @@ def open_loader(options: Options) -> LitLoader:
 
 def members(place: tuple[str, int, int]) -> dict[str, bytes]:
     """A clip's members, as they lie in our shards."""
-    from shards.clip import MEMBERS
+    from shards.clip import CORE_MEMBERS
     from shards.reader import open_dataset
 
     path, episode, clip = place
     dataset = open_dataset(path)
-    return dataset.read_members(episode, dataset.clip_rows(episode)[clip], MEMBERS)
+    return dataset.read_members(episode, dataset.clip_rows(episode)[clip], CORE_MEMBERS)
 
 
 def clip_places(path: Path) -> list[tuple[str, int, int]]:

@@ -56,7 +56,7 @@ def main() -> None:
     path = Path(sys.argv[1])
     out = path.with_name(f"{path.name}-{_PLACE}")
     shutil.rmtree(out, ignore_errors=True)
-    columns = {"json": "bytes", "mp4": "bytes", "npz": "bytes"}
+    columns = {"json": "bytes", "mp4": "bytes", "arrays": "bytes"}
     with streaming.MDSWriter(out=str(out), columns=columns, size_limit=1 << 24) as writer:
         for place in clip_places(path):
             writer.write(members(place))

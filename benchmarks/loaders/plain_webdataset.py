@@ -18,9 +18,9 @@ class WebLoader:
             shards, shardshuffle=False, nodesplitter=webdataset.split_by_node, empty_check=False
         )
         decode = options.decode
-        dataset = dataset.map(lambda sample: decode_window(sample, decode)).batched(
-            options.batch_size, collation_fn=_collate, partial=True
-        )
+        dataset = dataset.map(
+            lambda sample: decode_window({**sample, "arrays": sample["safetensors.gz"]}, decode)
+        ).batched(options.batch_size, collation_fn=_collate, partial=True)
         self._loader = webdataset.WebLoader(dataset, batch_size=None, num_workers=options.num_workers)
 
     def epoch(self) -> Iterator[Batch]:

@@ -172,7 +172,8 @@ class _GroupBuild:
     def _transcode(self, writer: EpisodeWriter, usable: Usable, max_frames: int | None) -> None:
         """The recording's kept frames are in the episode."""
         recording, keep = usable.planned.recording, usable.keep
-        writer.begin_recording(recording, usable.content, keep, self._masks(usable), max_frames)
+        log = source_of(recording).log_lines(recording)
+        writer.begin_recording(recording, usable.content, keep, self._masks(usable), log, max_frames)
         num_decoded, num_lines, every = 0, usable.content.num_lines, usable.extent.every
         notes: list[str] = []
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
@@ -197,7 +198,7 @@ class _GroupBuild:
         self._rejections += [
             Rejection(recording.name, "uneven_times", note, str(recording.video), num_frames=0) for note in notes
         ]
-        self._rejections += writer.bad_masks()
+        self._rejections += writer.end_recording()
 
     def _copies(self, usable: Usable) -> bool:
         """Whether the recording's video pieces may be taken as they are: all of them, with all of their frames."""

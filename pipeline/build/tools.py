@@ -9,7 +9,7 @@ import av
 
 from pipeline.transcode.ffmpeg import find_ffmpeg
 
-_PACKAGES = ("rocket1", "av", "numpy", "pyarrow", "webdataset")
+_PACKAGES = ("rocket1", "av", "numpy", "pyarrow", "safetensors")
 
 
 def tool_versions() -> dict[str, str]:

@@ -4,34 +4,42 @@ from __future__ import annotations
 
 import io
 import tarfile
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import av
 import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
-from shards.clip import MEMBERS, Clip, ClipArrays, checksum, clip_key
+from shards.clip import EXTENSIONS, Clip, ClipArrays, clip_key
 from shards.manifest import ClipRow, DatasetInfo, EpisodeRow
+from shards.reader import check_members
 
 MAX_CAMERA_DEGREES = 32768 * 0.15
 """What the largest movement that a mouse reports turns the view by in one frame."""
 
 
 @dataclass
-class ActionSums:
+class EpisodeSums:
     """What an episode's clips add up to, to be held against its row."""
 
     buttons: NDArray[np.int64]
     num_camera_frames: int = 0
     num_gui_frames: int = 0
+    num_log_lines: int = 0
+    events: Counter[int] = field(default_factory=Counter)
 
-    def add(self, arrays: ClipArrays) -> None:
+    def add(self, clip: Clip) -> None:
         """The sums include these frames."""
+        arrays = clip.arrays
         self.buttons = self.buttons + arrays.buttons.sum(axis=0, dtype=np.int64)
         self.num_camera_frames += int((arrays.camera != 0).any(axis=1).sum())
         self.num_gui_frames += int(arrays.gui.sum(dtype=np.int64))
+        self.num_log_lines += clip.log.count(b"\n") if clip.log is not None else 0
+        for name, number in zip(arrays.event_name.tolist(), arrays.event_count.tolist(), strict=True):
+            self.events[name] += number
 
 
 def tar_problems(data: bytes, start: int, episode_id: str, row: ClipRow) -> Iterator[str]:
@@ -42,8 +50,8 @@ def tar_problems(data: bytes, start: int, episode_id: str, row: ClipRow) -> Iter
         start: where in the shard they begin.
     """
     expected = [
-        (f"{clip_key(episode_id, row.clip)}.{ext}", getattr(row, f"{ext}_offset"), getattr(row, f"{ext}_size"))
-        for ext in MEMBERS
+        (f"{clip_key(episode_id, row.clip)}.{EXTENSIONS[name]}", offset, size)
+        for name, (offset, size) in row.members.items()
     ]
     try:
         with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as tar:
@@ -71,29 +79,28 @@ def clip_problems(
     row: ClipRow,
     episode: EpisodeRow,
     info: DatasetInfo,
-    sums: ActionSums,
+    sums: EpisodeSums,
     *,
     decode: bool,
 ) -> Iterator[str]:
     """What is wrong with a clip's content; `sums` get its actions where they can be read.
 
     Args:
-        members: extension -> bytes, as they lie in the shard.
+        members: name -> bytes, as they lie in the shard.
         decode: whether to decode the video.
     """
-    found = checksum([members[ext] for ext in MEMBERS])
-    if found != row.crc32:
-        yield f"checksum {found:08x}, expected {row.crc32:08x}"
-        return
     try:
+        check_members(members, row)
         clip = Clip.from_members(members)
     except ValueError as error:
         yield str(error)
         return
-    sums.add(clip.arrays)
+    sums.add(clip)
     yield from _info_problems(clip, row, episode)
     yield from _action_problems(clip.arrays, episode)
     yield from _candidate_problems(clip, episode, info)
+    yield from _event_problems(clip, episode)
+    yield from _log_problems(clip, episode)
     if decode:
         yield from _video_problems(clip.video, row.num_frames, info)
 
@@ -111,7 +118,7 @@ def _info_problems(clip: Clip, row: ClipRow, episode: EpisodeRow) -> Iterator[st
     if got != expected:
         yield f"json: episode, clip, start, frames {got}, expected {expected}"
     if clip.arrays.num_frames != row.num_frames:
-        yield f"npz: {clip.arrays.num_frames} frames, expected {row.num_frames}"
+        yield f"arrays: {clip.arrays.num_frames} frames, expected {row.num_frames}"
     # A clip is written before the episode's later recordings are known: it names those up to its own.
     names = [recording.name for recording in episode.recordings]
     num_used = int(clip.arrays.recording.max(initial=0)) + 1
@@ -125,30 +132,31 @@ def _info_problems(clip: Clip, row: ClipRow, episode: EpisodeRow) -> Iterator[st
 
 def _action_problems(arrays: ClipArrays, episode: EpisodeRow) -> Iterator[str]:
     if (arrays.buttons > 1).any():
-        yield f"npz: a button of {int(arrays.buttons.max())}, expected 0 or 1"
+        yield f"arrays: a button of {int(arrays.buttons.max())}, expected 0 or 1"
     if (arrays.gui > 1).any():
-        yield f"npz: a gui flag of {int(arrays.gui.max())}, expected 0 or 1"
+        yield f"arrays: a gui flag of {int(arrays.gui.max())}, expected 0 or 1"
     if not np.isfinite(arrays.camera).all():
-        yield "npz: the camera is not a number somewhere"
+        yield "arrays: the camera is not a number somewhere"
     elif np.abs(arrays.camera).max(initial=0) > MAX_CAMERA_DEGREES:
         turn = np.abs(arrays.camera).max()
-        yield f"npz: the camera turns by {turn:.0f} degrees in a frame, expected at most {MAX_CAMERA_DEGREES:.0f}"
+        most = f"{MAX_CAMERA_DEGREES:.0f}"
+        yield f"arrays: the camera turns by {turn:.0f} degrees in a frame, expected at most {most}"
     if arrays.recording.max(initial=0) >= max(len(episode.recordings), 1):
-        yield f"npz: recording {int(arrays.recording.max())}, expected less than {len(episode.recordings)}"
+        yield f"arrays: recording {int(arrays.recording.max())}, expected less than {len(episode.recordings)}"
         return
     sizes = np.array([recording.num_source_frames for recording in episode.recordings])
     if (arrays.source_frame < 0).any() or (arrays.source_frame >= sizes[arrays.recording]).any():
-        yield "npz: a source frame that its recording does not have"
+        yield "arrays: a source frame that its recording does not have"
     order = arrays.recording.astype(np.int64) << 32 | arrays.source_frame.clip(0)
     if (np.diff(order) <= 0).any():
-        yield "npz: source frames are not in order"
+        yield "arrays: source frames are not in order"
 
 
 def _candidate_problems(clip: Clip, episode: EpisodeRow, info: DatasetInfo) -> Iterator[str]:
     arrays, start = clip.arrays, clip.info.start_frame
     named = arrays.candidate_interaction
     if named.size and (named.min() < 0 or named.max() >= len(episode.interactions)):
-        yield f"npz: interaction {int(named.max())}, expected 0 to {len(episode.interactions) - 1}"
+        yield f"arrays: interaction {int(named.max())}, expected 0 to {len(episode.interactions) - 1}"
         return
     stop = start + arrays.num_frames
     listed = {
@@ -160,19 +168,46 @@ def _candidate_problems(clip: Clip, episode: EpisodeRow, info: DatasetInfo) -> I
     for frame in range(arrays.num_frames):
         if arrays.candidates(frame).tolist() != listed.get(frame, []):
             yield (
-                f"npz: frame {start + frame} has interactions {arrays.candidates(frame).tolist()}, "
+                f"arrays: frame {start + frame} has interactions {arrays.candidates(frame).tolist()}, "
                 f"expected {listed.get(frame, [])}"
             )
             return
     points = arrays.candidate_point
     if ((points < 0) | (points > 1)).any():
-        yield "npz: a point outside its frame"
+        yield "arrays: a point outside its frame"
     lengths = np.diff(arrays.mask_offsets)
     num_pixels = info.frame_width * info.frame_height
     ends = np.concatenate(([0], np.cumsum(arrays.mask_runs, dtype=np.int64)))[arrays.mask_offsets]
     if (lengths % 2).any() or (np.diff(ends) != num_pixels).any():
         wrong = int(np.flatnonzero((lengths % 2 != 0) | (np.diff(ends) != num_pixels))[0])
-        yield f"npz: mask {wrong} has {int(np.diff(ends)[wrong])} pixels, expected {num_pixels}"
+        yield f"arrays: mask {wrong} has {int(np.diff(ends)[wrong])} pixels, expected {num_pixels}"
+
+
+def _event_problems(clip: Clip, episode: EpisodeRow) -> Iterator[str]:
+    arrays, names = clip.arrays, [event.name for event in episode.events]
+    frames, counts = arrays.event_frame, arrays.event_count
+    if frames.size and (frames.min() < 0 or frames.max() >= arrays.num_frames or (np.diff(frames) < 0).any()):
+        yield "arrays: frames of events are not in order, or not in the clip"
+    if (counts < 1).any():
+        yield f"arrays: an event that counts {int(counts.min())}, expected 1 or more"
+    for index in sorted({*clip.info.events, *arrays.event_name.tolist()}):
+        expected = names[index] if 0 <= index < len(names) else None
+        if expected is None or clip.info.events.get(index) != expected:
+            yield f"json: event {index} is {clip.info.events.get(index)}, expected {expected}"
+            return
+
+
+def _log_problems(clip: Clip, episode: EpisodeRow) -> Iterator[str]:
+    """The log has a line for each frame and each dropped one; the episode's last clip those after its end, too."""
+    arrays = clip.arrays
+    if (arrays.dropped_before < 0).any():
+        yield "arrays: a negative number of dropped frames"
+    if clip.log is None:
+        return
+    num_lines, expected = clip.log.count(b"\n"), arrays.num_frames + int(arrays.dropped_before.sum())
+    is_last = clip.info.clip == len(episode.clips) - 1
+    if num_lines < expected or (num_lines > expected and not is_last):
+        yield f"log: {num_lines} lines, expected {expected}"
 
 
 def _video_problems(video: bytes, num_frames: int, info: DatasetInfo) -> Iterator[str]:

@@ -1,5 +1,6 @@
-"""The commands that look at a dataset: inspect, preview, plan, verify, report. `pipeline.cli` registers them.
+"""The commands that read a dataset: inspect, preview, plan, verify, export-logs, report.
 
+`pipeline.cli` registers them.
 Heavy imports wait until a command needs them, so that `inspect` answers at once.
 """
 
@@ -232,6 +233,22 @@ def verify(
     raise typer.Exit(status)
 
 
+def export_logs(
+    dataset: DatasetArgument,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the logs.")],
+) -> None:
+    """Write the recordings' logs again, DIR/<recording>.jsonl, equal to the source's up to the last line used.
+
+    Of MineStudio's sources, a line has what they knew of its frame.
+    """
+    from pipeline.look.export_logs import export_logs
+    from shards.display.wording import number_of
+    from shards.reader import open_dataset
+
+    num_logs, num_lines = export_logs(open_dataset(dataset), out)
+    typer.echo(f"Wrote {number_of(num_logs, 'log')} into {out}: {number_of(num_lines, 'line')}")
+
+
 def report(
     datasets: DatasetsArgument,
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
@@ -324,6 +341,7 @@ _EXAMPLES: dict[Callable[..., None], list[str]] = {
     ],
     plan: ["rocket-prep plan data/contractors --lanes 64 --ranks 8 --out lanes.png"],
     verify: ["rocket-prep verify data/contractors", "rocket-prep verify data/contractors --repair recordings/"],
+    export_logs: ["rocket-prep export-logs data/contractors --out logs"],
     report: ["rocket-prep report data/contractors --out report.html"],
 }
 

@@ -107,8 +107,8 @@ def sample_actions(*datasets: Dataset, num_clips: int = NUM_CLIPS) -> SampledAct
         episode = int(np.searchsorted(dataset.episodes.first_clip, clip, side="right")) - 1
         row = dataset.clip_rows(episode)[clip - int(dataset.episodes.first_clip[episode])]
         try:
-            data = dataset.read_members(episode, row, ("npz",))["npz"]
-            camera.append(ClipArrays.from_npz(data).camera)
+            data = dataset.read_members(episode, row, ("arrays",))["arrays"]
+            camera.append(ClipArrays.from_bytes(data).camera)
         except DamagedClip as damage:
             damaged.append(damage)
         except ValueError as error:

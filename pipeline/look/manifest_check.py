@@ -26,9 +26,12 @@ _CLIP_COLUMNS = (
     "num_frames",
     "shard",
     "json_offset",
-    "npz_offset",
-    "npz_size",
+    "arrays_offset",
+    "arrays_size",
+    "log_offset",
+    "log_size",
     "crc32",
+    "log_crc32",
 )
 
 
@@ -87,7 +90,8 @@ def _table_faults(dataset: Dataset) -> Iterator[Fault]:
         "clips do not follow each other": column["start_frame"] != before - before[first],
         "a clip is in another shard than its episode": column["shard"] != episodes.shard[owner],
         "a clip lies outside its episode's bytes": (column["json_offset"] < episodes.start_byte[owner])
-        | (column["npz_offset"] + column["npz_size"] > episodes.stop_byte[owner]),
+        | (column["arrays_offset"] + column["arrays_size"] > episodes.stop_byte[owner])
+        | (column["log_offset"] + column["log_size"] > episodes.stop_byte[owner]),
     }
     for problem, wrong in checks.items():
         if wrong.any():
@@ -141,8 +145,8 @@ def _tally_faults(dataset: Dataset) -> Iterator[Fault]:
 def _fingerprint(dataset: Dataset, column: dict[str, NDArray[Any]]) -> str:
     """What the dataset's fingerprint must be, by the clips' rows."""
     digest = hashlib.sha256()
-    numbers = zip(*(column[name].tolist() for name in ("clip", "num_frames", "crc32")), strict=True)
+    numbers = zip(*(column[name].tolist() for name in ("clip", "num_frames", "crc32", "log_crc32")), strict=True)
     for episode_id, num_clips in zip(dataset.episodes.ids, dataset.episodes.num_clips.tolist(), strict=True):
-        lines = (f"{clip} {frames} {crc}\n" for clip, frames, crc in islice(numbers, num_clips))
+        lines = (f"{clip} {frames} {crc} {log}\n" for clip, frames, crc, log in islice(numbers, num_clips))
         digest.update(f"{episode_id}\n{''.join(lines)}".encode())
     return digest.hexdigest()

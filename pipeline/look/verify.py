@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.look.clip_check import ActionSums, clip_problems, tar_problems
+from pipeline.look.clip_check import EpisodeSums, clip_problems, tar_problems
 from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.manifest_check import manifest_faults
 from pipeline.progress import ProgressReport, progress_on_stderr
 from shards.action_space import ACTION_SPACE
-from shards.clip import MEMBERS
 from shards.display.wording import number_of, print_json, print_lines, size, terminal_columns
 from shards.errors import RocketError
 from shards.manifest import ClipRow, EpisodeRow, shard_name
@@ -90,7 +89,7 @@ def episode_faults(dataset: Dataset, number: int, *, decode: bool = True) -> lis
     except (ValueError, OSError) as error:
         return [Fault(f"its rows in the manifest cannot be read: {error}", None, dataset.episodes.ids[number])]
     shard = shard_name(int(dataset.episodes.shard[number]))
-    sums = ActionSums(np.zeros(len(ACTION_SPACE.buttons), np.int64))
+    sums = EpisodeSums(np.zeros(len(ACTION_SPACE.buttons), np.int64))
     faults: list[Fault] = []
     before = episode.start_byte
     for row in episode.clips:
@@ -98,16 +97,22 @@ def episode_faults(dataset: Dataset, number: int, *, decode: bool = True) -> lis
             Fault(problem, shard, episode.episode_id, row.clip)
             for problem in _clip_problems(dataset, shard, before, row, episode, sums, decode)
         ]
-        before = _padded(row.npz_offset + row.npz_size)
+        before = _padded(row.stop)
     if before != episode.stop_byte:
         faults.append(Fault(f"ends at byte {before}, expected {episode.stop_byte}", shard, episode.episode_id))
     if not faults:
-        counts = ("buttons", "num_camera_frames", "num_gui_frames")
-        got = (sums.buttons.tolist(), sums.num_camera_frames, sums.num_gui_frames)
-        expected = (list(episode.button_counts), episode.num_camera_frames, episode.num_gui_frames)
+        pairs = {
+            "buttons": (sums.buttons.tolist(), list(episode.button_counts)),
+            "num_camera_frames": (sums.num_camera_frames, episode.num_camera_frames),
+            "num_gui_frames": (sums.num_gui_frames, episode.num_gui_frames),
+            "events": ([sums.events[n] for n in range(len(episode.events))], [e.count for e in episode.events]),
+        }
+        if any(row.log_size for row in episode.clips):
+            num_used = sum(recording.num_log_lines for recording in episode.recordings)
+            pairs["log lines"] = (sums.num_log_lines, num_used)
         faults += [
             Fault(f"{name} add up to {mine}, expected {theirs}", shard, episode.episode_id)
-            for name, mine, theirs in zip(counts, got, expected, strict=True)
+            for name, (mine, theirs) in pairs.items()
             if mine != theirs
         ]
     return faults
@@ -119,10 +124,10 @@ def _clip_problems(
     start: int,
     row: ClipRow,
     episode: EpisodeRow,
-    sums: ActionSums,
+    sums: EpisodeSums,
     decode: bool,
 ) -> Iterator[str]:
-    stop = _padded(row.npz_offset + row.npz_size)
+    stop = _padded(row.stop)
     try:
         data = dataset.storage.read_range(shard, start, stop)
     except FileNotFoundError:
@@ -131,9 +136,7 @@ def _clip_problems(
     if len(data) != stop - start:
         yield f"{len(data)} bytes, expected {stop - start}"
         return
-    members = {
-        ext: data[getattr(row, f"{ext}_offset") - start :][: getattr(row, f"{ext}_size")] for ext in MEMBERS
-    }
+    members = {name: data[offset - start :][:size] for name, (offset, size) in row.members.items()}
     yield from tar_problems(data, start, episode.episode_id, row)
     yield from clip_problems(members, row, episode, dataset.info, sums, decode=decode)
 

@@ -7,6 +7,11 @@ Source: CraftJarvis/MineStudio, tools/process_all_openai.py, which writes them.
 
 from __future__ import annotations
 
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -133,6 +138,14 @@ class MineStudio(Source):
             breakage=breakage,
         )
 
+    def log_lines(self, recording: Recording) -> Iterator[bytes]:
+        """What `privileged_infos` knows of each frame, as a line of JSON; empty objects where it knows nothing."""
+        infos: Any = None
+        if recording.info is not None:
+            with contextlib.suppress(SourceError):
+                infos = load_pickle_file(recording.info)
+        return info_lines(infos if isinstance(infos, list) else [])
+
 
 def _actions(recording: Recording) -> tuple[NDArray[np.uint8], NDArray[np.float64], int]:
     return read_action_arrays(load_pickle_file(recording.actions), str(recording.actions))
@@ -145,6 +158,30 @@ def _menu_flags(path: Path, num_frames: int) -> NDArray[np.bool_] | None:
     except SourceError:
         return None
     return menu_flags(infos, num_frames)
+
+
+def info_lines(infos: Iterable[Any]) -> Iterator[bytes]:
+    """MineStudio's dict a frame as a line of JSON; empty objects after the last one, without end."""
+    for info in infos:
+        known = _plain(info) if isinstance(info, dict) else {}
+        text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
+        yield text.encode("utf-8", "replace") + b"\n"
+    yield from repeat(b"{}\n")
+
+
+def _plain(value: Any) -> Any:
+    """The value as what JSON can hold."""
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)
 
 
 def menu_flags(infos: Any, num_frames: int) -> NDArray[np.bool_] | None:

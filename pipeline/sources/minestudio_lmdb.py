@@ -10,6 +10,7 @@ Source: CraftJarvis/MineStudio, core.py and callbacks/*.py, which read them.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,7 +35,7 @@ from pipeline.sources.action_arrays import first_not_finite, last_slot, read_act
 from pipeline.sources.files.lmdb_store import chunk_frames, close_environments, list_episodes, read_chunks
 from pipeline.sources.files.pickles import load_pickle
 from pipeline.sources.masks import MaskCollector, RecordingMasks, frame_range
-from pipeline.sources.minestudio import menu_flags
+from pipeline.sources.minestudio import info_lines, menu_flags
 from pipeline.sources.recorder import keep_flags
 from pipeline.sources.source import DEFAULTS, Search, Source, VideoPiece, duplicate
 from shards.action_space import ACTION_SPACE
@@ -169,6 +170,10 @@ class MineStudioLmdb(Source):
         for start, raw in read_chunks(recording.video, recording.name):
             yield VideoPiece(start, min(size, num_frames - start), raw)
 
+    def log_lines(self, recording: Recording) -> Iterator[bytes]:
+        """What `meta_info` knows of each frame, as a line of JSON; empty objects where it knows nothing."""
+        return info_lines(_infos(recording))
+
     def load_masks(self, recording: Recording) -> RecordingMasks | None:
         if recording.masks is None:
             return None
@@ -227,6 +232,20 @@ class _Runs:
         start, stop = run[0][0], run[-1][0] + 1
         for frame, rle in run:
             self._collector.add(frame, (object_id, start), object_id, "", start, stop, rle, None)
+
+
+def _infos(recording: Recording) -> Iterator[Any]:
+    """The dict of each frame, a chunk at a time; None where a chunk is missing or bad."""
+    if recording.info is None:
+        return
+    size, num_frames = chunk_frames(recording.info), _num_frames(recording.info, recording.name)
+    for start, raw in read_chunks(recording.info, recording.name):
+        expected = min(size, num_frames - start)
+        chunk: Any = None
+        with contextlib.suppress(SourceError):
+            chunk = None if raw is None else load_pickle(raw, str(recording.info))
+        infos = chunk if isinstance(chunk, list) else []
+        yield from (infos + [None] * expected)[:expected]
 
 
 def _menus(recording: Recording, num_frames: int) -> np.ndarray[Any, np.dtype[np.bool_]] | None:

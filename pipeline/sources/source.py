@@ -22,6 +22,7 @@ from pipeline.recording import (
     VideoHeader,
 )
 from pipeline.settings import BuildSettings
+from pipeline.sources.files.json_lines import raw_lines
 from pipeline.sources.mask_files import load_masks_file
 from pipeline.sources.masks import RecordingMasks
 from pipeline.sources.tree import SourceFile, SourceTree
@@ -105,6 +106,16 @@ class Source(ABC):
         Raises:
             SourceError: if nothing of the log can be read.
         """
+
+    def log_lines(self, recording: Recording) -> Iterator[bytes]:
+        """The log line by line, byte for byte; or what the source knows of each frame, as a line of JSON.
+
+        Line i belongs to frame i, as far as `load_log` finds frames; there may be lines after that.
+
+        Raises:
+            SourceError: if the log cannot be read.
+        """
+        return raw_lines(recording.actions)
 
     def load_masks(self, recording: Recording) -> RecordingMasks | None:
         """A recording's masks; None if it has none. Entries that are bad are in `problems`, all others are there.

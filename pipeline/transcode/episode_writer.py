@@ -2,6 +2,7 @@ r"""One episode on its way into a part: frames go to the encoder, their facts wa
 
     frame ---> FrameScaler ---> ClipEncoder ---> mp4 \
       \--> buttons, camera, masks, ... ---> arrays ---> Clip ---> PartWriter
+    log line ---> EpisodeLog ---> events, lines /
 
 The encoder runs about a clip behind. Nothing but those clips' facts is held in memory, however long the episode.
 """
@@ -9,8 +10,8 @@ The encoder runs about a clip behind. Nothing but those clips' facts is held in 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -24,6 +25,7 @@ from pipeline.settings import BuildSettings
 from pipeline.sources.masks import Candidate, MaskError, RecordingMasks, resized_runs
 from pipeline.transcode.clip_facts import ClipFacts
 from pipeline.transcode.encoding import ClipEncoder
+from pipeline.transcode.episode_log import EpisodeLog
 from pipeline.transcode.pieces import PieceJoiner
 from pipeline.transcode.scaling import FrameScaler
 from shards.clip import Clip, ClipInfo, Interaction
@@ -70,6 +72,7 @@ class EpisodeWriter:
         self._joiner: PieceJoiner | None = None
         self._recordings: list[RecordingRow] = []
         self._interactions: list[Interaction] = []
+        self._log = EpisodeLog(keep_lines=settings.keep_log)
         self._open = ClipFacts(0)
         self._full: deque[ClipFacts] = deque()
         self._num_clips = 0
@@ -82,24 +85,27 @@ class EpisodeWriter:
         content: RecordingContent,
         keep: NDArray[np.bool_],
         masks: RecordingMasks | None,
+        log: Iterator[bytes],
         max_frames: int | None = None,
     ) -> None:
-        """Frames that are added from now on are this recording's.
+        """Frames that are added from now on are this recording's, until `end_recording`.
 
         Args:
             recording: which.
             content: its actions.
             keep: bool, which of its first `len(keep)` frames will be added.
             masks: None without any.
+            log: its lines, as they lie in the source.
             max_frames: the episode ends at so many frames, whatever comes after.
         """
-        self._end_recording()
+        assert self._current is None, "end_recording comes first"
         kept_before = self.num_frames + np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))
         if max_frames is not None:
             kept_before = np.minimum(kept_before, max_frames)
         self._current = _Current(recording, content, masks, kept_before)
-        self._recordings.append(RecordingRow(recording.name, recording.source, content.num_lines, 0))
+        self._recordings.append(RecordingRow(recording.name, recording.source, content.num_lines, len(keep), 0))
         self._runs.clear()
+        self._log.begin(recording.name, log)
 
     def add(self, source_frame: int, frame: VideoFrame) -> None:
         """The frame of this number in the current recording is the episode's next one.
@@ -107,6 +113,7 @@ class EpisodeWriter:
         Raises:
             EncodingFailed: ffmpeg died, hung or could not write.
             OSError: the part cannot be written.
+            SourceError: the log is not what it was.
         """
         current = self._current
         assert current is not None, "begin_recording comes first"
@@ -118,11 +125,10 @@ class EpisodeWriter:
                 where=f"episode {self.episode_id}",
                 timeout_seconds=self._timeout_seconds,
             )
+        if self._close_full_clip():
+            self._write(self._encoder.take_finished())
         self._encoder.write(self._scaler.scale(frame, self._cursor(current, source_frame, frame)))
         self._note(current, source_frame)
-        if self._open.num_frames == self._settings.clip_frames:
-            self._close_clip()
-            self._write(self._encoder.take_finished())
 
     def add_piece(self, source_frames: range, piece: bytes) -> None:
         """These frames of the current recording are the episode's next ones, encoded as they are.
@@ -136,12 +142,38 @@ class EpisodeWriter:
         assert self._encoder is None, "an episode is copied or encoded, not both"
         if self._joiner is None:
             self._joiner = PieceJoiner(self._settings)
+        if self._close_full_clip():
+            self._write(self._joiner.take_finished())
         self._joiner.add(piece, len(source_frames))
         for source_frame in source_frames:
             self._note(current, source_frame)
-        if self._open.num_frames == self._settings.clip_frames:
-            self._close_clip()
-            self._write(self._joiner.take_finished())
+
+    def end_recording(self) -> list[Rejection]:
+        """All of the current recording's frames are in the episode; an account of masks that do not decode.
+
+        Raises:
+            SourceError: the log is not what it was.
+        """
+        current, row = self._current, self._recordings[-1]
+        assert current is not None, "begin_recording comes first"
+        before = sum(earlier.num_frames for earlier in self._recordings[:-1])
+        self._recordings[-1] = replace(
+            row, num_frames=self.num_frames - before, ends_bare=self._log.end(row.num_log_lines)
+        )
+        self._current = None
+        if not current.bad_masks:
+            return []
+        frame, detail = current.bad_masks[0]
+        return [
+            Rejection(
+                current.recording.name,
+                "mask_entry",
+                f"{len(current.bad_masks)} masks do not decode, the first: {detail}",
+                str(current.recording.masks),
+                first_frame=frame,
+                num_frames=0,
+            )
+        ]
 
     def finish(self) -> bool:
         """The episode is in the part, or, if it has fewer than `min_frames` frames, nothing of it is: False.
@@ -150,8 +182,9 @@ class EpisodeWriter:
             EncodingFailed: ffmpeg died, hung or could not write.
             OSError: the part cannot be written.
         """
-        self._end_recording()
         if self._open.num_frames:
+            self._open.num_recordings = len(self._recordings)
+            self._open.add_log(self._log.rest())
             self._close_clip()
         if self.num_frames < self._settings.min_frames:
             return False  # a clip is at least that long, so that none was written
@@ -164,37 +197,22 @@ class EpisodeWriter:
 
     @property
     def recordings(self) -> list[RecordingRow]:
-        """The episode's recordings so far; the current one without its number of frames."""
+        """The episode's recordings so far; one that has not ended without its number of frames."""
         return self._recordings
 
-    def bad_masks(self) -> Iterable[Rejection]:
-        """An account of the current recording's masks that could not be decoded, to be asked for after its end."""
-        current = self._current
-        if current is None or not current.bad_masks:
-            return
-        frame, detail = current.bad_masks[0]
-        yield Rejection(
-            current.recording.name,
-            "mask_entry",
-            f"{len(current.bad_masks)} masks do not decode, the first: {detail}",
-            str(current.recording.masks),
-            first_frame=frame,
-            num_frames=0,
-        )
+    def _close_full_clip(self) -> bool:
+        """Whether the clip had all of its frames; a full one stays open until a frame comes that is not its own.
+
+        The lines after the episode's last frame belong to its last clip.
+        """
+        is_full = self._open.num_frames == self._settings.clip_frames
+        if is_full:
+            self._close_clip()
+        return is_full
 
     def _close_clip(self) -> None:
-        # Noted now: when a clip comes back from the encoder depends on its speed, and the bytes must not.
-        self._open.num_recordings = len(self._recordings)
         self._full.append(self._open)
         self._open = ClipFacts(self.num_frames)
-
-    def _end_recording(self) -> None:
-        if self._recordings:
-            row = self._recordings[-1]
-            before = sum(earlier.num_frames for earlier in self._recordings[:-1])
-            self._recordings[-1] = RecordingRow(
-                row.name, row.source, row.num_source_frames, self.num_frames - before
-            )
 
     def _cursor(self, current: _Current, source_frame: int, frame: VideoFrame) -> tuple[float, float] | None:
         if current.content.cursor_window_px is None or not current.content.gui[source_frame]:
@@ -208,7 +226,9 @@ class EpisodeWriter:
 
     def _note(self, current: _Current, source_frame: int) -> None:
         clip = self._open
-        clip.add_frame(len(self._recordings) - 1, current.content, source_frame)
+        # Noted now: when a clip comes back from the encoder depends on its speed, and the bytes must not.
+        clip.num_recordings = len(self._recordings)
+        clip.add_frame(len(self._recordings) - 1, current.content, source_frame, self._log.take(source_frame))
         for candidate in current.masks.candidates(source_frame) if current.masks else ():
             assert current.masks is not None
             try:
@@ -251,6 +271,7 @@ class EpisodeWriter:
             pending = self._full.popleft()
             arrays = pending.arrays()
             used = sorted(set(arrays.candidate_interaction.tolist()))
+            counted = set(arrays.event_name.tolist())
             info = ClipInfo(
                 episode_id=self.episode_id,
                 clip=self._num_clips,
@@ -258,8 +279,10 @@ class EpisodeWriter:
                 num_frames=arrays.num_frames,
                 recordings=[row.name for row in self._recordings[: pending.num_recordings]],
                 interactions={index: self._interactions[index] for index in used},
+                events={index: name for name, index in self._log.event_names.items() if index in counted},
             )
-            self._part.add_clip(Clip(video, arrays, info))
+            log = pending.log() if self._settings.keep_log else None
+            self._part.add_clip(Clip(video, arrays, info, log))
             self._num_clips += 1
 
     def __enter__(self) -> Self:

@@ -17,6 +17,7 @@ def test_settings_without_a_file_are_the_defaults():
         "crf": 15.4,
         "tune": None,
         "copy_pieces": True,
+        "keep_log": True,
         "noops": "drop",
         "max_hole_seconds": 30.0,
         "min_frames": 32,

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from shards.action_space import ACTION_SPACE
-from shards.manifest import CandidateRun, ClipRow, EpisodeRow, Interaction, RecordingRow
+from shards.manifest import CandidateRun, ClipRow, EpisodeRow, EventRow, Interaction, RecordingRow
 from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.tally import Tally
@@ -23,14 +23,16 @@ def row(number, num_frames, interactions, runs, sources):
         start_byte=0,
         stop_byte=512,
         recordings=[
-            RecordingRow(f"rec{number}-{i}", source, share + 2, share) for i, source in enumerate(sources)
+            RecordingRow(f"rec{number}-{i}", source, share + 2, share + 1, share)
+            for i, source in enumerate(sources)
         ],
         interactions=[Interaction(kind, event, 0, num_frames) for kind, event in interactions],
         candidate_runs=[CandidateRun(start, stop, tuple(named)) for start, stop, *named in runs],
+        events=[EventRow(name, number + 1, (0,)) for name in ("custom:jump", f"mine_block:{number}")],
         button_counts=[(number + button) % 7 for button in range(len(BUTTONS))],
         num_camera_frames=number * 3,
         num_gui_frames=number,
-        clips=[ClipRow(0, 0, num_frames, 0, 1, 1, 1, 2, 1, number)],
+        clips=[ClipRow(0, 0, num_frames, 0, 1, 1, 1, 2, 1, 3, 1, number, number)],
     )
 
 
@@ -93,6 +95,7 @@ def test_sums_are_those_of_a_count_frame_by_frame(dataset):
     assert tally.buttons == {
         button: sum(episode.button_counts[place] for episode in EPISODES) for place, button in enumerate(BUTTONS)
     }
+    assert tally.events == {"custom:jump": 20100, **{f"mine_block:{number}": number + 1 for number in range(200)}}
     assert tally.num_camera_frames == sum(episode.num_camera_frames for episode in EPISODES)
     assert tally.num_gui_frames == sum(episode.num_gui_frames for episode in EPISODES)
     assert tally.num_source_frames == sum(

@@ -18,6 +18,7 @@ import webdataset
 from webdataset.mix import RoundRobin
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from shards.clip import CORE_MEMBERS, EXTENSIONS
 from shards.manifest import shard_name
 from shards.schedule.collection import Collection
 from shards.schedule.draws import draw_order, stream
@@ -117,7 +118,7 @@ class ShuffledSteps:
                 continue
             if found != episode:
                 episode, at, held = found, 0, []
-            held.append((int(number), {ext: sample[ext] for ext in ("json", "mp4", "npz")}))
+            held.append((int(number), {name: sample[EXTENSIONS[name]] for name in CORE_MEMBERS}))
             rows = self._source.facts(episode, epoch).clips
             num_frames = int(self._collection.num_frames[episode])
             reached = rows[held[-1][0]].start_frame + rows[held[-1][0]].num_frames

@@ -86,6 +86,17 @@ def parse_line(raw: bytes, max_bytes: int = MAX_LINE_BYTES) -> dict[str, Any]:
     return value
 
 
+def raw_lines(path: Path) -> Iterator[bytes]:
+    """A file's lines one by one, as they lie there, with their line ends.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
+    with _reading(path) as log:
+        while (line := _next_line(log)) is not None:
+            yield line
+
+
 def read_first_line(path: Path) -> bytes | None:
     """The first line; None if there is none.
 

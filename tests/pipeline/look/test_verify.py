@@ -53,7 +53,7 @@ def test_verify_of_an_undamaged_dataset_finds_nothing(small_dataset):
     assert (found.num_episodes, found.num_clips, found.num_frames) == (7, 16, 192)
 
 
-@pytest.mark.parametrize("ext", ["json", "mp4", "npz"])
+@pytest.mark.parametrize("ext", ["json", "mp4", "safetensors.gz", "jsonl.gz"])
 def test_verify_names_the_clip_whose_bytes_have_changed(copy, ext):
     member = _member(copy / "000001.tar", f"ep003/000002.{ext}")
     _flip(copy / "000001.tar", member.offset_data + member.size // 2)
@@ -105,7 +105,7 @@ def test_verify_finds_content_behind_the_last_episode(copy):
 
 
 def test_verify_finds_the_same_faults_with_several_processes(copy):
-    for name in ("ep003/000000.mp4", "ep003/000004.npz", "ep004/000001.json"):
+    for name in ("ep003/000000.mp4", "ep003/000004.safetensors.gz", "ep004/000001.json"):
         member = _member(copy / "000001.tar", name)
         _flip(copy / "000001.tar", member.offset_data)
     alone = _faults(copy)
@@ -145,7 +145,7 @@ def _dataset_of(folder, clip, **changes):
     folder.mkdir()
     with PartWriter(folder / "part") as writer:
         writer.add_clip(clip)
-        recordings = [RecordingRow("ep000-recording", "synthetic", 16, 16)]
+        recordings = [RecordingRow("ep000-recording", "synthetic", 16, 16, 16)]
         writer.end_episode("ep000", recordings, episode_interactions(16))
     rows = [replace(row, **changes) for row in join_parts([(folder / "part", writer.rows)], folder / "000000.tar")]
     (folder / "part").unlink()
@@ -184,19 +184,19 @@ def _set(place, value):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"buttons": _set((3, 0), 2)}, "npz: a button of 2, expected 0 or 1"),
-        ({"gui": _set(3, 7)}, "npz: a gui flag of 7, expected 0 or 1"),
-        ({"camera": _set((3, 1), np.nan)}, "npz: the camera is not a number somewhere"),
+        ({"buttons": _set((3, 0), 2)}, "arrays: a button of 2, expected 0 or 1"),
+        ({"gui": _set(3, 7)}, "arrays: a gui flag of 7, expected 0 or 1"),
+        ({"camera": _set((3, 1), np.nan)}, "arrays: the camera is not a number somewhere"),
         (
             {"camera": _set((3, 1), 5000)},
-            "npz: the camera turns by 5000 degrees in a frame, expected at most 4915",
+            "arrays: the camera turns by 5000 degrees in a frame, expected at most 4915",
         ),
-        ({"recording": _set(15, 1)}, "npz: recording 1, expected less than 1"),
-        ({"source_frame": _set(15, 16)}, "npz: a source frame that its recording does not have"),
-        ({"source_frame": _set(5, 4)}, "npz: source frames are not in order"),
-        ({"candidate_interaction": _set(0, 9)}, "npz: interaction 9, expected 0 to 0"),
-        ({"candidate_point": _set(0, 1.5)}, "npz: a point outside its frame"),
-        ({"mask_runs": _set(0, 1)}, "npz: mask 0 has "),
+        ({"recording": _set(15, 1)}, "arrays: recording 1, expected less than 1"),
+        ({"source_frame": _set(15, 16)}, "arrays: a source frame that its recording does not have"),
+        ({"source_frame": _set(5, 4)}, "arrays: source frames are not in order"),
+        ({"candidate_interaction": _set(0, 9)}, "arrays: interaction 9, expected 0 to 0"),
+        ({"candidate_point": _set(0, 1.5)}, "arrays: a point outside its frame"),
+        ({"mask_runs": _set(0, 1)}, "arrays: mask 0 has "),
     ],
 )
 def test_verify_finds_content_that_cannot_be(tmp_path, change, problem):

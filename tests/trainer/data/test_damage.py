@@ -26,7 +26,7 @@ def damage_clip(folder, episode, clip, member="mp4"):
     path.write_bytes(data)
 
 
-@pytest.mark.parametrize("member", ["mp4", "npz", "json"])
+@pytest.mark.parametrize("member", ["mp4", "arrays", "json"])
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_damaged_clip_becomes_a_masked_window_in_an_unchanged_schedule(dataset, num_workers, member, caplog):
     whole = take(make_module(dataset, batch_size=2))
