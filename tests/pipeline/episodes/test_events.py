@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.episodes.events import EventCounter, is_measure
+from pipeline.episodes.events import EventCounter
 from pipeline.sample import SampleSettings, make_sample
+from shards.events import is_measure
 
 
 def _events(*stats: Any) -> list[dict[str, int]]:
@@ -105,3 +106,19 @@ def test_events_of_an_episode_add_up_to_last_minus_first_line(tmp_path: Path) ->
     assert counter.world == 0
     assert dict(total) == expected
     assert expected["custom:play_one_minute"] == len(lines) - 1
+
+
+def test_increments_that_minestudio_says_are_events_but_in_the_first_line() -> None:
+    counter = EventCounter()
+    lines: list[dict[str, Any]] = [
+        {"events": {"minecraft.mine_block:minecraft.stone": 40}},
+        {"events": {"minecraft.mine_block:minecraft.stone": 1, "custom:jump": 0}},
+        {"delta_mine_block": {"minecraft.dirt": 2}, "delta_pickup": {"dirt": 1}, "delta_yaw": 3.5},
+        {},
+    ]
+    assert [counter.feed(line) for line in lines] == [
+        {},
+        {"mine_block:stone": 1},
+        {"mine_block:dirt": 2, "pickup:dirt": 1},
+        {},
+    ]
