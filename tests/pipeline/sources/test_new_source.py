@@ -47,6 +47,10 @@ class FrameFolders(Source):
             num_lines=len(pressed),
         )
 
+    def log_lines(self, recording: Recording) -> Iterator[bytes]:
+        for names in json.loads(recording.actions.read_text()):
+            yield json.dumps({"buttons": names}).encode() + b"\n"
+
     def frames(self, recording: Recording) -> Iterator[VideoFrame]:
         for number in range(len(list(recording.video.glob("*.npy")))):
             yield VideoFrame.from_ndarray(np.load(recording.video / f"{number}.npy"), format="yuv420p")
@@ -82,6 +86,7 @@ def test_new_kind_of_source_is_a_class_and_an_entry(folder: Path, tmp_path: Path
         "play1": [(1, frame, frame % 9) for frame in range(20) if frame != 7],
         "play2": [(2, frame, frame % 9) for frame in range(18)],
     }
+    assert [json.loads(line.data)["buttons"] for line in dataset.read_log(0)][7] == []
     assert [recording.source for recording in dataset.episode_row(0).recordings] == ["npy"]
     [left_out] = [json.loads(line) for line in (tmp_path / "out" / REJECTED_FILE).read_text().splitlines()]
     assert (left_out["recording"], left_out["first_frame"], left_out["num_frames"]) == ("play2", 18, 2)
