@@ -137,7 +137,7 @@ class _Decoding:
             frames, problem = _decode(packet) if problem is None else ((), problem)
             if problem is not None:
                 yield from self._frames_before(number)
-                raise BadVideo("bad_frame", problem, account.num_sure())
+                raise BadVideo("bad_frame", f"coded frame {number}: {problem}", account.num_sure())
             for frame in frames:
                 yield self._received(frame)
             if num_lines is not None and len(account.shown) >= num_lines + MAX_REORDERED:
