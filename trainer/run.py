@@ -19,7 +19,7 @@ from trainer.build import build_data, build_policy, build_trainer, build_wandb, 
 from trainer.callbacks.checkpoints import Checkpoints
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import LaneAuditor
-from trainer.callbacks.reporter import LastValidation, ProgressLine, Reporter
+from trainer.callbacks.reporter import LastValidation, PageWriter, ProgressLine, Reporter, validation_text
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import SpeedMeter
 from trainer.checkpoints.checkpoint import set_aside
@@ -157,16 +157,7 @@ def summary_lines(
     if report is not None:
         lines.append(f"step {global_step:,}: loss {report.losses['loss']:.4f}")
     if validation:
-        text = f"validation loss {validation['loss']:.4f}"
-        guess = validation.get("loss_constant_guess")
-        if guess is not None:
-            text += f", best constant guess {guess:.4f}"
-        if "loss_without_memory" in validation:
-            text += (
-                f"; in windows with a past {validation['loss_with_memory']:.4f} with memory, "
-                f"{validation['loss_without_memory']:.4f} without"
-            )
-        lines.append(text)
+        lines.append(validation_text(validation))
     lost = module.lost_windows
     if lost:
         frames, shards = sum(frames for _, frames in lost), sorted({shard for shard, _ in lost})
@@ -184,12 +175,12 @@ def summary_lines(
     return lines
 
 
-def write_page(run_dir: Path) -> str:
+def write_page(run_dir: Path, *, frames: bool = True) -> str:
     """The run's page is in its folder; a line about it. Its failure does not fail the run."""
     from trainer.look.run_page import write_run_page
 
     try:
-        return f"page: {write_run_page(run_dir)}"
+        return f"page: {write_run_page(run_dir, frames=frames)}"
     except (RocketError, OSError) as error:
         return f"page: not written, {error}"
 
@@ -199,14 +190,23 @@ def _callbacks(
 ) -> tuple[list[Callback], Checkpoints]:
     assert start.data is not None
     speed = SpeedMeter(facts.flops_per_frame)
-    checkpoints = Checkpoints(Path(config.run_dir), config.trainer.save_every, resume_command)
+    num_steps = total_steps(config, start.data.steps_per_epoch)
+    progress, run_dir = ProgressLine(speed, num_steps), Path(config.run_dir)
+    pages = PageWriter(lambda: write_page(run_dir, frames=False))
+
+    def saved(step: int, path: Path) -> None:
+        progress.note(f"step {step}/{num_steps}  saved {path}")
+        pages.is_due = True
+
+    checkpoints = Checkpoints(run_dir, config.trainer.save_every, resume_command, saved)
     callbacks: list[Callback] = [StopSignals()]
     if config.data.episode_continuous_batch:
         callbacks.append(LaneAuditor())
     if config.ema.enabled:
         callbacks.append(Ema(**config.ema.model_dump(exclude={"enabled"})))
-    num_steps = total_steps(config, start.data.steps_per_epoch)
-    callbacks += [speed, Reporter(speed), ProgressLine(speed, num_steps), LastValidation(num_steps)]
+    callbacks += [speed, Reporter(speed), progress, LastValidation(num_steps)]
+    if config.logging.page:
+        callbacks.append(pages)
     return [*callbacks, checkpoints], checkpoints
 
 

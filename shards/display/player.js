@@ -77,7 +77,7 @@ class Player {
   drawTrack() {
     const types = Object.keys(this.film.types);
     const canvas = this.track.querySelector("canvas");
-    const [width, row] = [Math.min(this.frames.length, 2000), 8];
+    const [width, row] = [1600, 8];
     canvas.width = width;
     canvas.height = Math.max(types.length, 1) * row + 6;
     const pen = canvas.getContext("2d");
@@ -93,7 +93,7 @@ class Player {
     this.starts.forEach((at) => {
       const { memory } = this.frames[at].piece;
       pen.fillStyle = memory === "empty" ? "#eb5046" : "#8a909c";
-      pen.fillRect(x(at), 0, memory === "empty" ? Math.max(2, step) : 1, canvas.height);
+      pen.fillRect(x(at), 0, memory === "empty" ? 4 : 2, canvas.height);
     });
   }
 

@@ -7,6 +7,7 @@ may need; it knows neither twins nor broken files. So this one looks at the fold
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,23 @@ NUM_FULL = 2
 class Checkpoints(Checkpoint):
     """Saves every n steps, at the end, before a stop that was asked for, and before a step that went wrong."""
 
-    def __init__(self, run_dir: Path, every_n_steps: int, resume_hint: str) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        every_n_steps: int,
+        resume_hint: str,
+        saved: Callable[[int, Path], object] = lambda _step, _path: None,
+    ) -> None:
         """Save under `run_dir`.
 
         Args:
             run_dir: the run's folder.
             every_n_steps: optimizer steps between checkpoints.
             resume_hint: the command that goes on, for messages.
+            saved: called with the step and the checkpoint's path, in the main process.
         """
         self.run_dir, self.every_n_steps, self.resume_hint = run_dir, every_n_steps, resume_hint
+        self._saved = saved
         self.last_saved: Path | None = None
         self._last_step = -1
         self._due = False
@@ -107,6 +116,7 @@ class Checkpoints(Checkpoint):
         if trainer.is_global_zero:
             for old in full_checkpoints(self.run_dir)[:-NUM_FULL]:
                 old.unlink(missing_ok=True)
+            self._saved(step, self.last_saved)
 
     def _write(self, trainer: Trainer, pl_module: RocketModule, step: int) -> None:
         counts = pl_module.gather_counts()

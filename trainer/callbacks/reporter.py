@@ -1,9 +1,10 @@
-"""Hands the run's figures to the loggers, and one line a time to the terminal."""
+"""The run's figures for the loggers, its progress on the terminal, and its page while it runs."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -85,27 +86,60 @@ def training_row(pl_module: RocketModule, epoch: int) -> dict[str, float]:
     }
 
 
+class PageWriter(Callback):
+    """Has the run's page written again after each validation and each checkpoint, once for both."""
+
+    def __init__(self, write: Callable[[], object]) -> None:
+        self._write = write
+        self.is_due = False
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.is_due = True
+
+    @override
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        if self.is_due and trainer.is_global_zero:
+            self._write()
+        self.is_due = False
+
+
 class ProgressLine(Callback):
-    """Loss, frames a second and time left on standard error: a bar on a terminal, else a line now and then."""
+    """The run on standard error: a bar on a terminal, else a plain line now and then.
+
+    A line stays for each validation and for whatever `note` is given, such as checkpoints.
+    """
 
     def __init__(self, speed: SpeedMeter, total_steps: int) -> None:
         self.speed, self.total_steps = speed, total_steps
         self._bar: Progress | None = None
-        self._task: TaskID | None = None
-        self._began, self._first_step = 0.0, 0
-        self._last_line = 0.0
+        self._training: TaskID | None = None
+        self._validating: TaskID | None = None
+        self._began, self._first_step, self._paused = 0.0, 0, 0.0
+        self._pause_began = self._last_line = 0.0
+
+    def note(self, text: str) -> None:
+        """A line of its own, above the bar."""
+        if self._bar is not None:
+            self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            sys.stderr.write(f"{text}\n")
+            sys.stderr.flush()
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._began, self._first_step = time.monotonic(), trainer.global_step
         if trainer.is_global_zero and sys.stderr.isatty():
             columns = (
-                TextColumn("step {task.completed:.0f}/{task.total:.0f}"),
+                TextColumn("{task.fields[unit]} {task.completed:.0f}/{task.total:.0f}"),
                 BarColumn(),
                 TextColumn("{task.description}"),
             )
             self._bar = Progress(*columns, console=Console(stderr=True))
-            self._task = self._bar.add_task("", total=self.total_steps, completed=trainer.global_step)
+            done = min(trainer.global_step, self.total_steps)
+            self._training = self._bar.add_task("", total=self.total_steps, completed=done, unit="step")
             self._bar.start()
 
     @override
@@ -116,13 +150,48 @@ class ProgressLine(Callback):
         assert isinstance(pl_module, RocketModule)
         if not trainer.is_global_zero:
             return
-        step, now = trainer.global_step, time.monotonic()
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, completed=step, description=self._text(pl_module, step, now))
+        step, now = min(trainer.global_step, self.total_steps), time.monotonic()
+        if self._bar is not None and self._training is not None:
+            self._bar.update(self._training, completed=step, description=self._text(pl_module, step, now))
         elif now - self._last_line >= SECONDS_BETWEEN_LINES or step == self.total_steps:
             self._last_line = now
-            sys.stderr.write(f"step {step}/{self.total_steps}  {self._text(pl_module, step, now)}\n")
-            sys.stderr.flush()
+            self.note(f"step {step}/{self.total_steps}  {self._text(pl_module, step, now)}")
+
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._pause_began = self._last_line = time.monotonic()
+        if self._bar is not None:
+            total = sum(int(number) for number in trainer.num_val_batches)
+            self._validating = self._bar.add_task("", total=total, unit="validation")
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        del outputs, batch, dataloader_idx
+        if not trainer.is_global_zero:
+            return
+        if self._bar is not None and self._validating is not None:
+            self._bar.update(self._validating, completed=batch_idx + 1)
+        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self.note(f"validation {batch_idx + 1}/{sum(int(number) for number in trainer.num_val_batches)}")
+
+    @override
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        assert isinstance(pl_module, RocketModule)
+        self._paused += time.monotonic() - self._pause_began
+        if self._bar is not None and self._validating is not None:
+            self._bar.remove_task(self._validating)
+            self._validating = None
+        if trainer.is_global_zero and pl_module.validation:
+            self.note(f"step {trainer.global_step}/{self.total_steps}  {validation_text(pl_module.validation)}")
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -144,9 +213,24 @@ class ProgressLine(Callback):
         if frames is not None:
             parts.append(f"{frames:,.0f} frames/s")
         done = step - self._first_step
-        if done:
-            parts.append(f"{duration((now - self._began) / done * (self.total_steps - step))} left")
+        if done > 0:
+            seconds = (now - self._began - self._paused) / done
+            parts.append(f"{duration(max(seconds, 0) * max(self.total_steps - step, 0))} left")
         return "  ".join(parts)
+
+
+def validation_text(figures: Mapping[str, float]) -> str:
+    """A validation in one line: its loss, beside the best constant guess, with and without memory."""
+    text = f"validation loss {figures['loss']:.4f}"
+    guess = figures.get("loss_constant_guess")
+    if guess is not None:
+        text += f", best constant guess {guess:.4f}"
+    if "loss_without_memory" in figures:
+        text += (
+            f"; in windows with a past {figures['loss_with_memory']:.4f} with memory, "
+            f"{figures['loss_without_memory']:.4f} without"
+        )
+    return text
 
 
 def duration(seconds: float) -> str:

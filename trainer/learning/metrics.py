@@ -249,19 +249,20 @@ def _pair(sums: NDArray[np.float64], with_name: str, without_name: str) -> dict[
 
 
 def _by_button(pressed: NDArray[np.float64], frames: float) -> dict[str, float]:
-    """Accuracy and F1 of each button that somebody pressed; F1's mean over those that the human pressed."""
+    """Accuracy, F1 and the human's frames of each button that somebody pressed; F1's mean over the human's."""
     both, policy_alone, human_alone = pressed
-    accuracy, f1, of_human = {}, {}, []
+    accuracy, f1, pressed_frames, of_human = {}, {}, {}, []
     for index, name in enumerate(ACTION_SPACE.policy_buttons):
         wrong = policy_alone[index] + human_alone[index]
         if not both[index] + wrong:
             continue
         accuracy[f"button_accuracy/{name}"] = 1.0 - wrong / frames
         f1[f"button_f1/{name}"] = 2 * both[index] / (2 * both[index] + wrong)
-        if both[index] + human_alone[index]:
+        pressed_frames[f"button_frames/{name}"] = both[index] + human_alone[index]
+        if pressed_frames[f"button_frames/{name}"]:
             of_human.append(f1[f"button_f1/{name}"])
     mean = {"button_f1": float(np.mean(of_human))} if of_human else {}
-    return mean | accuracy | f1
+    return mean | accuracy | f1 | pressed_frames
 
 
 def _buttons_of_action(device: torch.device) -> Tensor:

@@ -16,6 +16,7 @@ from trainer.config import parse_config
 from trainer.look import run_charts
 from trainer.look.metrics_csv import METRICS_FILE, read_metrics
 from trainer.look.predictions import PredictedWindow, predict_windows
+from trainer.look.verdict import verdict
 from trainer.settings import RunConfig
 
 PAGE_FILE = "report.html"
@@ -71,6 +72,7 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
         settings=config.model_dump(),
         rows=rows,
         latest=latest,
+        findings=verdict(rows, validations, config.trainer.memory),
         validations=validations,
         best=min(validations, key=lambda figures: figures["loss"], default=None),
         buttons=[name.rpartition("/")[2] for name in validations[-1] if name.startswith("button_f1/")]

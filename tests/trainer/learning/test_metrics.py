@@ -127,6 +127,7 @@ def test_buttons_are_scored_one_by_one() -> None:
     assert figures["button_accuracy/forward"] == pytest.approx(3 / 4)
     assert figures["button_f1/jump"] == pytest.approx(2 / (2 + 2))
     assert figures["button_accuracy/jump"] == pytest.approx(2 / 4)
+    assert (figures["button_frames/forward"], figures["button_frames/jump"]) == (3, 2)
     assert figures["button_f1"] == pytest.approx((6 / 7 + 1 / 2) / 2)
     assert figures["action_accuracy"] == pytest.approx(2 / 4)
     assert [name for name in figures if name.startswith("button_f1/")] == ["button_f1/forward", "button_f1/jump"]

@@ -1,6 +1,8 @@
 """The page that a run leaves in its folder."""
 
+import io
 import re
+from contextlib import redirect_stderr
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from tests import browser
 from tests.synthetic import actions_of
 from tests.trainer.runs import make_run_dataset, small_config
 from trainer.data import actions
+from trainer.look import run_page as run_page_module
 from trainer.look.predictions import predict_windows
 from trainer.look.run_charts import series
 from trainer.look.run_page import RunPageError, run_page, write_run_page
@@ -25,8 +28,21 @@ def run_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     dataset = make_run_dataset(folder / "dataset")
     lines = folder / "lines"
-    with lines.open("w") as out:
+    told, seen = io.StringIO(), []
+    write = run_page_module.write_run_page
+
+    def watched(run_dir, **options):
+        page = write(run_dir, **options)
+        text = page.read_text(encoding="utf-8")
+        seen.append((re.findall(r"<b>(\d+)</b><span>steps</span>", text), 'role="alert"' in text))
+        return page
+
+    with lines.open("w") as out, pytest.MonkeyPatch.context() as patch, redirect_stderr(told):
+        patch.setattr(run_page_module, "write_run_page", watched)
         assert train(small_config(dataset, folder / "run", *LASTING), out=out) == 0
+    (folder / "told").write_text(told.getvalue())
+    # Written again after the validation at step 2, and at the end.
+    assert seen == [(["2"], False), (["4"], False)]
     assert f"page: {folder / 'run' / 'report.html'}\n" in lines.read_text()
     return folder / "run"
 
@@ -50,6 +66,32 @@ def test_page_renders_in_a_browser_without_complaint(run_dir, tmp_path, width_px
     assert rendered.num_images >= 6
     assert rendered.num_broken_images == 0
     assert rendered.overflow_px == 0
+
+
+def test_a_line_stays_for_each_validation_and_checkpoint(run_dir):
+    told = (run_dir.parent / "told").read_text().splitlines()
+    loss = r"validation loss [\d.]+, best constant guess [\d.]+; in windows with a past [\d.]+ with memory, [\d.]+"
+    assert [line for line in told if re.fullmatch(rf"step 2/4  {loss} without", line)]
+    assert [line for line in told if re.fullmatch(rf"step 4/4  {loss} without", line)]
+    saved = run_dir / "checkpoints" / "step-00000004.ckpt"
+    assert f"step 4/4  saved {saved}" in told
+    assert saved.is_file()
+
+
+def test_page_begins_with_a_verdict_and_counts_button_frames(run_dir):
+    text = (run_dir / "report.html").read_text(encoding="utf-8")
+    head = text[: text.index("<main>")]
+    assert re.search(r'<li class="(good|bad)">It is (better|worse) than guessing: validation loss', head)
+    assert re.search(r"<td>forward</td>\s*<td[^>]*>[\d,]+ frames</td>", text)
+
+
+def test_one_logged_point_is_a_table(run_dir, tmp_path):
+    lines = (run_dir / "metrics.csv").read_text().splitlines()
+    (tmp_path / "metrics.csv").write_text("\n".join(lines[:2]) + "\n")
+    (tmp_path / "config.yaml").write_text((run_dir / "config.yaml").read_text())
+    text = run_page(tmp_path, frames=False)
+    assert 'id="loss-figure_1"' not in text
+    assert re.search(r'<td>training</td><td class="number">[\d.]+</td><td class="number">step 1</td>', text)
 
 
 def test_charts_give_values_and_strips_enlarge(run_dir):

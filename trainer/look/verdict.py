@@ -1,0 +1,132 @@
+"""A run's figures in words: learning or not, better than guessing or not, what memory is worth, waiting or not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from shards.display.wording import count, number_of, percent
+
+Rows = Sequence[Mapping[str, float]]
+Mark = Literal["good", "bad", "open"]
+
+_FEW_ROWS = 6
+_FELL, _MATTERS = 0.03, 0.01
+"""Relative changes of a loss: less than the first is no learning; less than the second is no difference."""
+
+_WAITS = 0.1
+_TRAP_ACCURACY, _TRAP_F1, _NAMED = 0.9, 0.01, 6
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence; `mark` says whether it is good, bad, or not to be told yet."""
+
+    mark: Mark
+    text: str
+
+
+def verdict(rows: Rows, validations: Rows, memory: str) -> list[Finding]:
+    """What the figures of a run say, the most important first.
+
+    Args:
+        rows: of metrics.csv.
+        validations: figures of each validation by name without `val/`, with their step.
+        memory: `trainer.memory`.
+    """
+    findings = [_learning(rows)]
+    if validations:
+        last = validations[-1]
+        findings += [*_rising(validations), *_guessing(last), *_remembering(last, memory), *_traps(last)]
+    else:
+        findings.append(Finding("open", "No validation yet, so nothing is known about other episodes."))
+    return [*findings, *_waiting(rows)]
+
+
+def _learning(rows: Rows) -> Finding:
+    losses = [row["train/loss"] for row in rows if np.isfinite(row.get("train/loss", np.nan))]
+    if len(losses) < _FEW_ROWS:
+        logged = number_of(len(losses), "logged step")
+        return Finding("open", f"Too early to say whether it learns: {logged}, expected {_FEW_ROWS} or more.")
+    part = max(len(losses) // 10, 2)
+    first, last = float(np.mean(losses[:part])), float(np.mean(losses[-part:]))
+    change = f"training loss {first:.3f} at the start, {last:.3f} now"
+    if last < first - _FELL * abs(first):
+        return Finding("good", f"It learns: {change}.")
+    return Finding("bad", f"It does not learn: {change}. Look at the learning rate and the gradient norm.")
+
+
+def _rising(validations: Rows) -> list[Finding]:
+    best, last = min(validations, key=lambda figures: figures["loss"]), validations[-1]
+    if last["loss"] <= best["loss"] * (1 + _FELL):
+        return []
+    text = f"Validation loss has risen from {best['loss']:.3f} at step {count(best['step'])} to {last['loss']:.3f}"
+    return [Finding("bad", f"{text}: the weights of step {count(best['step'])} are better.")]
+
+
+def _guessing(last: Mapping[str, float]) -> list[Finding]:
+    guess = last.get("loss_constant_guess")
+    if not guess:
+        return []
+    gain = 1 - last["loss"] / guess
+    figures = f"validation loss {last['loss']:.3f}, best constant guess {guess:.3f}"
+    if gain > _MATTERS:
+        return [Finding("good", f"It is better than guessing: {figures}, {percent(gain)} less.")]
+    if gain < -_MATTERS:
+        return [Finding("bad", f"It is worse than guessing: {figures}.")]
+    return [Finding("bad", f"It is as good as guessing: {figures}.")]
+
+
+def _remembering(last: Mapping[str, float], memory: str) -> list[Finding]:
+    findings = []
+    if memory == "reset":
+        findings.append(Finding("open", "Memory is cleared at every window (trainer.memory: reset)."))
+    for name, where in (("memory", "frames with earlier windows of their episode"), ("watched", "watched frames")):
+        with_name, without_name = f"loss_with_{name}", f"loss_without_{name}"
+        if name == "watched":
+            with_name, without_name = "loss_watched", "loss_watched_without_memory"
+        if memory == "reset" or with_name not in last or without_name not in last:
+            continue
+        kept, without = last[with_name], last[without_name]
+        figures = f"loss {kept:.3f} with it, {without:.3f} without, on {where}"
+        gain = without / kept - 1 if kept > 0 else 0.0
+        if gain > _MATTERS:
+            findings.append(Finding("good", f"Memory helps: {figures} ({percent(gain)} more)."))
+        elif gain < -_MATTERS:
+            findings.append(Finding("bad", f"Memory harms: {figures}."))
+        else:
+            findings.append(Finding("open", f"Memory makes no difference yet: {figures}."))
+    return findings
+
+
+def _traps(last: Mapping[str, float]) -> list[Finding]:
+    """Buttons that are so rare that never pressing them is nearly always right."""
+    scores = {key.removeprefix("button_f1/"): last[key] for key in last if key.startswith("button_f1/")}
+    names = [
+        name
+        for name, f1 in scores.items()
+        if f1 <= _TRAP_F1 and last.get(f"button_accuracy/{name}", 0.0) >= _TRAP_ACCURACY
+    ]
+    if not names:
+        return []
+    lowest = min(last[f"button_accuracy/{name}"] for name in names)
+    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+    text = f"{number_of(len(names), 'button')} with an accuracy of {percent(lowest)} or more but F1 0"
+    return [Finding("bad", f"{text}: rarely pressed, and never rightly by the policy: {listed}.")]
+
+
+def _waiting(rows: Rows) -> list[Finding]:
+    shares = [row["speed/data_wait_share"] for row in rows if "speed/data_wait_share" in row]
+    if not shares:
+        return []
+    share = float(np.mean(shares[len(shares) // 2 :]))
+    if share < _WAITS:
+        return [Finding("good", f"It does not wait for data ({percent(share)} of the time).")]
+    return [
+        Finding(
+            "bad", f"It waits for data {percent(share)} of the time. Try more data.num_workers, or a local cache."
+        )
+    ]
