@@ -39,9 +39,13 @@ REASONS: Mapping[str, str] = {
     "blank_line": "a line is blank",
     "wrong_schema": "a line lacks what an action needs, or has another type there",
     "line_too_long": "a line is longer than any real one",
-    "lengths_differ": "video and log do not have the same number of frames",
+    "counter_jumps": "the log's own counter says that a line is missing or doubled; what is before it is used",
+    "out_of_range": "a value is larger than any mouse or camera can give",
+    "lengths_differ": "video and log, or the parts of a set, do not have the same number of frames",
     "masks_unreadable": "the masks cannot be read; the recording is used without them",
     "mask_entry": "a mask is not what the layout says; the frame is used without it",
+    "mask_field": "a field of a mask is not what the layout says; the mask is used without that field",
+    "mask_unused": "masks of frames that are not in the video",
     "unknown_interaction": "a mask has an interaction type that is not known; the frame is used without it",
     "missing_masks": "other recordings have masks, this one has none; it is used without",
     "too_short": "the episode has fewer frames than `min_frames`",
@@ -96,7 +100,7 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A recording, or a part of one, that is left out; a line of `rejected.jsonl`.
+    r"""A recording, or a part of one, that is left out; a line of `rejected.jsonl`.
 
     Attributes:
         recording: its name.
@@ -106,6 +110,8 @@ class Rejection:
         first_frame: first frame that is left out; 0 = the whole recording.
         num_frames: how many frames are left out; None where nobody can know.
         remedy: what the user can do.
+
+    Names of files need not be text in UTF-8: a byte that is none is shown as `\udce9`, so that it can be written.
     """
 
     recording: str
@@ -116,8 +122,19 @@ class Rejection:
     num_frames: int | None = None
     remedy: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("recording", "detail", "path", "remedy"):
+            text = getattr(self, name)
+            if text is not None:
+                object.__setattr__(self, name, printable(text))
+
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def printable(text: str) -> str:
+    r"""The text as UTF-8 can hold it; bytes of file names that are no text become `\udce9`."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ class ActionSpace:
         cancelling_groups: groups in which both pressed means neither.
         exclusive_button: excludes everything else, the camera too; its action is the last one.
         camera_limit_degrees: greater angles are clipped.
+        max_turn_degrees: no mouse turns the camera further in one frame; such a recording is damaged.
         camera_mu: of the mu-law that makes bins finer near rest.
         camera_bin_degrees: width of a bin, after the mu-law.
     """
@@ -59,6 +60,7 @@ class ActionSpace:
     cancelling_groups: tuple[tuple[str, ...], ...] = (("forward", "back"), ("left", "right"))
     exclusive_button: str = "inventory"
     camera_limit_degrees: float = 10.0
+    max_turn_degrees: float = 720.0
     camera_mu: float = 10.0
     camera_bin_degrees: float = 2.0
 

@@ -234,7 +234,8 @@ class DatasetInfo:
         tools: versions of the programs that wrote the bytes.
         settings: what the build was asked for.
         counts: num_episodes, num_clips, num_frames, num_recordings, num_interactions, num_shards,
-            num_bytes (of all shards), num_rejected, num_rejected_frames.
+            num_bytes (of all shards), num_rejected, num_rejected_frames, num_noop_frames. num_frames, the rejected
+            and the no-ops add up to all frames of the recordings, as far as their lengths are known.
         tally: what all episodes add up to; `Tally.from_json` reads it.
         fingerprint: a hash of all clips' checksums in order; the schedule depends on it.
         files: sha256 of the manifest's other files, and size in bytes of each shard.

@@ -33,6 +33,7 @@ def write_manifest(
     shards: Iterable[Sequence[EpisodeRow]],
     rejected: Iterable[Mapping[str, Any]],
     *,
+    num_noop_frames: int = 0,
     frame_size_px: tuple[int, int],
     clip_frames: int,
     keyframe_interval: int,
@@ -48,6 +49,7 @@ def write_manifest(
     Args:
         shards: for each shard in order, its episodes in order, offsets counted from the shard's start.
         rejected: a record for each recording or part that was left out, with "num_frames".
+        num_noop_frames: frames of the recordings that were dropped because nothing happens in them.
         frame_size_px: (width, height).
     """
     counts = dict.fromkeys(
@@ -94,6 +96,7 @@ def write_manifest(
             counts["rejected"] += 1
             counts["rejected_frames"] += int(row.get("num_frames") or 0)
     counts["shards"], counts["bytes"] = len(shard_bytes), sum(shard_bytes)
+    counts["noop_frames"] = num_noop_frames
     info = DatasetInfo(
         frame_width=frame_size_px[0],
         frame_height=frame_size_px[1],

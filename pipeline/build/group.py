@@ -13,12 +13,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.build.group_reader import GroupReader
 from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.episodes.grouping import episode_id
 from pipeline.episodes.groups import Group, PlannedRecording
 from pipeline.episodes.usable import Usable
-from pipeline.recording import Breakage, Recording, Rejection, SourceError
+from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, Breakage, Recording, Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
 from pipeline.sources.masks import RecordingMasks
@@ -66,7 +68,7 @@ def build_group(task: GroupTask, progress: Progress = lambda _: None) -> None:
             counter = _Counter(task.group.num_frames, progress)
             try:
                 with PartWriter(folder / "part.tar") as part:
-                    rejections = _GroupBuild(task, part, folder, known, counter).run()
+                    rejections, num_noops = _GroupBuild(task, part, folder, known, counter).run()
                 break
             except _EndsEarly as early:
                 # Interactions are written with their last frame, which was not reached: begin again, knowing it.
@@ -75,7 +77,8 @@ def build_group(task: GroupTask, progress: Progress = lambda _: None) -> None:
             except CannotCopy:
                 known.copies = False
                 counter.undo()
-        PartRecord(part.rows, [rejection.to_json() for rejection in rejections]).write(folder / "part.json")
+        record = PartRecord(part.rows, [rejection.to_json() for rejection in rejections], num_noops)
+        record.write(folder / "part.json")
         os.replace(folder / "part.tar", part_path(task.parts, task.group.index))
         os.replace(folder / "part.json", record_path(task.parts, task.group.index))
         counter.finish()
@@ -130,10 +133,10 @@ class _GroupBuild:
         self._folder, self._known, self._counter = folder, known, counter
         self._reader = GroupReader(task.group, task.settings, known.video_ends)
         self._rejections: list[Rejection] = []
-        self._num_episodes = 0
+        self._num_episodes = self._num_noops = 0
 
-    def run(self) -> list[Rejection]:
-        """The episodes are in the part; returns what was left out.
+    def run(self) -> tuple[list[Rejection], int]:
+        """The episodes are in the part; returns what was left out, and how many frames were dropped as no-ops.
 
         Raises:
             _EndsEarly: a video ends or breaks before the frame that was counted on.
@@ -161,7 +164,7 @@ class _GroupBuild:
         finally:
             if writer is not None:
                 writer.__exit__(None, None, None)
-        return self._rejections
+        return self._rejections, self._num_noops
 
     def _new_writer(self, planned: PlannedRecording) -> EpisodeWriter:
         name = episode_id([planned.recording], self._settings.compat)
@@ -175,6 +178,7 @@ class _GroupBuild:
         log = source_of(recording).log_lines(recording)
         writer.begin_recording(recording, usable.content, keep, self._masks(usable), log, max_frames)
         num_decoded, num_lines, every = 0, usable.content.num_lines, usable.extent.every
+        num_before = writer.num_frames
         notes: list[str] = []
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
         try:
@@ -195,6 +199,16 @@ class _GroupBuild:
             detail, reason = str(error), error.reason
         if num_decoded < len(keep):
             raise _EndsEarly(recording.name, Breakage(num_decoded, reason, detail))
+        taken = np.flatnonzero(keep)
+        self._num_noops += int((~keep[::every]).sum())  # the frames between are accounted for
+        num_added = writer.num_frames - num_before
+        if num_added < len(taken):
+            detail = f"MineStudio keeps whole chunks of {MINESTUDIO_CHUNK_FRAMES} frames of an episode"
+            first, num_left_out = int(taken[num_added]), len(taken) - num_added
+            video = str(recording.video)
+            self._rejections.append(
+                Rejection(recording.name, "minestudio_rule", detail, video, first, num_left_out)
+            )
         self._rejections += [
             Rejection(recording.name, "uneven_times", note, str(recording.video), num_frames=0) for note in notes
         ]
@@ -242,6 +256,13 @@ class _GroupBuild:
             detail = f"{problem.num_entries} times: {problem.detail}"
             self._rejections.append(
                 Rejection(recording.name, problem.reason, detail, str(recording.masks), problem.first_frame, 0)
+            )
+        num_lines = usable.content.num_lines
+        outside = [frame for frame in (masks.frames if masks else ()) if not 0 <= frame < num_lines]
+        if outside:
+            detail = f"{len(outside)} frames have masks that are not among the recording's {num_lines}"
+            self._rejections.append(
+                Rejection(recording.name, "mask_unused", detail, str(recording.masks), min(outside), 0)
             )
         return masks
 

@@ -221,11 +221,13 @@ def _join(
         by_shard[group.shard].append(group.index)
     rejected = [rejection.to_json() for rejection in plan.rejections]
     filled: list[list[int]] = []
+    num_noops = 0
     progress.start("joining", plan.num_shards, "shards")
     for shard, groups in enumerate(by_shard):
         records = [PartRecord.read(record_path(folder.parts, group)) for group in groups]
         for record in records:
             rejected += record.rejections
+            num_noops += record.num_noops
         if any(record.episodes for record in records):
             final = folder.out / shard_name(len(filled))
             filled.append(groups)
@@ -241,6 +243,7 @@ def _join(
         folder.out,
         (_rows(folder, groups) for groups in filled),
         (_without_place(row, sources) for row in rejected),
+        num_noop_frames=num_noops,
         frame_size_px=(settings.frame_width, settings.frame_height),
         clip_frames=settings.clip_frames,
         keyframe_interval=settings.keyframe_interval,
@@ -311,8 +314,10 @@ def _nothing(sources: Sequence[Path], rejected: Sequence[Mapping[str, Any]]) -> 
     where = ", ".join(str(source) for source in sources)
     if not rejected:
         return NothingUsable(
-            f"{where}: nothing to build, got no recording, expected videos with their logs, such as a.mp4 and "
-            "a.jsonl. Give the folder that holds them."
+            f"{where}: nothing to build, got no recording, expected videos with logs of the same name (a.mp4 and "
+            "a.jsonl, in one folder or in folders such as videos and jsonl side by side), MineStudio's "
+            "videos/a.mp4 and actions/a.pkl, or its LMDB sets. Give the folder that holds them, and name their "
+            "kind with --source where it is not recognised."
         )
     first = rejected[0]
     more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""

@@ -32,9 +32,9 @@ def make_plan(
         advance: called with a number of recordings that have been looked at since the last call.
     """
     usable: list[PlannedRecording] = []
-    rejections = list(findings.rejections)
     # One bad file after another must not wait for each other's disk; results come back in order.
     with ThreadPoolExecutor(_PROBE_THREADS) as threads:
+        rejections = list(threads.map(_with_length, findings.rejections))
         for outcome in threads.map(_look_at, findings.recordings, repeat(settings)):
             if isinstance(outcome, Rejection):
                 rejections.append(outcome)
@@ -44,12 +44,28 @@ def make_plan(
     return BuildPlan.of(usable, rejections, settings)
 
 
+def _with_length(rejection: Rejection) -> Rejection:
+    """The rejection with a number of frames, where a video without a log tells it."""
+    if rejection.reason != "missing_log" or rejection.num_frames is not None or rejection.path is None:
+        return rejection
+    return replace(rejection, num_frames=_num_in_header(Path(rejection.path)))
+
+
+def _num_in_header(video: Path) -> int | None:
+    try:
+        return read_header(video).num_frames_from_header or None
+    except BadVideo:
+        return None
+
+
 def _look_at(recording: Recording, settings: BuildSettings) -> PlannedRecording | Rejection:
     source = source_of(recording)
     try:
         extent = source.measure(recording)
     except SourceError as error:
-        return Rejection(recording.name, error.reason, str(error), str(recording.actions))
+        num_frames = _num_in_header(recording.video) if source.stored_as == "file" else None
+        log = str(recording.actions)
+        return Rejection(recording.name, error.reason, str(error), log, num_frames=num_frames)
     header = None
     if source.stored_as == "file":
         try:
@@ -83,7 +99,8 @@ def _look_at(recording: Recording, settings: BuildSettings) -> PlannedRecording 
     try:
         stamp = _stamp(recording)
     except OSError as error:
-        return Rejection(recording.name, "unreadable", f"{error.strerror}", str(error.filename))
+        path, num_frames = str(error.filename), extent.num_frames
+        return Rejection(recording.name, "unreadable", f"{error.strerror}", path, num_frames=num_frames)
     return PlannedRecording(recording, extent, header, stamp)
 
 
@@ -98,10 +115,14 @@ def _times_as_fast(rate: float) -> int | None:
 
 
 def _stamp(recording: Recording) -> str:
-    """Sizes of the files and checksums of their ends: an mp4's index and a log's last line tell most of it."""
+    """Sizes of the files and checksums of their ends: an mp4's index and a log's last line tell most of it.
+
+    Masks and menus that cannot be read cost only themselves, when they are needed.
+    """
     parts = []
     for path in (recording.video, recording.actions, recording.masks, recording.info):
-        if path is None:
+        needed = path in (recording.video, recording.actions)
+        if path is None or not (needed or os.access(path, os.R_OK)):
             parts.append("-")
             continue
         database = path / "data.mdb"

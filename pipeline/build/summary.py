@@ -3,53 +3,76 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pipeline.build.job import BuildReport
-from shards.display.wording import count, play_time, size
+from shards.display.wording import count, number_of, play_time, size
 
-_MAX_SHOWN = 5
+_MAX_REASONS, _MAX_NAMES = 8, 3
 
 
 def summary_lines(report: BuildReport) -> list[str]:
     """What a run of build-shards has to say when it ends well."""
     if report.info is None:
         return [
-            f"{report.out}: {report.num_built} groups of {report.num_groups} built now.",
+            f"{report.out}: {count(report.num_built)} of {number_of(report.num_groups, 'group')} built now.",
             "When all shares are built, join them: the same command without --only, with --resume.",
         ]
     counts = report.info.counts
-    episodes, frames = counts["num_episodes"], counts["num_frames"]
-    shards, num_bytes = counts["num_shards"], counts["num_bytes"]
+    frames, num_bytes = counts["num_frames"], counts["num_bytes"]
+    episodes, recordings, interactions, shards = (
+        number_of(counts[f"num_{unit}s"], unit) for unit in ("episode", "recording", "interaction", "shard")
+    )
     before = [] if report.num_groups else ["Built before, from the same recordings and settings: nothing to do."]
     return [
         *before,
         (
-            f"{report.out}: {count(episodes)} episodes of {count(counts['num_recordings'])} recordings, "
-            f"{count(frames)} frames ({play_time(frames)}), {count(counts['num_interactions'])} interactions, "
-            f"in {count(shards)} {'shard' if shards == 1 else 'shards'}, {size(num_bytes)}, "
+            f"{report.out}: {episodes} of {recordings}, {number_of(frames, 'frame')} ({play_time(frames)}), "
+            f"{interactions}, in {shards}, {size(num_bytes)}, "
             f"{num_bytes / max(frames, 1):,.0f} bytes a frame."
         ),
-        *_left_out(report),
+        *_accounts(report),
         f"Look at it: rocket-prep inspect {shlex.quote(str(report.out))}",
         f"Train on it: rocket-train rocket1 {shlex.quote(f'data.datasets={report.out}')}",
     ]
 
 
-def _left_out(report: BuildReport) -> Sequence[str]:
-    if not report.rejected:
-        return ["Nothing was left out."]
-    reasons: dict[str, tuple[int, int]] = {}
+def _accounts(report: BuildReport) -> Sequence[str]:
+    """What became of every frame, and what was left out, by reason; many alike are one line."""
+    assert report.info is not None
+    counts = report.info.counts
+    kept, noops, lost = counts["num_frames"], counts["num_noop_frames"], counts["num_rejected_frames"]
+    by_reason: dict[str, list[Mapping[str, Any]]] = {}
     for row in report.rejected:
-        entries, frames = reasons.get(row["reason"], (0, 0))
-        reasons[row["reason"]] = entries + 1, frames + int(row["num_frames"] or 0)
-    by_reason = ", ".join(
-        f"{reason} {entries} ({count(frames)} frames)" for reason, (entries, frames) in sorted(reasons.items())
+        by_reason.setdefault(row["reason"], []).append(row)
+    unknown = sum(row["num_frames"] is None and row["reason"] != "duplicate" for row in report.rejected)
+    more = f", and {number_of(unknown, 'recording')} of unknown length" if unknown else ""
+    lines = [
+        (
+            f"Of {number_of(kept + noops + lost, 'source frame')} {count(kept)} were kept, {count(noops)} dropped "
+            f"as no-ops and {count(lost)} left out{more}."
+        )
+    ]
+    if not by_reason:
+        return [*lines, "Nothing was left out."]
+    totals = {reason: sum(row["num_frames"] or 0 for row in rows) for reason, rows in by_reason.items()}
+    by_frames = sorted(by_reason, key=lambda reason: (-totals[reason], reason))
+    summary = ", ".join(
+        f"{reason} {len(by_reason[reason])} ({number_of(totals[reason], 'frame')})" for reason in by_frames
     )
-    lines = [f"Left out or used in part: {by_reason}."]
-    for row in report.rejected[:_MAX_SHOWN]:
-        remedy = f" {row['remedy']}" if row["remedy"] else ""
-        lines.append(f"  {row['path'] or row['recording']}: {row['reason']}, {row['detail'].rstrip('.')}.{remedy}")
-    if len(report.rejected) > _MAX_SHOWN:
-        lines.append(f"  and {len(report.rejected) - _MAX_SHOWN} more in {report.out / 'rejected.jsonl'}")
+    lines.append(f"Left out or used in part: {summary}.")
+    for reason in by_frames[:_MAX_REASONS]:
+        rows = by_reason[reason]
+        first = rows[0]
+        names = list(dict.fromkeys(row["recording"] for row in rows))
+        where = first["path"] or first["recording"]
+        if len(rows) > 1:
+            others = f" and {count(len(names) - _MAX_NAMES)} more" if len(names) > _MAX_NAMES else ""
+            where = f"{', '.join(names[:_MAX_NAMES])}{others}"
+        remedy = f" {first['remedy']}" if first["remedy"] else ""
+        such_as = "such as: " if len({row["detail"] for row in rows}) > 1 else ""
+        lines.append(f"  {where}: {reason}, {such_as}{first['detail'].rstrip('.')}.{remedy}")
+    if len(report.rejected) > 1:
+        lines.append(f"  All {count(len(report.rejected))} lines are in {report.out / 'rejected.jsonl'}")
     return lines

@@ -57,13 +57,14 @@ def usable_frames(
             Rejection(recording.name, why.reason, why.detail, path, why.first_frame, num_frames, remedy)
         )
 
-    num_frames = content.num_frames
+    num_frames, num_found = content.num_frames, num_lines
     if content.breakage is not None:
         leave_out(content.breakage, str(recording.actions), max(0, num_lines - content.breakage.first_frame))
     num_in_header = (header.counts.for_lines(num_lines) or 0) if header else 0
     if num_in_header:
         detail = f"the video has {num_in_header} frames, the log {num_lines} lines"
         if num_in_header > num_lines + 1:
+            num_found = num_in_header
             leave_out(Breakage(num_lines, "lengths_differ", detail), video, num_in_header - num_lines)
         elif num_in_header < num_frames and video_end is None:
             leave_out(Breakage(num_in_header, "lengths_differ", detail), video, num_frames - num_in_header)
@@ -74,9 +75,10 @@ def usable_frames(
     if settings.compat == "minestudio":  # a recording with anything wrong is left out whole
         objection = source_of(recording).minestudio_objection(header, num_lines) if header else None
         if objection is not None:
-            return 0, [Rejection(recording.name, "minestudio_rule", objection, video, 0, num_lines)]
+            rejections = [Rejection(recording.name, "minestudio_rule", objection, video)]
         if rejections:
-            return 0, [replace(rejections[0], first_frame=0, num_frames=num_lines)]
+            return 0, [replace(rejections[0], first_frame=0, num_frames=num_found)]
+    assert num_frames + sum(left_out.num_frames or 0 for left_out in rejections) == num_found
     return num_frames, rejections
 
 

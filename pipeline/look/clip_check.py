@@ -13,12 +13,10 @@ import numpy as np
 from av.error import FFmpegError
 from numpy.typing import NDArray
 
+from shards.action_space import ACTION_SPACE
 from shards.clip import EXTENSIONS, Clip, ClipArrays, clip_key
 from shards.manifest import ClipRow, DatasetInfo, EpisodeRow
 from shards.reader import check_members
-
-MAX_CAMERA_DEGREES = 32768 * 0.15
-"""What the largest movement that a mouse reports turns the view by in one frame."""
 
 
 @dataclass
@@ -137,10 +135,9 @@ def _action_problems(arrays: ClipArrays, episode: EpisodeRow) -> Iterator[str]:
         yield f"arrays: a gui flag of {int(arrays.gui.max())}, expected 0 or 1"
     if not np.isfinite(arrays.camera).all():
         yield "arrays: the camera is not a number somewhere"
-    elif np.abs(arrays.camera).max(initial=0) > MAX_CAMERA_DEGREES:
-        turn = np.abs(arrays.camera).max()
-        most = f"{MAX_CAMERA_DEGREES:.0f}"
-        yield f"arrays: the camera turns by {turn:.0f} degrees in a frame, expected at most {most}"
+    elif np.abs(arrays.camera).max(initial=0) > ACTION_SPACE.max_turn_degrees:
+        turn, limit = np.abs(arrays.camera).max(), ACTION_SPACE.max_turn_degrees
+        yield f"arrays: the camera turns by {turn:.0f} degrees in a frame, expected at most {limit:g}"
     if arrays.recording.max(initial=0) >= max(len(episode.recordings), 1):
         yield f"arrays: recording {int(arrays.recording.max())}, expected less than {len(episode.recordings)}"
         return

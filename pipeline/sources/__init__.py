@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.recording import Findings, Recording, Rejection, SourceError
+from pipeline.recording import Findings, Recording, Rejection, SourceError, printable
 from pipeline.sources.contractor import Contractor
 from pipeline.sources.index import looks_like_index, read_index
 from pipeline.sources.minestudio import MineStudio
@@ -76,13 +76,15 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
         if name not in known
     ]
 
-    for name in [name for name in recordings if not _is_text(name)]:
+    for recording in [recording for name, recording in recordings.items() if printable(name) != name]:
+        del recordings[recording.name]
         rejections.append(
             Rejection(
-                name,
+                recording.name,
                 "bad_name",
                 "the file's name is not text in UTF-8",
-                str(recordings.pop(name).actions),
+                str(recording.actions),
+                num_frames=SOURCES[recording.source].length(recording),
                 remedy="Rename the recording's files.",
             )
         )
@@ -99,14 +101,6 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
         tuple(sorted(recordings.values(), key=lambda r: (r.session, str(r.start_time or ""), r.name))),
         tuple(sorted(rejections, key=lambda r: (r.recording, r.reason, r.path or ""))),
     )
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 __all__ = ["SOURCES", "find_recordings", "source_of"]

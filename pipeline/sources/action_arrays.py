@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import SourceError
+from pipeline.recording import Breakage, SourceError
 from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS
 from shards.action_space import ACTION_SPACE
 
@@ -62,10 +62,18 @@ def last_slot(buttons: NDArray[np.uint8], hotbar: int) -> int:
     return int(pressed[-1, 1]) if len(pressed) else hotbar
 
 
-def first_not_finite(camera: NDArray[np.float64]) -> int | None:
-    """The first frame whose camera is no number; None if all are."""
-    bad = np.flatnonzero(~np.isfinite(camera).all(axis=1))
-    return int(bad[0]) if len(bad) else None
+def first_bad_turn(camera: NDArray[np.float64]) -> Breakage | None:
+    """The first frame whose camera is no number, or turns further than a mouse can; None if there is none."""
+    limit = ACTION_SPACE.max_turn_degrees
+    bad = np.flatnonzero(~(np.abs(camera) <= limit).all(axis=1))  # so that NaN is bad
+    if not len(bad):
+        return None
+    frame, (pitch, yaw) = int(bad[0]), camera[bad[0]].tolist()
+    if not np.isfinite(camera[frame]).all():
+        return Breakage(frame, "wrong_schema", "the camera is no finite number")
+    return Breakage(
+        frame, "out_of_range", f"the camera turns by {pitch:g}, {yaw:g} degrees, at most {limit:g} is right"
+    )
 
 
 def _wrong(where: str, got: str, expected: str) -> SourceError:

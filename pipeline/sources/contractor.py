@@ -1,7 +1,8 @@
 """OpenAI's contractor recordings: `<stem>.mp4` without the cursor, `<stem>.jsonl` with a recorder line a frame.
 
-Accepted layouts: everything in one folder, version folders (`data/10.0/<stem>.mp4`), and MineStudio's raw layout
-with the folders `mp4` and `jsonl` side by side. Masks lie beside the log or anywhere else under the given places.
+Accepted layouts: everything in one folder, version folders (`data/10.0/<stem>.mp4`), and folders side by side, one
+with the videos (`mp4`, `videos`) and one with the logs (`jsonl`, `actions`, `labels`). Masks lie beside the log or
+anywhere else under the given places.
 
 Source: openai/Video-Pre-Training, README.md ("Contractor Demonstrations") and data_loader.py.
 """
@@ -46,12 +47,16 @@ def is_recorder_line(line: dict[str, Any]) -> bool:
 
 
 class Contractor(Source):
-    """Contractor recordings; and every pair of video and log that no other source takes."""
+    """Contractor recordings; and every pair of video and log that no other source takes.
+
+    The recorder counts its lines (`tick`): where that count jumps, a line is missing or doubled, so that all that
+    follow would be paired with another frame. `serverTick` and `milli` tell no more: they jump in whole logs, too.
+    """
 
     name = "contractor"
 
     def find(self, search: Search) -> Findings:
-        return find_pairs(search, self.name)
+        return find_pairs(search, self)
 
     def measure(self, recording: Recording) -> Extent:
         """By the ticks of the log's first and last line; all of it is read only where these have none."""
@@ -65,9 +70,15 @@ class Contractor(Source):
     ) -> RecordingContent:
         like_minestudio = settings.compat == "minestudio"
         table = ActionTable()
+        before: int | None = None
         recorder = RecorderState(state, recording.version, settings)
 
         def take(line: dict[str, Any]) -> None:
+            nonlocal before
+            tick = _count(line.get("tick"))
+            if before is not None and tick is not None and tick != before + 1:
+                raise BadLine("counter_jumps", f"tick {tick} after {before}, expected {before + 1}")
+            before = tick
             if like_minestudio:
                 objection = line_objection(line, new_buttons_read=recorder.state.attack_stuck is not False)
                 if objection is not None:

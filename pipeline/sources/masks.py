@@ -5,6 +5,8 @@ Source: CraftJarvis/MineStudio, callbacks/segmentation.py, for the text, the typ
 
 from __future__ import annotations
 
+import math
+import operator
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -92,7 +94,7 @@ class MaskCollector:
     def add_entry(self, frame: int, key: Any, entry: dict[Any, Any]) -> None:
         """What MineStudio's dict for one candidate says has been added."""
         first, last = frame_range(entry)
-        stop = last + 1 if _is_int(last) else None
+        stop = None if last is None else last + 1
         self.add(
             frame,
             key,
@@ -127,16 +129,20 @@ class MaskCollector:
                 "unknown_interaction", f"type {object_id!r:.40}, expected 0 to 6 (event {event!r:.80})", frame
             )
             return
-        pixel = _pixel(point)
-        if not (isinstance(event, str) and isinstance(rle, str) and _is_int(start) and _is_int(stop)):
-            self.problem("mask_entry", "event, rle_mask or frame_range has another type", frame)
+        if not isinstance(rle, str):
+            self.problem("mask_entry", f"rle_mask is a {type(rle).__name__}, expected text", frame)
             return
-        if point is not None and pixel is None:
-            self.problem("mask_entry", f"point {point!r:.40}, expected two numbers or nothing", frame)
-            return
-        if start >= stop:
-            self.problem("mask_entry", f"frame_range {start} to {stop - 1}", frame)
-            return
+        if not isinstance(event, str):
+            self.problem("mask_field", f"event is a {type(event).__name__}, expected text", frame)
+            event = ""
+        if not (_is_int(start) and _is_int(stop) and start < stop):
+            self.problem("mask_field", "frame_range is no first and last frame", frame)
+            start, stop = frame, frame + 1
+        try:
+            pixel = self._pixel(point)
+        except ValueError as error:
+            self.problem("mask_field", str(error), frame)
+            pixel = None
         index = self._indexes.setdefault((key, kind, event), len(self._interactions))
         if index == len(self._interactions):
             self._interactions.append(Interaction(kind, event, start, stop))
@@ -145,6 +151,25 @@ class MaskCollector:
             self._interactions[index] = replace(known, start=min(start, known.start), stop=max(stop, known.stop))
         # As in MineStudio, the later of two entries with one key wins and keeps the earlier one's place.
         self._frames.setdefault(frame, {})[key] = Candidate(index, rle, pixel)
+
+    def _pixel(self, point: Any) -> tuple[float, float] | None:
+        """The row and column of a point; None if it is not known, which NaN says, too.
+
+        Raises:
+            ValueError: it is something else, or lies outside the mask.
+        """
+        if point is None:
+            return None
+        try:
+            row, column = () if isinstance(point, str | bytes) else tuple(point)
+            pixel = float(row), float(column)
+        except (TypeError, ValueError, OverflowError):
+            raise ValueError(f"point {point!r:.40}, expected two numbers or nothing") from None
+        if any(math.isnan(number) for number in pixel):
+            return None
+        if not (0 <= pixel[0] < self._height and 0 <= pixel[1] < self._width):
+            raise ValueError(f"points outside the picture of {self._height} rows and {self._width} columns")
+        return pixel
 
     def problem(self, reason: str, detail: str, frame: int) -> None:
         """One entry more was left out."""
@@ -273,23 +298,14 @@ def _nearest(size: int, new_size: int) -> NDArray[np.intp]:
     return np.asarray(np.minimum(positions, size - 1))
 
 
-def frame_range(entry: dict[Any, Any]) -> tuple[Any, Any]:
+def frame_range(entry: dict[Any, Any]) -> tuple[int | None, int | None]:
     """The first and the last frame of the interaction that MineStudio's dict is about; (None, None): not told."""
-    span = entry.get("frame_range")
-    return (span[0], span[1]) if isinstance(span, tuple | list) and len(span) == 2 else (None, None)
+    try:
+        first, last = (operator.index(frame) for frame in entry["frame_range"])
+    except (KeyError, TypeError, ValueError):
+        return None, None
+    return first, last
 
 
 def _is_int(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _pixel(point: Any) -> tuple[float, float] | None:
-    """The two numbers of a point; None if it is none."""
-    if isinstance(point, str | bytes):
-        return None
-    try:
-        row, column = point
-        pixel = float(row), float(column)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return pixel if all(np.isfinite(pixel)) else None

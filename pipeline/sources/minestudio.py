@@ -30,7 +30,7 @@ from pipeline.recording import (
     SourceError,
 )
 from pipeline.settings import BuildSettings
-from pipeline.sources.action_arrays import drop_repeated_slot, first_not_finite, last_slot, read_action_arrays
+from pipeline.sources.action_arrays import drop_repeated_slot, first_bad_turn, last_slot, read_action_arrays
 from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.recorder import keep_flags
 from pipeline.sources.source import DEFAULTS, Search, Source, duplicate
@@ -52,7 +52,7 @@ class MineStudio(Source):
             return folder != INFOS if search.alone else folder == ACTIONS
 
         actions = [file for file in pickles if are_actions(file)]
-        sets = {file.path.parent.parent for file in actions}
+        sets = {file.path.parent.parent for file in pickles if are_actions(file) or file.path.parent.name == INFOS}
         videos: dict[str, list[Path]] = {}
         for file in search.tree.videos:
             in_a_set = file.path.parent.name == VIDEOS and file.path.parent.parent in sets
@@ -76,6 +76,7 @@ class MineStudio(Source):
                         "missing_video",
                         "the actions have no video of the same name",
                         str(file.path),
+                        num_frames=self.length(Recording(name, self.name, file.path, file.path)),
                         remedy=f"Put {name}.mp4 into the folder {VIDEOS} beside {ACTIONS}.",
                     )
                 )
@@ -117,9 +118,9 @@ class MineStudio(Source):
         breakage = None
         if len(buttons) < num_lines:
             breakage = Breakage(len(buttons), "lengths_differ", f"arrays of {len(buttons)} to {num_lines} frames")
-        if (bad := first_not_finite(camera)) is not None:
-            breakage = Breakage(bad, "wrong_schema", "the camera is no finite number")
-            buttons, camera = buttons[:bad], camera[:bad]
+        if (bad := first_bad_turn(camera)) is not None:
+            breakage = bad
+            buttons, camera = buttons[: bad.first_frame], camera[: bad.first_frame]
         if num_lines == 0:
             breakage = Breakage(0, "empty_log", "no frames")
         goes_on = state.attack_stuck is not None

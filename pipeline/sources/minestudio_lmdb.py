@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -31,7 +31,7 @@ from pipeline.recording import (
     SourceError,
 )
 from pipeline.settings import BuildSettings
-from pipeline.sources.action_arrays import first_not_finite, last_slot, read_action_arrays
+from pipeline.sources.action_arrays import first_bad_turn, last_slot, read_action_arrays
 from pipeline.sources.files.lmdb_store import chunk_frames, close_environments, list_episodes, read_chunks
 from pipeline.sources.files.pickles import load_pickle
 from pipeline.sources.masks import MaskCollector, RecordingMasks, frame_range
@@ -51,6 +51,13 @@ _MODALITIES = {
 }
 
 
+class _Part(NamedTuple):
+    """An episode in the environment of one modality."""
+
+    folder: Path
+    num_frames: int
+
+
 class MineStudioLmdb(Source):
     """The episodes of all sets among the files."""
 
@@ -67,50 +74,39 @@ class MineStudioLmdb(Source):
         if environments and importlib.util.find_spec("lmdb") is None:
             raise SourceError("LMDB sets need the package lmdb. Run: pip install 'rocket1[lmdb]'", "missing")
         rejections: list[Rejection] = []
-        sets: dict[Path, dict[str, dict[str, Path]]] = {}  # set -> modality -> episode -> environment
-        for file in environments:
-            folder = file.path.parent
-            modality_folder = folder.parent if folder.parent.name in _MODALITIES else folder
-            modality = _MODALITIES.get(modality_folder.name)
-            if modality is None:
-                continue  # event and motion: indexes over what is in the others
-            try:
-                episodes = list_episodes(folder)
-            except SourceError as error:
-                rejections.append(Rejection(folder.name, "unreadable", str(error), str(folder)))
-                continue
-            names = sets.setdefault(modality_folder.parent, {}).setdefault(modality, {})
-            for name in episodes:
-                if name in names:
-                    rejections.append(duplicate(name, folder, names[name]))
-                names.setdefault(name, folder)
-        close_environments()
-
         recordings: dict[str, Recording] = {}
-        for modalities in sets.values():
-            images, actions = modalities.get("image", {}), modalities.get("action", {})
-            for name in sorted({*images, *actions}):
-                if name not in images or name not in actions:
-                    what, there = ("log", images) if name in images else ("video", actions)
+        for parts in _list_sets([file.path.parent for file in environments], rejections).values():
+            for name in sorted({*parts["image"], *parts["action"]}):
+                found = {modality: episodes[name] for modality, episodes in parts.items() if name in episodes}
+                lengths = {modality: part.num_frames for modality, part in found.items()}
+                num_frames = next(iter(lengths.values()))  # the images', if there are any
+                where = str(next(iter(found.values())).folder)
+                if "image" not in found or "action" not in found:
                     rejections.append(
                         Rejection(
                             name,
-                            f"missing_{what}",
+                            "missing_log" if "image" in found else "missing_video",
                             "the episode is not in all parts of the set",
-                            str(there[name]),
+                            where,
+                            num_frames=num_frames,
                             remedy="Download the set's missing parts.",
                         )
                     )
                 elif name in recordings:
-                    rejections.append(duplicate(name, images[name], recordings[name].video))
+                    if not _same_file(found["image"].folder, recordings[name].video):
+                        rejections.append(duplicate(name, found["image"].folder, recordings[name].video))
+                elif len(set(lengths.values())) > 1:
+                    # Nobody knows where the hole is: what comes after it would get another moment's actions.
+                    detail = ", ".join(f"{modality} has {length} frames" for modality, length in lengths.items())
+                    rejections.append(Rejection(name, "lengths_differ", detail, where, num_frames=num_frames))
                 else:
                     recordings[name] = Recording(
                         name=name,
                         source=self.name,
-                        video=images[name],
-                        actions=actions[name],
-                        masks=modalities.get("segmentation", {}).get(name),
-                        info=modalities.get("meta_info", {}).get(name),
+                        video=found["image"].folder,
+                        actions=found["action"].folder,
+                        masks=found["segmentation"].folder if "segmentation" in found else None,
+                        info=found["meta_info"].folder if "meta_info" in found else None,
                         session=name,
                         is_episode=True,
                     )
@@ -137,16 +133,16 @@ class MineStudioLmdb(Source):
             except SourceError as error:
                 breakage = Breakage(num_frames, error.reason, str(error))
                 break
-            usable = first_not_finite(camera)
-            if usable is None and (len(pressed) != expected or length != expected):
+            bad = first_bad_turn(camera)
+            if bad is None and (len(pressed) != expected or length != expected):
                 usable = min(len(pressed), expected)
+                bad = Breakage(usable, "wrong_schema", f"{usable} good actions, expected {expected}")
+            usable = expected if bad is None else bad.first_frame
             buttons.append(pressed[:usable])
             cameras.append(camera[:usable])
-            num_frames += len(buttons[-1])
-            if usable is not None:
-                breakage = Breakage(
-                    num_frames, "wrong_schema", f"chunk {start} has {usable} good actions, expected {expected}"
-                )
+            num_frames += usable
+            if bad is not None:
+                breakage = Breakage(num_frames, bad.reason, f"chunk {start}: {bad.detail}")
                 break
         if num_lines == 0:
             breakage = Breakage(0, "empty_log", "no frames")
@@ -200,6 +196,9 @@ class MineStudioLmdb(Source):
                 for key, entry in entries.items():
                     if isinstance(entry, str):
                         runs.add(frame, key, entry)
+                    elif isinstance(entry, dict) and entry.get("frame_id", frame) != frame:
+                        what = "frame_id is not the number of the frame that has the entry"
+                        collector.problem("mask_entry", what, frame)
                     elif isinstance(entry, dict):
                         # Keys start again in each recording, and an episode has several: ranges tell them apart.
                         collector.add_entry(frame, (key, frame_range(entry)), entry)
@@ -208,6 +207,33 @@ class MineStudioLmdb(Source):
                         collector.problem("mask_entry", what, frame)
         runs.finish()
         return collector.masks()
+
+
+def _list_sets(folders: Sequence[Path], rejections: list[Rejection]) -> Mapping[Path, dict[str, dict[str, _Part]]]:
+    """For each set its episodes by modality, images first; adds what cannot be used to the rejections."""
+    sets: dict[Path, dict[str, dict[str, _Part]]] = {}
+    for folder in folders:
+        modality_folder = folder.parent if folder.parent.name in _MODALITIES else folder
+        modality = _MODALITIES.get(modality_folder.name)
+        if modality is None:
+            continue  # event and motion: indexes over what is in the others
+        try:
+            episodes = list_episodes(folder)
+        except SourceError as error:
+            rejections.append(Rejection(folder.name, "unreadable", str(error), str(folder)))
+            continue
+        parts = sets.setdefault(modality_folder.parent, {name: {} for name in _MODALITIES.values()})[modality]
+        for name, (_, num_frames) in episodes.items():
+            known = parts.setdefault(name, _Part(folder, num_frames))
+            if known.folder != folder and not _same_file(known.folder, folder):
+                rejections.append(duplicate(name, folder, known.folder))
+    close_environments()
+    return sets
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two environments are one, by a link."""
+    return (one / "data.mdb").samefile(other / "data.mdb")
 
 
 class _Runs:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.recording import Findings, Recording, Rejection
-from pipeline.sources.source import Search, duplicate
+from pipeline.sources.source import Search, Source, duplicate
 from pipeline.sources.tree import SourceFile, session_and_start, set_folder, stem, version_key
 
 
@@ -19,7 +19,7 @@ class _Pair:
     video: Path
 
 
-def find_pairs(search: Search, source: str, takes: Callable[[Path], bool] | None = None) -> Findings:
+def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | None = None) -> Findings:
     """The recordings of a search that are a video and a `.jsonl` log of one name, by name.
 
     Args:
@@ -44,7 +44,7 @@ def find_pairs(search: Search, source: str, takes: Callable[[Path], bool] | None
         recordings.append(
             Recording(
                 name=name,
-                source=source,
+                source=source.name,
                 video=taken.video,
                 actions=taken.log,
                 masks=tree.masks_of(name, set_folder(taken.log)),
@@ -54,8 +54,8 @@ def find_pairs(search: Search, source: str, takes: Callable[[Path], bool] | None
             )
         )
     if takes is None:
-        rejections += [_missing("video", file, by_name) for file in lone_logs]
-        rejections += [_missing("log", file, by_name) for file in lone_videos]
+        rejections += [_missing("video", file, by_name, source) for file in lone_logs]
+        rejections += [_missing("log", file, by_name, source) for file in lone_videos]
     return Findings(tuple(recordings), tuple(rejections))
 
 
@@ -67,14 +67,16 @@ def _pair(search: Search) -> tuple[list[_Pair], list[SourceFile], list[SourceFil
         waiting.setdefault((set_folder(video.path), stem(video.path)), []).append(video)
     pairs: list[_Pair] = []
     lone: list[SourceFile] = []
+    second: list[SourceFile] = []  # such as a.mkv beside a.mp4
     for log in search.unclaimed(search.tree.logs):
         found = waiting.pop((set_folder(log.path), stem(log.path)), None)
         if found:
             pairs.append(_make_pair(log, found[0], versions))
+            second += found[1:]
         else:
             lone.append(log)
 
-    # MineStudio's `videos` have the cursor burnt in: they go with nothing but a log in the same folder.
+    # MineStudio's `videos` have the cursor burnt in: they go with nothing but a log of the same set.
     anywhere: dict[str, list[SourceFile]] = {}
     for files in waiting.values():
         for video in files:
@@ -89,7 +91,7 @@ def _pair(search: Search) -> tuple[list[_Pair], list[SourceFile], list[SourceFil
             pairs.append(_make_pair(log, fitting[0], versions))
         else:
             lone_logs.append(log)
-    lone_videos = [video for files in waiting.values() for video in files if video.path not in used]
+    lone_videos = [video for files in (second, *waiting.values()) for video in files if video.path not in used]
     pairs.sort(key=lambda pair: (pair.name, pair.log))
     return pairs, lone_logs, lone_videos
 
@@ -103,12 +105,21 @@ def _same_version(log: SourceFile, video: SourceFile) -> bool:
     return log.version == video.version or log.version is None or video.version is None
 
 
-def _missing(what: str, file: SourceFile, complete: Mapping[str, Sequence[_Pair]]) -> Rejection:
+def _missing(what: str, file: SourceFile, complete: Mapping[str, Sequence[_Pair]], source: Source) -> Rejection:
     name = stem(file.path)
     if name in complete:
         return duplicate(name, file.path, complete[name][0].log)
+    num_frames = None
     if what == "video":
-        detail, wanted = "the log has no video of the same name", "mp4 beside it, or in mp4 beside jsonl"
+        num_frames = source.length(Recording(name, source.name, file.path, file.path))
+        detail, wanted = (
+            "the log has no video of the same name",
+            "mp4 beside it, or in mp4 or videos beside jsonl",
+        )
     else:
-        detail, wanted = "the video has no log of the same name", "jsonl beside it, or in jsonl beside mp4"
-    return Rejection(name, f"missing_{what}", detail, str(file.path), remedy=f"Put {name}.{wanted}.")
+        detail, wanted = (
+            "the video has no log of the same name",
+            "jsonl beside it, or in jsonl beside mp4 or videos",
+        )
+    path, remedy = str(file.path), f"Put {name}.{wanted}."
+    return Rejection(name, f"missing_{what}", detail, path, num_frames=num_frames, remedy=remedy)

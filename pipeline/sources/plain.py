@@ -33,7 +33,7 @@ from pipeline.settings import BuildSettings
 from pipeline.sources.contractor import is_recorder_line
 from pipeline.sources.files.json_lines import BadLine, count_lines, parse_line, read_first_line, read_lines
 from pipeline.sources.pairs import find_pairs
-from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable
+from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable, turn
 from pipeline.sources.source import DEFAULTS, Search, Source
 from shards.action_space import ACTION_SPACE
 
@@ -44,7 +44,7 @@ class Plain(Source):
     name = "plain"
 
     def find(self, search: Search) -> Findings:
-        return find_pairs(search, self.name, None if search.alone else _is_plain)
+        return find_pairs(search, self, None if search.alone else _is_plain)
 
     def measure(self, recording: Recording) -> Extent:
         return Extent(count_lines(recording.actions))
@@ -117,7 +117,7 @@ def _camera(camera: Any) -> tuple[float, float]:
         try:
             pitch, yaw = (float(angle) for angle in camera if isinstance(angle, int | float))
             if math.isfinite(pitch) and math.isfinite(yaw):
-                return pitch, yaw
+                return turn("camera", pitch), turn("camera", yaw)
         except (ValueError, OverflowError):
             pass
     raise BadLine("wrong_schema", f"camera is {camera!r:.60}, expected [pitch, yaw] in degrees")

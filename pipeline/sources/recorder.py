@@ -42,6 +42,9 @@ NUM_HOTBAR_SLOTS = 9
 
 DEGREES_PER_PIXEL = 360.0 / 2400.0
 
+MAX_MOUSE_PX = 32768.0
+"""No window system has a position further out; the largest met in real logs are below 3,000."""
+
 GUI_MOUSE_SCALE = {"5.7": 0.5, "5.8": 0.5, "6.7": 2.0, "6.8": 2.0, "6.9": 2.0}
 """Factor on mouse movement in an open menu, by recorder version; 1 elsewhere. Off unless asked for.
 
@@ -164,18 +167,30 @@ class RecorderState:
             if hotbar != self._hotbar:
                 buttons[FIRST_HOTBAR + hotbar] = 1
 
-        pitch = _number(mouse, "dy") * DEGREES_PER_PIXEL
-        yaw = _number(mouse, "dx") * DEGREES_PER_PIXEL
-        if gui:
-            pitch, yaw = pitch * self._gui_scale, yaw * self._gui_scale
+        scale = DEGREES_PER_PIXEL * (self._gui_scale if gui else 1.0)
+        pitch, yaw = turn("mouse.dy", _number(mouse, "dy") * scale), turn("mouse.dx", _number(mouse, "dx") * scale)
         x = y = math.nan
         if gui and mouse is not None and "x" in mouse and "y" in mouse:
             x, y = _number(mouse, "x"), _number(mouse, "y")
+            if max(abs(x), abs(y)) > MAX_MOUSE_PX:
+                raise BadLine("out_of_range", f"mouse at {x:g}, {y:g}, expected at most {MAX_MOUSE_PX:g} pixels")
 
         table.append(buttons, pitch, yaw, gui=gui, cursor_x=x, cursor_y=y)
         self._stuck = stuck
         if hotbar is not None:
             self._hotbar = hotbar
+
+
+def turn(where: str, degrees: float) -> float:
+    """The camera's movement in a frame.
+
+    Raises:
+        BadLine: it is more than a mouse can give.
+    """
+    if abs(degrees) > ACTION_SPACE.max_turn_degrees:
+        limit = ACTION_SPACE.max_turn_degrees
+        raise BadLine("out_of_range", f"{where} turns the camera by {degrees:g} degrees, at most {limit:g} fit")
+    return degrees
 
 
 def _object(line: dict[str, Any], name: str) -> dict[str, Any] | None:

@@ -19,6 +19,7 @@ from pipeline.recording import (
     Recording,
     RecordingContent,
     Rejection,
+    SourceError,
     VideoHeader,
 )
 from pipeline.settings import BuildSettings
@@ -116,6 +117,13 @@ class Source(ABC):
             SourceError: if the log cannot be read.
         """
         return raw_lines(recording.actions)
+
+    def length(self, recording: Recording) -> int | None:
+        """How many frames a recording that will not be used has, by its log; None if that cannot be read."""
+        try:
+            return self.measure(recording).num_frames
+        except SourceError:
+            return None
 
     def load_masks(self, recording: Recording) -> RecordingMasks | None:
         """A recording's masks; None if it has none. Entries that are bad are in `problems`, all others are there.

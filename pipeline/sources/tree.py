@@ -98,7 +98,7 @@ LOG_SUFFIX = ".jsonl"
 MASK_SUFFIXES = (".masks.jsonl", ".rle")
 """In order of preference: of two mask files of one recording, the one that is no pickle is taken."""
 
-_TWIN_FOLDERS = frozenset({"mp4", "jsonl", "rle", "masks"})
+_TWIN_FOLDERS = frozenset({"mp4", "videos", "jsonl", "actions", "labels", "rle", "masks"})
 """Folders that split a set by kind of file; what is in two of them side by side belongs together."""
 
 
@@ -155,7 +155,7 @@ def stem(path: Path) -> str:
 
 
 def set_folder(path: Path) -> Path:
-    """The folder of the set that a file belongs to: `a` for `a/x.mp4`, `a/mp4/x.mp4` and `a/jsonl/x.jsonl`."""
+    """The folder of the set that a file belongs to: `a` for `a/x.mp4`, `a/videos/x.mp4` and `a/jsonl/x.jsonl`."""
     parent = path.parent
     return parent.parent if parent.name in _TWIN_FOLDERS else parent
 

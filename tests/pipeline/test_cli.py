@@ -29,7 +29,8 @@ def test_build_shards_prints_what_it_wrote_and_the_next_command(run, tmp_path):
     assert lines[0].startswith(
         f"{out}: 2 episodes of 4 recordings, 163 frames (8.2 s), 3 interactions, in 2 shards, "
     )
-    assert lines[1] == "Left out or used in part: missing_masks 2 (0 frames)."
+    assert lines[1] == "Of 171 source frames 163 were kept, 8 dropped as no-ops and 0 left out."
+    assert lines[2] == "Left out or used in part: missing_masks 2 (0 frames)."
     assert lines[-2:] == [
         f"Look at it: rocket-prep inspect {out}",
         f"Train on it: rocket-train rocket1 data.datasets={out}",
@@ -44,7 +45,7 @@ def test_build_shards_by_shares_says_how_to_join_them(run, tmp_path):
     status, printed, _ = run(*words, "--only", "0/2")
     assert status == 0
     assert printed.splitlines() == [
-        f"{tmp_path / 'out'}: 1 groups of 2 built now.",
+        f"{tmp_path / 'out'}: 1 of 2 groups built now.",
         "When all shares are built, join them: the same command without --only, with --resume.",
     ]
 

@@ -20,7 +20,7 @@ def to_policy(
     `inventory` excludes everything else, the camera too.
 
     Raises:
-        RocketError: a camera angle is not a finite number.
+        RocketError: a camera angle is no number, or more than a mouse can turn the camera by in a frame.
     """
     bins = camera_bins(camera)
     action = np.zeros(buttons.shape[:-1], np.int64)
@@ -59,13 +59,15 @@ def camera_bins(camera: NDArray[np.floating]) -> NDArray[np.int64]:
     """Bins 0..10 of angles in degrees, 5 for rest; finer near rest, everything beyond 10 degrees clipped.
 
     Raises:
-        RocketError: an angle is not a finite number.
+        RocketError: an angle is no number, or more than a mouse can turn the camera by in a frame.
     """
     degrees = np.asarray(camera, np.float64)
-    if not np.isfinite(degrees).all():
-        where = np.argwhere(~np.isfinite(degrees))[0].tolist()
+    turns = np.abs(degrees) <= ACTION_SPACE.max_turn_degrees  # false for NaN
+    if not turns.all():
+        where = np.argwhere(~turns)[0].tolist()
         raise RocketError(
-            f"camera: not a finite angle at {where}, got {degrees[tuple(where)]}. Run: rocket-prep verify DATASET"
+            f"camera: no angle of a frame at {where}, got {degrees[tuple(where)]}, expected at most "
+            f"{ACTION_SPACE.max_turn_degrees:g} degrees. Run: rocket-prep verify DATASET"
         )
     limit, mu = ACTION_SPACE.camera_limit_degrees, ACTION_SPACE.camera_mu
     share = np.clip(degrees, -limit, limit) / limit

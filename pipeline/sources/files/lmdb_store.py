@@ -8,6 +8,7 @@ Source: CraftJarvis/MineStudio, tools/convertion.py, which writes them.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,10 @@ from pipeline.sources.files.pickles import load_pickle
 _MAX_CHUNK_FRAMES = 4096
 _MAX_FRAMES = 1 << 31
 
-_handles: dict[Path, Any] = {}
+_MAGIC = 0xBEEFC0DE
+_META = struct.Struct("<16x I 20x I 92x QQ")  # of a meta page: magic, page size, last page, transaction
+
+_handles: dict[tuple[int, int], Any] = {}  # by device and inode: LMDB admits one handle a file in a process
 _opening = Lock()
 
 
@@ -103,10 +107,41 @@ def _get(folder: Path, key: str) -> bytes | None:
 def _open(folder: Path) -> Any:
     import lmdb
 
-    with _opening:
-        if folder not in _handles:
-            _handles[folder] = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
-        return _handles[folder]
+    file = folder / "data.mdb"
+    try:
+        status = file.stat()
+        with _opening:
+            handle = _handles.get((status.st_dev, status.st_ino))
+            if handle is None:
+                _check_size(file, status.st_size)
+                handle = lmdb.open(str(folder), readonly=True, lock=False, readahead=False, create=False)
+                _handles[status.st_dev, status.st_ino] = handle
+        return handle
+    except OSError as error:
+        raise SourceError(f"{file}: cannot be read, got {error.strerror}. Check the file.") from error
+
+
+def _check_size(file: Path, num_bytes: int) -> None:
+    """The file reaches to the last page that it names: reading a missing page kills the process (SIGBUS).
+
+    Raises:
+        SourceError: it does not.
+
+    Source: LMDB, mdb.c: `MDB_page`, `MDB_meta`, `MDB_db`, as a 64-bit little-endian machine writes them.
+    """
+    with open(file, "rb") as opened:
+        metas = [_META.unpack(opened.read(_META.size).ljust(_META.size, b"\0"))]
+        page_bytes = metas[0][1]
+        opened.seek(page_bytes)
+        metas.append(_META.unpack(opened.read(_META.size).ljust(_META.size, b"\0")))
+    magic, _, last_page, _ = max(
+        (meta for meta in metas if meta[0] == _MAGIC), key=lambda meta: meta[3], default=metas[0]
+    )
+    if magic != _MAGIC:
+        raise SourceError(f"{file}: not an LMDB file. Download it again.")
+    expected = (last_page + 1) * page_bytes
+    if num_bytes < expected:
+        raise SourceError(f"{file}: truncated, got {num_bytes} bytes, expected {expected}. Download it again.")
 
 
 def _wrong(folder: Path, got: str) -> SourceError:

@@ -71,7 +71,8 @@ def test_compat_loses_a_recording_with_anything_wrong_and_keeps_its_neighbours(t
     bad = recording(2, "10:01:00", 40, **changes)
     report = build(tmp_path, good, bad)
     assert [(row["recording"], row["reason"], row["first_frame"]) for row in report.rejected] == [
-        (bad.name, reason, 0)
+        (good.name, "minestudio_rule", 32),  # what is left over of whole chunks
+        (bad.name, reason, 0),
     ]
     assert episodes(tmp_path / "out") == {good.name: (32, [good.name])}
 

@@ -304,7 +304,9 @@ def test_build_of_nothing_but_no_ops_says_so_and_leaves_nothing(tmp_path):
 
 def test_build_of_an_empty_folder_says_so_and_leaves_nothing(tmp_path):
     (tmp_path / "in").mkdir()
-    with pytest.raises(NothingUsable, match="nothing to build, got no recording, expected videos with their logs"):
+    with pytest.raises(
+        NothingUsable, match="nothing to build, got no recording, expected videos with logs of the same name"
+    ):
         build(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -189,7 +189,7 @@ def _set(place, value):
         ({"camera": _set((3, 1), np.nan)}, "arrays: the camera is not a number somewhere"),
         (
             {"camera": _set((3, 1), 5000)},
-            "arrays: the camera turns by 5000 degrees in a frame, expected at most 4915",
+            "arrays: the camera turns by 5000 degrees in a frame, expected at most 720",
         ),
         ({"recording": _set(15, 1)}, "arrays: recording 1, expected less than 1"),
         ({"source_frame": _set(15, 16)}, "arrays: a source frame that its recording does not have"),

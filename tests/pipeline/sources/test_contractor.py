@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.recording import CarryState, Extent, LogMark, Recording, RecordingContent, SourceError
+from pipeline.recording import Breakage, CarryState, Extent, LogMark, Recording, RecordingContent, SourceError
 from shards.action_space import ACTION_SPACE
 from tests.pipeline.recordings import load_log, measure
 
@@ -45,6 +45,9 @@ def line(**changes: Any) -> dict[str, Any]:
 
 
 def write(path: Path, lines: list[Any]) -> Recording:
+    for number, item in enumerate(lines):
+        if isinstance(item, dict) and item.get("tick") == 0:
+            lines[number] = {**item, "tick": number}
     text = "".join((item if isinstance(item, str) else json.dumps(item)) + "\n" for item in lines)
     path.write_text(text, encoding="utf-8")
     return Recording(path.stem, "contractor", path.with_suffix(".mp4"), path)
@@ -275,17 +278,61 @@ BROKEN = {
     "blank": ("", "blank_line"),
     "spaces": ("   ", "blank_line"),
     "deep": ("[" * 100_000, "broken_line"),
-    "no action": ('{"tick": 3}', "wrong_schema"),
+    "no action": ('{"tick": 2}', "wrong_schema"),
     "mouse of another type": (line(mouse=3), "wrong_schema"),
     "keys of another type": (line(keyboard__keys="key.keyboard.w"), "wrong_schema"),
     "no movement": (line(mouse__dx=None), "wrong_schema"),
-    "movement without end": (json.dumps(line(mouse__dx=0)).replace('"dx": 0', '"dx": 1e999'), "wrong_schema"),
+    "movement without end": (
+        json.dumps(line(mouse__dx=0, tick=2)).replace('"dx": 0', '"dx": 1e999'),
+        "wrong_schema",
+    ),
     "movement true": (line(mouse__dy=True), "wrong_schema"),
     "movement huge": (line(mouse__dy=10**400), "wrong_schema"),
     "slot 9": (line(hotbar=9), "wrong_schema"),
     "slot true": (line(hotbar=True), "wrong_schema"),
     "menu of another type": (line(isGuiOpen="yes"), "wrong_schema"),
 }
+
+
+@pytest.mark.parametrize(
+    ("ticks", "num_usable", "detail"),
+    [
+        ([0, 1, 2, 4, 5], 3, "line 4: tick 4 after 2, expected 3"),  # a line is missing
+        ([0, 1, 1, 2, 3], 2, "line 3: tick 1 after 1, expected 2"),  # a line is doubled
+        ([7, 8, 9, 0, 1], 3, "line 4: tick 0 after 9, expected 10"),  # another recording
+        ([7, 8, 9, 10], 4, None),
+        ([None, None, None], 3, None),  # a recorder that does not count
+    ],
+)
+def test_counter_that_jumps_ends_the_usable_part(
+    tmp_path: Path, ticks, num_usable: int, detail: str | None
+) -> None:
+    content = read(tmp_path, *(json.dumps(line(tick=tick)) for tick in ticks))
+    assert (content.num_frames, content.num_lines) == (num_usable, len(ticks))
+    if detail is None:
+        assert content.breakage is None
+    else:
+        assert content.breakage == Breakage(num_usable, "counter_jumps", detail)
+
+
+@pytest.mark.parametrize(
+    ("change", "usable"),
+    [
+        ({"mouse__dx": 4800.0}, True),  # 720 degrees
+        ({"mouse__dx": 4801.0}, False),
+        ({"mouse__dy": -6000.0}, False),  # 900 degrees
+        ({"mouse__dy": 1e308}, False),
+        ({"isGuiOpen": True, "mouse__x": -905.0, "mouse__y": 485.0}, True),  # as in a real log
+        ({"isGuiOpen": True, "mouse__x": 1e6}, False),
+        ({"isGuiOpen": False, "mouse__x": 1e6}, True),  # means nothing without a menu
+    ],
+)
+def test_value_that_no_mouse_gives_ends_the_usable_part(tmp_path: Path, change: dict, usable: bool) -> None:
+    content = read(tmp_path, line(), line(**change), line())
+    assert content.num_frames == (3 if usable else 1)
+    assert (content.breakage is None) == usable
+    if content.breakage is not None:
+        assert (content.breakage.first_frame, content.breakage.reason) == (1, "out_of_range")
 
 
 @pytest.mark.parametrize("kind", BROKEN)

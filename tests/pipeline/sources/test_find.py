@@ -108,7 +108,7 @@ def test_missing_halves_are_left_out_with_path_and_remedy(tmp_path: Path) -> Non
     assert [rejection.path for rejection in found.rejections] == [
         str(tmp_path / x) for x in ("a.mp4", "b.jsonl", "d.rle")
     ]
-    assert found.rejections[0].remedy == "Put a.jsonl beside it, or in jsonl beside mp4."
+    assert found.rejections[0].remedy == "Put a.jsonl beside it, or in jsonl beside mp4 or videos."
 
 
 def test_order_is_by_session_and_start_and_the_same_from_every_folder_order(tmp_path: Path) -> None:
@@ -137,7 +137,45 @@ def test_name_that_is_no_text_is_left_out(tmp_path: Path) -> None:
     for extension in (b".mp4", b".jsonl"):
         Path(os.fsdecode(os.fsencode(tmp_path / "a") + b"\xff" + extension)).write_text(RECORDER)
     found = find_recordings([tmp_path])
-    assert (names(found), left_out(found)) == ([], [("a\udcff", "bad_name")])
+    assert (names(found), left_out(found)) == ([], [("a\\udcff", "bad_name")])
+    assert [rejection.num_frames for rejection in found.rejections] == [1]
+
+
+def test_lone_file_whose_name_is_no_text_can_be_written_down(tmp_path: Path) -> None:
+    """Names, paths and remedies of what is left out go into UTF-8 files."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xe9"))
+    folder.mkdir()
+    for name in (b"a\xff.mp4", b"b\xff.jsonl", b"c\xff.rle", b"d.mp4"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text(RECORDER)
+    found = find_recordings([tmp_path])
+    assert left_out(found) == [
+        ("a\\udcff", "missing_log"),
+        ("b\\udcff", "missing_video"),
+        ("c\\udcff", "missing_recording"),
+        ("d", "missing_log"),
+    ]
+    for rejection in found.rejections:
+        "".join(str(value) for value in rejection.to_json().values()).encode("utf-8")
+
+
+@pytest.mark.parametrize("logs", ["jsonl", "actions", "labels"])
+def test_videos_in_a_folder_beside_that_of_the_logs_are_paired_by_name(tmp_path: Path, logs: str) -> None:
+    make(tmp_path, f"all_10xx/{logs}/a.jsonl", "all_10xx/videos/a.mp4", f"all_10xx/{logs}/b.jsonl")
+    found = find_recordings([tmp_path])
+    [recording] = found.recordings
+    assert (recording.name, recording.source) == ("a", "contractor")
+    assert (recording.video, recording.actions) == (
+        tmp_path / "all_10xx" / "videos" / "a.mp4",
+        tmp_path / "all_10xx" / logs / "a.jsonl",
+    )
+    assert [(r.recording, r.reason, r.num_frames) for r in found.rejections] == [("b", "missing_video", 1)]
+
+
+def test_second_video_of_a_name_is_told(tmp_path: Path) -> None:
+    make(tmp_path, "a.jsonl", "a.mkv", "a.mp4")
+    found = find_recordings([tmp_path])
+    assert [recording.video.name for recording in found.recordings] == ["a.mkv"]
+    assert [(r.recording, r.reason, Path(r.path).name) for r in found.rejections] == [("a", "duplicate", "a.mp4")]
 
 
 def test_hidden_files_and_folders_are_passed_over(tmp_path: Path) -> None:
@@ -297,7 +335,7 @@ def test_raw_recording_is_preferred_to_the_one_that_was_encoded_again(tmp_path: 
 
 
 def test_video_with_the_cursor_in_it_never_goes_with_a_recorder_log(tmp_path: Path) -> None:
-    make(tmp_path, "jsonl/a.jsonl", "videos/a.mp4")
+    make(tmp_path, "jsonl/a.jsonl", "videos/a.mp4", "privileged_infos/a.pkl")
     found = find_recordings([tmp_path])
     assert names(found) == []
     assert left_out(found) == [("a", "missing_log"), ("a", "missing_video")]

@@ -7,6 +7,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from pipeline.recording import SourceError
@@ -75,10 +76,6 @@ def test_rle_file_without_annotations_has_no_frames(tmp_path: Path) -> None:
         ({"obj_id": 9}, "unknown_interaction"),
         ({"obj_id": None}, "unknown_interaction"),
         ({"rle_mask": b"1 3"}, "mask_entry"),
-        ({"frame_range": 5}, "mask_entry"),
-        ({"frame_range": (1, 2, 3)}, "mask_entry"),
-        ({"event": None}, "mask_entry"),
-        ({"point": (1, "b")}, "mask_entry"),
     ],
 )
 def test_bad_entry_of_an_rle_file_costs_only_itself(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
@@ -89,6 +86,46 @@ def test_bad_entry_of_an_rle_file_costs_only_itself(tmp_path: Path, change: dict
     assert [(problem.reason, problem.first_frame, problem.num_entries) for problem in masks.problems] == [
         (reason, 4, 1)
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "candidate", "interactions"),
+    [
+        ({"frame_range": 5}, Candidate(0, "1 3", (10.5, 20.0)), [(STONE, 4, 7), (CHEST, 5, 10)]),
+        ({"frame_range": (1, 2, 3)}, Candidate(0, "1 3", (10.5, 20.0)), [(STONE, 4, 7), (CHEST, 5, 10)]),
+        ({"event": None}, Candidate(0, "1 3", (10.5, 20.0)), [("", 4, 7), (CHEST, 5, 10), (STONE, 4, 7)]),
+        ({"point": (1, "b")}, Candidate(0, "1 3", None), [(STONE, 4, 7), (CHEST, 5, 10)]),
+        ({"point": (360.0, 3)}, Candidate(0, "1 3", None), [(STONE, 4, 7), (CHEST, 5, 10)]),
+        ({"point": (3, -1.0)}, Candidate(0, "1 3", None), [(STONE, 4, 7), (CHEST, 5, 10)]),
+    ],
+)
+def test_bad_field_of_an_rle_file_costs_only_the_field(
+    tmp_path: Path, change: dict[str, Any], candidate: Candidate, interactions: list[tuple[str, int, int]]
+) -> None:
+    value = annotations()
+    value["rle_mask_mapping"][0, STONE, 4].update(change)
+    masks = load_masks_file(write(tmp_path / "a.rle", value))
+    assert masks.candidates(4) == (candidate,)
+    assert [(i.event, i.start, i.stop) for i in masks.interactions] == interactions
+    assert [(p.reason, p.first_frame, p.num_entries) for p in masks.problems] == [("mask_field", 4, 1)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"point": (float("nan"), float("nan"))},  # the centroid of an empty mask
+        {"point": np.array([np.nan, np.nan])},
+        {"frame_range": np.array([4, 6]), "point": None},
+        {"frame_range": [4, 6], "point": None},
+    ],
+)
+def test_unknown_points_and_ranges_of_any_kind_are_no_problem(tmp_path: Path, change: dict[str, Any]) -> None:
+    value = annotations()
+    value["rle_mask_mapping"][0, STONE, 4].update(change)
+    masks = load_masks_file(write(tmp_path / "a.rle", value))
+    assert masks.candidates(4) == (Candidate(0, "1 3", None),)
+    assert [(i.start, i.stop) for i in masks.interactions] == [(4, 7), (5, 10)]
+    assert not masks.problems
 
 
 def test_candidate_without_an_entry_and_frames_without_a_number_are_counted(tmp_path: Path) -> None:

@@ -142,16 +142,24 @@ def test_unknown_type_is_left_out_by_name_and_counted(object_id: object) -> None
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"event": 3}, {"rle": None}, {"start": None}, {"stop": 1.5}, {"start": 10}, {"point": (1,)}, {"point": "12"}],
+    ("change", "frames", "reason"),
+    [
+        ({"rle": None}, [4], "mask_entry"),
+        ({"event": 3}, [3, 4], "mask_field"),
+        ({"start": None}, [3, 4], "mask_field"),
+        ({"stop": 1.5}, [3, 4], "mask_field"),
+        ({"start": 10}, [3, 4], "mask_field"),
+        ({"point": (1,)}, [3, 4], "mask_field"),
+        ({"point": "12"}, [3, 4], "mask_field"),
+    ],
 )
-def test_bad_entry_costs_only_itself(change: dict[str, object]) -> None:
+def test_bad_entry_costs_only_itself(change: dict[str, object], frames: list[int], reason: str) -> None:
     collector = MaskCollector(360, 640)
     add(collector, 3, **change)
     add(collector, 4)
     masks = collector.masks()
-    assert list(masks.frames) == [4]
-    assert [(problem.reason, problem.num_entries) for problem in masks.problems] == [("mask_entry", 1)]
+    assert list(masks.frames) == frames
+    assert [(problem.reason, problem.num_entries) for problem in masks.problems] == [(reason, 1)]
 
 
 def test_all_candidates_of_a_frame_stay_in_their_order() -> None:

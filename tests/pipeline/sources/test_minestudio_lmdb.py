@@ -73,7 +73,18 @@ def entry(rle: str, first: int, last: int, **changes: Any) -> dict[str, Any]:
 
 
 def chunk_of(start: int, frames: Mapping[int, Any]) -> bytes:
-    return pickle.dumps([frames.get(frame, {}) for frame in range(start, start + CHUNK)])
+    """A chunk of masks; each entry gets the number of its frame."""
+    shown = [(frame, frames.get(frame, {})) for frame in range(start, start + CHUNK)]
+    numbered = [
+        {
+            key: {**entry, "frame_id": frame} if isinstance(entry, dict) and "frame_id" in entry else entry
+            for key, entry in entries.items()
+        }
+        if isinstance(entries, dict)
+        else entries
+        for frame, entries in shown
+    ]
+    return pickle.dumps(numbered)
 
 
 def mp4(name: str, start: int) -> bytes:
@@ -200,6 +211,72 @@ def test_same_episode_in_two_sets_is_taken_once(tmp_path: Path) -> None:
     assert [(r.recording, r.reason) for r in found.rejections] == [("a", "duplicate")]
 
 
+def test_episode_whose_parts_differ_in_length_is_left_out_with_its_frames(tmp_path: Path) -> None:
+    """Nobody knows where the hole is: pairing from the start would give later frames another moment's actions."""
+    chunks = {"a": 2, "b": 2, "c": 2, "d": 2}
+    write(tmp_path / "image" / "part-1", {n: [mp4(n, 32 * i) for i in range(k)] for n, k in chunks.items()})
+    actions = chunks | {"a": 1}
+    write(
+        tmp_path / "action" / "part-1", {n: [action_chunk(32 * i) for i in range(k)] for n, k in actions.items()}
+    )
+    write(tmp_path / "segmentation" / "part-1", {"b": [chunk_of(0, {})], "d": [chunk_of(0, {}), chunk_of(32, {})]})
+    infos = pickle.dumps([{"isGuiOpen": False}] * 32)
+    write(tmp_path / "meta_info" / "part-1", {"c": [infos] * 3, "d": [infos] * 2})
+    found = find_recordings([tmp_path])
+    assert [recording.name for recording in found.recordings] == ["d"]
+    assert [(r.recording, r.reason, r.num_frames, r.detail) for r in found.rejections] == [
+        ("a", "lengths_differ", 64, "image has 64 frames, action has 32 frames"),
+        ("b", "lengths_differ", 64, "image has 64 frames, action has 64 frames, segmentation has 32 frames"),
+        ("c", "lengths_differ", 64, "image has 64 frames, action has 64 frames, meta_info has 96 frames"),
+    ]
+
+
+def test_mask_of_another_frame_is_not_taken(tmp_path: Path) -> None:
+    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)]})
+    write(tmp_path / "action" / "part-1", {"a": [action_chunk(0)]})
+    frames = [{(0, STONE): {**entry("1 3", 0, 9), "frame_id": frame + (frame > 4)}} for frame in range(32)]
+    write(tmp_path / "segmentation" / "part-1", {"a": [pickle.dumps(frames)]})
+    masks = load_masks(find_recordings([tmp_path]).recordings[0])
+    assert list(masks.frames) == [0, 1, 2, 3, 4]
+    assert [(p.reason, p.first_frame, p.num_entries) for p in masks.problems] == [("mask_entry", 5, 27)]
+
+
+def test_truncated_file_is_named_and_costs_only_what_needs_it(published: Path) -> None:
+    """To read a page beyond its end would kill the process."""
+    file = published / "action" / "part-2" / "data.mdb"  # holds a's actions
+    whole = file.stat().st_size
+    for num_bytes in (whole - 1, whole // 2, 8192, 100, 0):
+        with open(file, "r+b") as opened:
+            opened.truncate(num_bytes)
+        found = find_recordings([published])
+        assert [recording.name[0] for recording in found.recordings] == ["b"]
+        reasons = {r.reason: r for r in found.rejections}
+        assert set(reasons) == {"unreadable", "missing_log"}
+        assert str(file) in reasons["unreadable"].detail
+        assert (reasons["missing_log"].recording[0], reasons["missing_log"].num_frames) == ("a", 64)
+        if num_bytes >= 8192:
+            assert f"truncated, got {num_bytes} bytes, expected {whole}" in reasons["unreadable"].detail
+
+
+def test_file_that_is_truncated_after_it_was_found_ends_the_reading(published: Path) -> None:
+    a, _ = find_recordings([published]).recordings
+    file = a.actions / "data.mdb"
+    with open(file, "r+b") as opened:
+        opened.truncate(file.stat().st_size - 4096)
+    with pytest.raises(SourceError, match=r"part-2/data\.mdb: truncated, got \d+ bytes"):
+        load_log(a)
+
+
+def test_two_links_to_one_file_are_one(published: Path) -> None:
+    (published / "image" / "part-3").symlink_to(published / "image" / "part-2")
+    (published / "action" / "part-9").mkdir()
+    (published / "action" / "part-9" / "data.mdb").symlink_to(published / "action" / "part-1" / "data.mdb")
+    found = find_recordings([published])
+    assert [recording.name[0] for recording in found.recordings] == ["a", "b"]
+    assert not found.rejections
+    assert [load_log(recording).num_frames for recording in found.recordings] == [64, 32]
+
+
 def damaged(tmp_path: Path, *chunks: bytes | None) -> Findings:
     write(tmp_path / "image" / "part-1", {"a": [mp4("a", 32 * place) for place in range(len(chunks))]})
     write(tmp_path / "action" / "part-1", {"a": [chunk or b"" for chunk in chunks]})
@@ -220,12 +297,12 @@ def damaged(tmp_path: Path, *chunks: bytes | None) -> Findings:
         (b"rubbish", 32, "not a pickle of plain data"),
         (b"cos\nsystem\n(S'true'\ntR.", 32, "not a pickle of plain data"),
         (pickle.dumps({}), 32, "camera missing"),
-        (action_chunk(32, 20), 52, "chunk 32 has 20 good actions, expected 32"),
-        (action_chunk(32, 40), 64, "chunk 32 has 32 good actions, expected 32"),
+        (action_chunk(32, 20), 52, "chunk 32: 20 good actions, expected 32"),
+        (action_chunk(32, 40), 64, "chunk 32: 32 good actions, expected 32"),
         (
             action_chunk(32).replace(np.float64(40).tobytes(), np.float64(np.nan).tobytes()),
             40,
-            "chunk 32 has 8 good",
+            "chunk 32: the camera is no finite number",
         ),
     ],
 )
@@ -260,7 +337,7 @@ def test_environment_that_is_none_is_left_out_by_name(tmp_path: Path, content: b
     path.write_bytes(content)
     [rejection] = find_recordings([tmp_path]).rejections
     assert (rejection.recording, rejection.reason) == ("part-7", "unreadable")
-    assert "part-7: LMDB cannot read it" in rejection.detail
+    assert "part-7/data.mdb: not an LMDB file" in rejection.detail
 
 
 @pytest.mark.parametrize(
