@@ -25,6 +25,7 @@ from shards.manifest import (
     ClipRow,
     DatasetInfo,
     EpisodeRow,
+    EventRow,
     shard_name,
 )
 from shards.storage import Storage, open_storage
@@ -154,6 +155,13 @@ class Dataset:
             for record in self._episode_cell(episode, "candidate_runs")
         ]
 
+    def event_rows(self, episode: int) -> list[EventRow]:
+        """What the game counted in an episode, by name, with the frames; from the manifest."""
+        return [
+            EventRow(record["name"], record["count"], tuple(record["frames"]))
+            for record in self._episode_cell(episode, "events")
+        ]
+
     def events(self, episode: int) -> Iterator[Event]:
         """The events of an episode, by frame; read from its clips.
 
@@ -161,7 +169,7 @@ class Dataset:
             DamagedClip: if a clip's bytes are missing, changed or not of a clip's form.
             OSError: if the storage fails.
         """
-        names = [record["name"] for record in self._episode_cell(episode, "events")]
+        names = [row.name for row in self.event_rows(episode)]
         for row in self.clip_rows(episode):
             arrays = self._read_arrays(episode, row)
             frames = (arrays.event_frame + row.start_frame).tolist()

@@ -159,7 +159,9 @@ class TrainerConfig(Section):
 
 class ValidationConfig(Section):
     watch_events: Strings = setting(
-        [], "frames whose interaction's event holds one of these get a loss of their own"
+        [],
+        "frames whose interaction's event holds one of these get a loss of their own; without masks, the frames "
+        "of the second before the game counts such an event",
     )
     compare_memory: bool = setting(True, "also the loss without carried memory; validation takes twice as long")
 

@@ -11,10 +11,11 @@ from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.wording import count, number_of, percent, play_time, size, table
 from shards.interaction_types import interaction_type
-from shards.manifest import EpisodeRow, RecordingRow, shard_name
+from shards.manifest import EpisodeRow, EventRow, RecordingRow, shard_name
 from shards.reader import Dataset
 
 _MAX_INTERACTIONS = 20
+_MAX_EVENTS, _MAX_FRAMES = 12, 4
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class EpisodeFacts:
     recordings: Sequence[RecordingRow]
     interactions: Sequence[Interaction]
     num_masked_frames: int
+    events: Sequence[EventRow]
     button_frames: dict[str, int]
     num_camera_frames: int
     num_gui_frames: int
@@ -59,6 +61,7 @@ def episode_facts(dataset: Dataset, episode_id: str) -> EpisodeFacts:
         recordings=list(row.recordings),
         interactions=list(row.interactions),
         num_masked_frames=sum(run.stop - run.start for run in row.candidate_runs),
+        events=list(row.events),
         button_frames=dict(zip(ACTION_SPACE.buttons, row.button_counts, strict=True)),
         num_camera_frames=row.num_camera_frames,
         num_gui_frames=row.num_gui_frames,
@@ -110,6 +113,16 @@ def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
             lines.append(f"  and {len(facts.interactions) - _MAX_INTERACTIONS} more; all with --json")
     else:
         lines.append("Interactions: none")
+    events = sorted((row for row in facts.events if row.frames), key=lambda row: -row.count)
+    if events:
+        lines += ["", "Events: how often, and in which frames"]
+        lines += table(
+            [[row.name, count(row.count), _some(row.frames)] for row in events[:_MAX_EVENTS]],
+            "Lrl",
+            columns,
+        )
+        if len(events) > _MAX_EVENTS:
+            lines.append(f"  and {len(events) - _MAX_EVENTS} more; all with --json")
     shares = {"camera moves": facts.num_camera_frames, "menu open": facts.num_gui_frames}
     shares |= {name: number for name, number in facts.button_frames.items() if number}
     listed = ", ".join(
@@ -118,6 +131,11 @@ def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
     )
     wrapped = textwrap.wrap(listed, columns, initial_indent="  ", subsequent_indent="  ")
     return [*lines, "", "Actions: share of frames", *(line.replace("\xa0", " ") for line in wrapped)]
+
+
+def _some(frames: Sequence[int]) -> str:
+    """The first of the frames."""
+    return ", ".join(map(str, frames[:_MAX_FRAMES])) + (", ..." if len(frames) > _MAX_FRAMES else "")
 
 
 def _timeline(facts: EpisodeFacts, columns: int) -> list[str]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.action_space import ACTION_SPACE
+from shards.events import is_measure
 from shards.interaction_types import interaction_type
 from shards.reader import Dataset
 from shards.tally import Tally
@@ -114,6 +115,7 @@ class Overview:
     Attributes:
         num_masked_frames: frames with at least one interaction's mask.
         num_overlap_frames: frames with several.
+        events: by how much the game's counters rose, without those of time and distance.
         button_frames: for each button, the frames in which it is down.
         sources: recordings by the source that they came from.
     """
@@ -138,6 +140,7 @@ class Overview:
     num_masked_frames: int
     num_overlap_frames: int
     interactions: Sequence[TypeFacts]
+    events: Mapping[str, int]
     button_frames: Mapping[str, int]
     num_camera_frames: int
     num_gui_frames: int
@@ -200,6 +203,7 @@ def overview_of(*datasets: Dataset) -> Overview:
             )
             for type_id, of_type in sorted(tally.interactions.items())
         ],
+        events=_most_frequent({name: number for name, number in tally.events.items() if not is_measure(name)}),
         button_frames=tally.buttons,
         num_camera_frames=tally.num_camera_frames,
         num_gui_frames=tally.num_gui_frames,

@@ -12,12 +12,13 @@ from shards.display.wording import bar, count, number_of, percent, play_time, sh
 
 _BAR_COLUMNS = 12
 _MAX_REASONS = 6
+_MAX_EVENTS = 12
 _MAX_ACTION_BARS = 12
 
 
 def overview_lines(overview: Overview, columns: int = 80) -> list[str]:
     """The overview's lines; those that do not begin with a blank are headings."""
-    sections = (_head, _lengths, _interactions, _actions, _shards, _rejected, _made)
+    sections = (_head, _lengths, _interactions, _events, _actions, _shards, _rejected, _made)
     lines: list[str] = []
     for section in sections:
         if lines:
@@ -82,6 +83,18 @@ def _interactions(o: Overview, columns: int) -> list[str]:
             [facts.name, count(facts.num_interactions), percent(share), _padded_bar(share), _cut(events, 200)]
         )
     return [*lines, *_ending_cut(table(rows, "lrrll"), columns)]
+
+
+def _events(o: Overview, columns: int) -> list[str]:
+    if not o.events:
+        return _titled("Events", "none: the logs' statistics say of none", columns)
+    parts = [f"{name} {count(number)}" for name, number in list(o.events.items())[:_MAX_EVENTS]]
+    if len(o.events) > len(parts):
+        parts.append(f"and {len(o.events) - len(parts)} more kinds")
+    return [
+        *_titled("Events", f"{count(sum(o.events.values()))} counted by the game", columns),
+        *_listed(parts, columns),
+    ]
 
 
 def _actions(o: Overview, columns: int) -> list[str]:

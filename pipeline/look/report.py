@@ -24,6 +24,7 @@ from shards.display.player import Film, Stretch, make_film
 from shards.display.wording import count, number_of, short_event
 from shards.errors import DamagedClip
 from shards.interaction_types import interaction_type
+from shards.reader import Dataset
 from shards.schedule.collection import Collection
 from shards.schedule.settings import ScheduleSettings
 
@@ -79,6 +80,7 @@ def report_page(collection: Collection, settings: ScheduleSettings | None = None
         strips=strips,
         film=film,
         events=_events(overview),
+        counted=_counted(datasets, overview),
         entries=[entry for one in datasets for entry in one.rejected()][:_MAX_LISTED],
         interaction_type=interaction_type,
         reasons={**REASONS, **VIDEO_REASONS},
@@ -112,6 +114,20 @@ def _events(overview: Overview) -> list[tuple[str, str, int]]:
         (item.name, event, number) for item in overview.interactions for event, number in item.top_events.items()
     ]
     return sorted(events, key=lambda entry: -entry[2])[:_MAX_EVENTS]
+
+
+def _counted(datasets: Sequence[Dataset], overview: Overview) -> list[tuple[str, int, int, str]]:
+    """(event, by how much, in how many episodes, where first) of what the game counted most often."""
+    places: dict[str, list[str]] = {name: [] for name in list(overview.events)[:_MAX_EVENTS]}
+    for dataset in datasets:
+        for group in dataset.episode_groups(["episode_id", "events"]):
+            for episode in group.to_pylist():
+                for event in episode["events"]:
+                    if event["name"] in places:
+                        places[event["name"]].append(
+                            f"episode {episode['episode_id']}, frame {event['frames'][0]}"
+                        )
+    return [(name, overview.events[name], len(where), where[0]) for name, where in places.items()]
 
 
 def _strips(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.action_space import ACTION_SPACE
 from shards.interaction_types import NO_INTERACTION
 from shards.manifest import ClipRow
 from shards.schedule.collection import Collection
@@ -24,7 +25,8 @@ class EpisodeFacts:
     Attributes:
         goals: the interaction that each frame shows, i32 (num_frames,); None without segmentation.
         types: its type, i8 (num_frames,).
-        watched: whether validation watches its event, bool (num_frames,).
+        watched: whether validation watches it, bool (num_frames,): its goal's event; without masks, what the game
+            counted in it or within a second from it.
     """
 
     dataset: str
@@ -34,6 +36,10 @@ class EpisodeFacts:
     goals: NDArray[np.int32] | None
     types: NDArray[np.int8]
     watched: NDArray[np.bool_]
+
+
+WATCHED_BEFORE_EVENT = ACTION_SPACE.frames_per_second
+"""Frames before an event that are watched with it where no masks tell when the interaction began: a second."""
 
 
 class EpisodeSource:
@@ -96,6 +102,11 @@ class EpisodeSource:
             types[shown] = np.array([one.type for one in interactions], np.int8)[goals[shown]]
             watch = [any(part in one.event for part in self._watch_events) for one in interactions]
             watched[shown] = np.array(watch, np.bool_)[goals[shown]]
+        if self._watch_events and not (self._enable_segment and len(dataset.interactions(local))):
+            for row in dataset.event_rows(local):
+                if any(part in row.name for part in self._watch_events):
+                    for frame in row.frames:
+                        watched[max(frame - WATCHED_BEFORE_EVENT, 0) : frame + 1] = True
         return EpisodeFacts(
             dataset=dataset.path,
             shard=int(dataset.episodes.shard[local]),

@@ -52,6 +52,23 @@ def test_overview_counts_pressed_buttons_and_camera(overview):
     assert overview.num_camera_frames == sum(bool(camera.any()) for _, camera in actions)
 
 
+def test_overview_counts_events_of_the_game(overview):
+    # A jump in every seventh frame from 0 on, two stones in every tenth from 3 on, in episodes of these LENGTHS.
+    assert list(overview.events.items()) == [("mine_block:stone", 40), ("custom:jump", 31)]
+    lines = overview_lines(overview, 80)
+    place = lines.index("Events: 71 counted by the game")
+    assert lines[place + 1] == "  mine_block:stone 40, custom:jump 31"
+
+
+def test_episode_text_says_where_events_are(small_dataset):
+    lines = episode_lines(episode_facts(open_dataset(small_dataset), "ep000"), 80)
+    place = lines.index("Events: how often, and in which frames")
+    assert [line.split() for line in lines[place + 1 : place + 3]] == [
+        ["mine_block:stone", "8", "3,", "13,", "23,", "33"],
+        ["custom:jump", "6", "0,", "7,", "14,", "21,", "..."],
+    ]
+
+
 def test_lengths_put_each_episode_into_one_bin():
     lengths = np.array([1, 19, 20, 600, 1199, 1200, 72_000, 300_000])
     histogram = Lengths.of(lengths)

@@ -88,6 +88,14 @@ def test_page_draws_in_the_pages_own_colours(page):
     assert "var(--ink)" in drawings
 
 
+def test_page_says_what_the_game_counted_and_where(page):
+    rows = re.findall(r'<tr><td class="name">([a-z_:]+)</td>(.*?)</tr>', page)
+    assert [(name, re.findall(r">([^<]+)<", cells)) for name, cells in rows if ":" in name] == [
+        ("mine_block:stone", ["40", "6", "episode ep000, frame 3"]),
+        ("custom:jump", ["31", "7", "episode ep000, frame 0"]),
+    ]
+
+
 def test_page_escapes_names(small_dataset, tmp_path):
     copy = shutil.copytree(small_dataset, tmp_path / "<b>copy")
     text = report_page(open_collection([str(copy)]))

@@ -175,6 +175,20 @@ def test_watched_frames_are_those_whose_goal_has_such_an_event(datasets):
     assert not any(batch["watch"].any() for batch in take(make_module(datasets[0])))
 
 
+def test_watched_frames_without_masks_are_those_that_lead_to_such_an_event(datasets):
+    """A stone is mined in every tenth frame from 3 on; that frame and the twenty before it are watched."""
+    num_watched = 0
+    for batch in take(make_module(datasets[0], watch_events=["stone"], enable_segment=False)):
+        for lane in range(len(batch["episode"])):
+            length = LENGTHS[int(batch["episode"][lane])]
+            for place in np.flatnonzero(batch["valid"][lane]):
+                frame = int(batch["start_frame"][lane]) + int(place)
+                leads = any(mined % 10 == 3 for mined in range(frame, min(frame + 21, length)))
+                assert batch["watch"][lane, place] == leads
+                num_watched += leads
+    assert num_watched > 0
+
+
 def test_batches_that_are_kept_are_never_overwritten(datasets, reference):
     loader = make_module(*datasets, batch_size=8, num_lane_groups=2, num_workers=1).train_dataloader()
     kept = [batch for _ in range(2) for batch in loader]
