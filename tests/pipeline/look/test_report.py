@@ -89,7 +89,7 @@ def test_page_draws_in_the_pages_own_colours(page):
 
 
 def test_page_says_what_the_game_counted_and_where(page):
-    rows = re.findall(r'<tr><td class="name">([a-z_:]+)</td>(.*?)</tr>', page)
+    rows = re.findall(r'<tr><td class="name">([a-z_:]+)</td>(.*?)</tr>', page.read_text(encoding="utf-8"))
     assert [(name, re.findall(r">([^<]+)<", cells)) for name, cells in rows if ":" in name] == [
         ("mine_block:stone", ["40", "6", "episode ep000, frame 3"]),
         ("custom:jump", ["31", "7", "episode ep000, frame 0"]),
