@@ -90,7 +90,7 @@ def load_settings(model: type[Record], path: Path | None, words: Sequence[str]) 
         UsageError: a word has no `=`.
     """
     where = "settings" if path is None else path.name
-    return check_settings(model, override({} if path is None else _read_yaml(path), words, where), where)
+    return check_settings(model, override({} if path is None else read_yaml(path), words, where), where)
 
 
 def override(content: dict[str, Any], words: Sequence[str], where: str) -> dict[str, Any]:
@@ -164,7 +164,12 @@ def nearest(word: str, candidates: Sequence[str]) -> str | None:
     return by_last_part[close[0]] if close else None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The nested dict that a YAML file holds; references are kept as they are.
+
+    Raises:
+        SettingsError: it cannot be read, or holds something else.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

@@ -8,13 +8,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from shards.schedule.settings import nearest_divisor
 from shards.settings import (
     Setting,
     SettingsError,
     check_settings,
-    load_settings,
     nearest,
     override,
+    read_yaml,
     settings_of,
     shown,
 )
@@ -47,11 +48,26 @@ def config_path(name_or_path: str) -> Path:
 def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
     """The checked settings of a file with `key=value` overrides applied in order.
 
+    A file may name another as its `base`, whose settings stand where it has none.
+
     Raises:
         SettingsError: with every problem of file and overrides, a line each.
         UsageError: an override has no `=`.
     """
-    return load_settings(RunConfig, config_path(name_or_path), overrides)
+    path = config_path(name_or_path)
+    content = read_yaml(path)
+    while (base := content.pop("base", None)) is not None:
+        content = _laid_over(read_yaml(config_path(str(base))), content)
+    return parse_config(content, path.name, overrides)
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Both, with the values of `above` where both have one."""
+    both = below | above
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            both[key] = _laid_over(below[key], above[key])
+    return both
 
 
 def parse_config(content: Any, where: str, overrides: Sequence[str] = ()) -> RunConfig:
@@ -120,20 +136,22 @@ def _at(content: Mapping[str, Any], key: str) -> Any:
 
 
 def resolve_lanes(config: RunConfig, num_ranks: int) -> RunConfig:
-    """The settings with batch_size and num_lanes both filled in for this many ranks.
+    """The settings with batch_size, num_lanes and micro_lanes all filled in for this many ranks.
 
     Raises:
-        SettingsError: num_lanes is given and does not divide among the ranks.
+        SettingsError: the lanes do not divide among the ranks, or a rank's lanes not into micro-batches.
     """
-    data = config.data
-    if data.num_lanes is None:
-        return config.model_copy(
-            update={"data": data.model_copy(update={"num_lanes": data.batch_size * num_ranks})}
-        )
-    if data.num_lanes % num_ranks:
-        below = data.num_lanes // num_ranks * num_ranks
+    num_lanes = config.data.num_lanes or config.data.batch_size * num_ranks
+    if num_lanes % num_ranks:
+        below = num_lanes // num_ranks * num_ranks
         choices = " or ".join(str(n) for n in (below, below + num_ranks) if n)
-        raise SettingsError(
-            [f"data.num_lanes = {data.num_lanes} is not divisible by {num_ranks} ranks. Use {choices}."]
-        )
-    return config.model_copy(update={"data": data.model_copy(update={"batch_size": data.num_lanes // num_ranks})})
+        problem = f"data.num_lanes = {num_lanes} is not divisible by {num_ranks} ranks."
+        raise SettingsError([f"{problem} Use {choices}."])
+    per_rank = num_lanes // num_ranks
+    micro_lanes = config.trainer.micro_lanes or per_rank
+    if per_rank % micro_lanes:
+        problem = f"trainer.micro_lanes: got {micro_lanes}, expected a divisor of the {per_rank} lanes of a rank."
+        raise SettingsError([f"{problem} Use {nearest_divisor(per_rank, micro_lanes)}."])
+    data = config.data.model_copy(update={"batch_size": per_rank, "num_lanes": num_lanes})
+    trainer = config.trainer.model_copy(update={"micro_lanes": micro_lanes})
+    return config.model_copy(update={"data": data, "trainer": trainer})

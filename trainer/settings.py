@@ -130,6 +130,9 @@ class OptimizerConfig(Section):
     learning_rate: PositiveFloat = setting(4e-5, "AdamW's step size after warm-up")
     weight_decay: NotNegativeFloat = setting(1e-3, "AdamW's decoupled decay")
     warmup_steps: NotNegativeInt = setting(2000, "steps in which the learning rate rises linearly")
+    schedule: Literal["constant", "cosine", "linear"] = setting(
+        "constant", "the learning rate after warm-up: constant, or decaying to zero at the run's last step"
+    )
     gradient_clip: PositiveFloat | None = setting(1.0, "largest norm of all gradients together; null: no limit")
 
 
@@ -142,6 +145,10 @@ class TrainerConfig(Section):
         "auto", "ranks on one machine; auto: one for each GPU, or one"
     )
     num_nodes: PositiveInt = setting(1, "machines")
+    micro_lanes: PositiveInt | None = setting(
+        None,
+        "lanes that a rank computes at once, the rest after them, before the optimizer steps; null: all",
+    )
     accelerator: Literal["auto", "cpu", "gpu"] = setting(
         "auto", "where ranks compute; auto: GPUs where there are some"
     )
