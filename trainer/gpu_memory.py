@@ -106,8 +106,7 @@ def memory_lines(config: RunConfig, memory: GpuMemory, found: float | None) -> l
     parts = {
         "weights, gradients, AdamW, average": memory.weights,
         f"memory and windows of {num_lanes} lanes": memory.lanes,
-        f"activations of {memory.micro_lanes} lanes at once, {memory.activations / 1e9:.2f} each": memory.micro_lanes
-        * memory.activations,
+        f"activations of {memory.micro_lanes} lanes at once": memory.micro_lanes * memory.activations,
         "others (a guess)": OTHER_BYTES,
     }
     lines = [

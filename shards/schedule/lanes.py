@@ -127,8 +127,11 @@ class LanePlan:
         group_of: the group of each of `episodes`, shape (len(episodes),).
         episode_windows: the number of windows of each of `episodes`.
         num_lanes: of all groups.
+        ends_with_epoch: every episode that an epoch begins it ends, too.
         group_of_shard: the group that each shard belongs to; empty with `by_episode`.
     """
+
+    ends_with_epoch = True
 
     def __init__(
         self,

@@ -66,6 +66,8 @@ class MixedPlan:
         shares: of each dataset.
     """
 
+    ends_with_epoch = False
+
     def __init__(self, collection: Collection, episodes: NDArray[np.int64], settings: ScheduleSettings) -> None:
         """Plan the lanes of the training split.
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,6 +115,25 @@ class BatchLayout:
             arrays[name] = slot[at : at + num_bytes].view(dtype).reshape(shape)
             at += _padded(num_bytes)
         return arrays
+
+
+def rows_of_batch(batch: Batch, rows: slice) -> Batch:
+    """Those rows of a batch, sharing its memory; all of them are the batch itself."""
+    num_rows = len(batch["valid"])
+    if rows.indices(num_rows) == (0, num_rows, 1):
+        return batch
+    part = {name: _rows(value, rows) for name, value in batch.items() if name != "has_padding"}
+    host = batch.get("host")
+    if host is not None:
+        num_frames: NDArray[Any] = host["num_frames"][rows]
+        part["has_padding"] = bool((num_frames < batch["valid"].shape[1]).any())
+    return cast(Batch, part)
+
+
+def _rows(value: Any, rows: slice) -> Any:
+    if isinstance(value, dict):
+        return {name: _rows(inner, rows) for name, inner in value.items()}
+    return value[rows] if value.ndim else value
 
 
 def row_views(fields: Mapping[str, NDArray[Any]], row: int) -> dict[str, NDArray[Any]]:

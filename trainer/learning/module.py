@@ -18,7 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
 from trainer.checkpoints.checkpoint import FORMAT, Position
-from trainer.data.layout import Batch
+from trainer.data.layout import Batch, rows_of_batch
 from trainer.learning.guard import LossGuard, LossStop, loss_stop
 from trainer.learning.metrics import ActionCounts, ValidationTable
 from trainer.learning.objectives import Objective, Scale, Step
@@ -66,8 +66,8 @@ class RocketModule(LightningModule):
         self.lost_windows: list[tuple[str, int]] = []
         self.requested_signal = 0
         carries = config.trainer.memory == "carry" and config.data.episode_continuous_batch
-        self.policies = PolicyAndTeachers(policy, self.objectives, carries, lambda: self.lanes)
-        self._unfinished = UnfinishedStep()
+        self.policies = PolicyAndTeachers(policy, self.objectives, carries, self.lanes_of)
+        self._unfinished: UnfinishedStep | None = None
         self._table: ValidationTable | None = None
         self._buffers_before: list[Tensor] = []
         self._on_host: Batch | None = None
@@ -77,10 +77,13 @@ class RocketModule(LightningModule):
                 parameter.requires_grad_(trained)
         self._freeze_batch_norm()
 
-    @property
-    def lanes(self) -> range:
-        """Global lanes of this rank."""
+    def lanes_of(self, stage: str) -> range:
+        """Global lanes of this rank in `train` or `val`."""
         per_rank = self.config.data.batch_size
+        data = getattr(self.trainer, "datamodule", None)
+        if stage == "train" and data is not None:
+            lanes: range = data.lanes
+            return lanes
         return range(self.global_rank * per_rank, (self.global_rank + 1) * per_rank)
 
     # -------------------------------------------------------------- training
@@ -107,49 +110,72 @@ class RocketModule(LightningModule):
 
     @override
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Draw this step's random numbers from (seed, step, rank) alone.
-
-        So they are the same after a restart, whatever else drew numbers before: loaders, validation, checkpoints.
-        """
-        del batch, batch_idx
-        torch.manual_seed(step_seed(self.config.seed, self.trainer.global_step, self.global_rank))
+        """Compute all micro-batches but the last one, whose backward pass is where ranks exchange gradients."""
+        del batch_idx
         buffers = list(self.policy.buffers())
         if not self._buffers_before:
             self._buffers_before = [torch.empty_like(buffer) for buffer in buffers]
         torch._foreach_copy_(self._buffers_before, buffers)
+        for optimizer in self.trainer.optimizers:
+            optimizer.zero_grad()
+        num_frames = self._mean_over_ranks(batch["valid"].sum().float())
+        self._unfinished = UnfinishedStep(batch, Scale(num_frames, num_lanes=len(batch["valid"])))
+        *others, _ = self._micro_batches(batch)
+        for rows in others:
+            with self.trainer.precision_plugin.train_step_context():
+                loss = self._micro_step(batch, rows)
+            loss.backward()  # type: ignore[no-untyped-call]
 
     @override
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The weighted sum of the objectives, scaled so that the mean over ranks is the global batch's loss."""
+        """The loss of the last micro-batch. All add up, and their mean over ranks is the global batch's loss."""
         del batch_idx
-        valid_BT = batch["valid"]
-        scale = Scale(self._mean_over_ranks(valid_BT.sum().float()), num_lanes=len(valid_BT))
-        step = UnfinishedStep(batch)
-        latents, step.memories = self.policies.forward_with_memory("train", batch)
+        return self._micro_step(batch, self._micro_batches(batch)[-1])
+
+    @override
+    def optimizer_zero_grad(self, *args: Any, **kwargs: Any) -> None:
+        """Keep the gradients of the micro-batches before the last; `on_train_batch_start` has emptied them."""
+
+    def _micro_batches(self, batch: Batch) -> list[slice]:
+        """The rows that are computed at once."""
+        num_rows = len(batch["valid"])
+        at_once = self.config.trainer.micro_lanes or num_rows
+        return [slice(start, min(start + at_once, num_rows)) for start in range(0, num_rows, at_once)]
+
+    def _micro_step(self, whole: Batch, rows: slice) -> Tensor:
+        """The weighted sum of the objectives for some rows, as a part of the step's loss.
+
+        It depends on the place of the rows in the global batch, not on the rank: random numbers are drawn from
+        (seed, step, place), and running statistics are those of the first rows, as DDP has them of the first rank.
+        So they are the same on any number of ranks, and after a restart, whatever else drew numbers before.
+        """
+        batch = rows_of_batch(whole, rows)
+        step = self._unfinished
+        assert step is not None
+        first_row = self.global_rank * len(whole["valid"]) + rows.start
+        place = first_row // (rows.stop - rows.start)
+        torch.manual_seed(step_seed(self.config.seed, self.trainer.global_step, place))
+        self.policy.updates_statistics = rows.start == 0
+        latents, memories = self.policies.forward_with_memory("train", batch)
         total = torch.zeros((), device=self.device)
-        by_frame_BT = torch.zeros_like(valid_BT, dtype=torch.float32)
+        by_frame_BT = torch.zeros_like(batch["valid"], dtype=torch.float32)
         parts: dict[str, Tensor] = {}
         for index, objective in enumerate(self.objectives):
             teacher_latents = None
             if objective.teacher is not None:
                 with torch.no_grad():
-                    teacher_latents, memories = self.policies.forward_with_memory(
+                    teacher_latents, of_teacher = self.policies.forward_with_memory(
                         "train", batch, teacher_name(index)
                     )
-                step.memories += memories
-            result = objective.loss(Step(latents, batch, scale, teacher_latents))
+                memories += of_teacher
+            result = objective.loss(Step(latents, batch, step.scale, teacher_latents))
             total = total + objective.config.weight * result.loss
             by_frame_BT += objective.config.weight * result.by_frame
             parts |= result.parts
-        signals = torch.tensor(
-            [float(self.requested_signal), float(self.requested_signal > 0)], device=self.device
-        )
-        figures = {"loss": total.detach(), **parts, "num_frames": scale.num_frames}
-        figures |= {"signals": signals[0], "signalled": signals[1]}
-        step.names = list(figures)
-        step.figures = torch.stack([value.float() for value in figures.values()])
-        step.lane_losses = by_frame_BT.sum(1)
-        self._unfinished = step
+        step.memories += [(memory, batch["lane"], after) for memory, after in memories]
+        for name, value in {"loss": total.detach(), **parts}.items():
+            step.figures[name] = step.figures[name] + value if name in step.figures else value
+        step.lane_losses.append(by_frame_BT.sum(1))
         return total
 
     @override
@@ -168,10 +194,14 @@ class RocketModule(LightningModule):
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         limit = self.config.optimizer.gradient_clip or float("inf")
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        assert self._unfinished.figures is not None
+        step = self._unfinished
+        assert step is not None
+        signal = torch.tensor([self.requested_signal, self.requested_signal > 0], device=self.device).float()
+        found = {**step.figures, "num_frames": step.scale.num_frames, "signals": signal[0], "signalled": signal[1]}
         # One wait for the device a step, here, where its result still decides something.
-        values = torch.cat([self._mean_over_ranks(self._unfinished.figures), norm.detach().float()[None]]).tolist()
-        figures = dict(zip([*self._unfinished.names, "norm"], values, strict=True))
+        means = self._mean_over_ranks(torch.stack([value.float() for value in found.values()]))
+        values = torch.cat([means, norm.detach().float()[None]]).tolist()
+        figures = dict(zip([*found, "norm"], values, strict=True))
         norm_value, frames = figures.pop("norm"), figures.pop("num_frames") * self.trainer.world_size
         signals, signalled = figures.pop("signals"), figures.pop("signalled")
         self.report = StepReport(
@@ -189,12 +219,12 @@ class RocketModule(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then let the lanes remember: both or neither."""
         super().optimizer_step(*args, **kwargs)
-        batch = self._unfinished.batch
-        assert batch is not None
-        for memory, after in self._unfinished.memories:
-            memory.store(batch["lane"], after)
-        self.counts.add(batch["action"], batch["valid"])
-        self._unfinished = UnfinishedStep()
+        step = self._unfinished
+        assert step is not None
+        for memory, lane, after in step.memories:
+            memory.store(lane, after)
+        self.counts.add(step.batch["action"], step.batch["valid"])
+        self._unfinished = None
 
     @override
     def configure_optimizers(self) -> Any:
@@ -205,13 +235,12 @@ class RocketModule(LightningModule):
     def _refuse(self, problem: str) -> LossStop:
         """The exception that names step, lane and episode; batch statistics are as before the step."""
         torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
-        batch, lane_losses = self._unfinished.batch, self._unfinished.lane_losses
-        assert batch is not None
-        assert lane_losses is not None
+        assert self._unfinished is not None
+        batch, lane_losses = self._unfinished.batch, torch.cat(self._unfinished.lane_losses)
         columns = [lane_losses, batch["lane"], batch["episode"], batch["start_frame"]]
         rows = torch.stack([column.double() for column in columns], dim=1)
         rows = self.trainer.strategy.all_gather(rows).reshape(-1, 4).cpu()
-        self._unfinished = UnfinishedStep()
+        self._unfinished = None
         losses = rows[:, 0].nan_to_num(nan=torch.inf)
         loss, lane, episode, start = rows[int(losses.argmax())].tolist()
         frames = range(int(start), int(start) + self.config.data.win_len)
@@ -233,7 +262,10 @@ class RocketModule(LightningModule):
 
     @override
     def on_validation_start(self) -> None:
-        """Validation starts from empty memories of its own."""
+        """Validation starts from empty memories of its own, with the running statistics that are saved."""
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            for buffer in self.policy.buffers():
+                torch.distributed.broadcast(buffer, 0)
         self.policies.memory("val").reset()
         self._table = ValidationTable(self.config.data.win_len, self.device)
 
@@ -241,13 +273,15 @@ class RocketModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         del batch_idx
         assert self._table is not None
-        latents, memories = self.policies.forward_with_memory("val", batch)
-        for memory, after in memories:
-            memory.store(batch["lane"], after)
-        without = None
-        if memories and self.config.validation.compare_memory:
-            without = self.policy(batch, None)[0]["pi_logits"]
-        self._table.add(latents["pi_logits"], batch, without)
+        for rows in self._micro_batches(batch):
+            part = rows_of_batch(batch, rows)
+            latents, memories = self.policies.forward_with_memory("val", part)
+            for memory, after in memories:
+                memory.store(part["lane"], after)
+            without = None
+            if memories and self.config.validation.compare_memory:
+                without = self.policy(part, None)[0]["pi_logits"]
+            self._table.add(latents["pi_logits"], part, without)
 
     @override
     def on_validation_epoch_end(self) -> None:

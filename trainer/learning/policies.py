@@ -19,7 +19,7 @@ class PolicyAndTeachers:
     """Runs the policy and its teachers, and keeps their memories, those of training and validation apart."""
 
     def __init__(
-        self, policy: nn.Module, objectives: Sequence[Objective], carries: bool, lanes: Callable[[], range]
+        self, policy: nn.Module, objectives: Sequence[Objective], carries: bool, lanes: Callable[[str], range]
     ) -> None:
         """Start with empty memories.
 
@@ -27,7 +27,7 @@ class PolicyAndTeachers:
             policy: the policy in training.
             objectives: may each have a teacher.
             carries: whether memory is carried from window to window; otherwise every window starts without a past.
-            lanes: gives this rank's global lanes, once there is a rank.
+            lanes: gives this rank's global lanes in a stage, once there is a rank.
         """
         self._modules: dict[str, nn.Module] = {POLICY: policy}
         for index, objective in enumerate(objectives):
@@ -40,7 +40,7 @@ class PolicyAndTeachers:
         """What the policy or teacher remembers of this rank's lanes in `train` or in `val`."""
         if (stage, name) not in self._memories:
             initial_state: Any = self._modules[name].initial_state
-            self._memories[stage, name] = LaneMemory(initial_state, self._lanes())
+            self._memories[stage, name] = LaneMemory(initial_state, self._lanes(stage))
         return self._memories[stage, name]
 
     def forward_with_memory(

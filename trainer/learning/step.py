@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from trainer.data.layout import Batch
+from trainer.learning.objectives import Scale
 from trainer.policy.memory import LaneMemory, Memory
 
 
@@ -28,17 +29,20 @@ class StepReport:
 class UnfinishedStep:
     """What a training step has computed and keeps until the optimizer has stepped."""
 
-    batch: Batch | None = None
-    memories: list[tuple[LaneMemory, Memory]] = field(default_factory=list)
-    names: list[str] = field(default_factory=list)
-    figures: Tensor | None = None
-    lane_losses: Tensor | None = None
+    batch: Batch
+    scale: Scale
+    memories: list[tuple[LaneMemory, Tensor, Memory]] = field(default_factory=list)
+    """Each memory with lanes and what they are to remember."""
+    figures: dict[str, Tensor] = field(default_factory=dict)
+    """Scalars, summed over the micro-batches."""
+    lane_losses: list[Tensor] = field(default_factory=list)
+    """Of each micro-batch, one loss a lane."""
 
 
-def step_seed(seed: int, step: int, rank: int) -> int:
-    """A seed that differs for each (seed, step, rank): splitmix64 over the three."""
+def step_seed(seed: int, step: int, micro_batch: int) -> int:
+    """A seed that differs for each (seed, step, micro-batch of the global batch): splitmix64 over the three."""
     state = 0
-    for value in (seed, step, rank):
+    for value in (seed, step, micro_batch):
         state = (state + value + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF
         state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & 0xFFFFFFFFFFFFFFFF
         state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & 0xFFFFFFFFFFFFFFFF

@@ -93,6 +93,7 @@ class RocketPolicy(nn.Module):
         self.recurrent = Recurrent(hiddim, num_heads, num_layers, mem_len)
         self.lastlayer = FanInLinear(hiddim, hiddim, norm=True)
         self.final_ln = nn.LayerNorm(hiddim)
+        self.updates_statistics = True  # false: batches pass without a trace in the running statistics
         self._statistics = timm_backbone.BatchStatistics(self.backbone)
 
     @property
@@ -231,7 +232,7 @@ class RocketPolicy(nn.Module):
     def _features(self, frames: Frames, rows_N: Tensor | None, *, counted: bool) -> Tensor:
         """Features (N, D) of the chosen frames; whether they count in the backbone's running statistics."""
         channels_N4HW = frames.channels(rows_N, self.preprocess, self.final_ln.weight.dtype)
-        with self._statistics.updating() if counted else nullcontext():
+        with self._statistics.updating() if counted and self.updates_statistics else nullcontext():
             feature_maps = self.backbone(channels_N4HW)
         tokens_NLC = timm_backbone.last_map_tokens(feature_maps, self.num_features)
         features_ND: Tensor = self.pooling(functional.linear(tokens_NLC, self.updim.weight[:, :, 0, 0]))
