@@ -99,7 +99,6 @@ def start_ranks(*arguments: str, num_ranks: int, log: Path, resume: str | None =
             log=log.with_name(f"{log.name}{rank}"),
             resume=resume,
             env={**place, "LOCAL_RANK": str(rank)},
-            dropout=False,
         )
         for rank in range(num_ranks)
     ]

@@ -134,51 +134,62 @@ def first(num_steps: int, of_steps: dict[int, float]) -> dict[int, float]:
     return {step: loss for step, loss in of_steps.items() if step <= num_steps}
 
 
-SPREAD = ("policy.batch_norm=frozen", "data.num_lanes=4", "trainer.max_steps=20", "trainer.save_every=7")
-"""Batch statistics cover one rank's frames, so only frozen ones are the same for any spread of the lanes."""
+SPREAD = (
+    "trainer.micro_lanes=1",
+    "data.num_lanes=4",
+    "trainer.save_every=7",
+    "trainer.max_steps=20",
+    "optimizer.learning_rate=1e-5",  # AdamW turns rounding of a tiny gradient into whole steps: keep them small
+)
+"""Four lanes, one computed at a time, each with batch statistics and dropout of its own."""
+
+
+def on_ranks(num_ranks: int, folder: Path, *arguments: str, resume: str | None = None) -> None:
+    """Train on so many real processes until they end."""
+    log = folder / "log"
+    for rank, process in enumerate(start_ranks(*arguments, num_ranks=num_ranks, log=log, resume=resume)):
+        finish(process, folder / f"log{rank}")
 
 
 @pytest.fixture(scope="module")
 def on_one_rank(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spread")
-    process = in_child(*overrides(dataset, folder / "run", *SPREAD), log=folder / "log", dropout=False)
-    finish(process, folder / "log")
+    finish(in_child(*overrides(dataset, folder / "run", *SPREAD), log=folder / "log"), folder / "log")
     return folder / "run"
 
 
-def test_two_ranks_give_the_losses_of_one_over_twenty_steps(
-    dataset: Path, on_one_rank: Path, tmp_path: Path
+@pytest.mark.parametrize("num_ranks", [2, 4])
+def test_ranks_and_micro_batches_give_the_losses_of_one_rank_over_twenty_steps(
+    dataset: Path, on_one_rank: Path, tmp_path: Path, num_ranks: int
 ) -> None:
     """The second epoch of ten steps ends on uneven data: lanes of one rank are padding while the other's go on."""
-    processes = start_ranks(*overrides(dataset, tmp_path / "run", *SPREAD), num_ranks=2, log=tmp_path / "log")
-    for rank, process in enumerate(processes):
-        finish(process, tmp_path / f"log{rank}")
-    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), abs=1e-5, rel=0)
+    on_ranks(num_ranks, tmp_path, *overrides(dataset, tmp_path / "run", *SPREAD))
+    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), abs=1e-4, rel=0)
     validated = [float(row["val/loss"]) for row in rows(tmp_path / "run") if "val/loss" in row]
+    assert len(validated) == 4
     assert validated == pytest.approx(
-        [float(row["val/loss"]) for row in rows(on_one_rank) if "val/loss" in row], abs=1e-5
+        [float(row["val/loss"]) for row in rows(on_one_rank) if "val/loss" in row], abs=1e-4
     )
 
 
-def test_run_of_two_ranks_goes_on_with_one(dataset: Path, on_one_rank: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    arguments = overrides(dataset, run_dir, *SPREAD)
-    for rank, process in enumerate(
-        start_ranks(*arguments, "trainer.max_steps=8", num_ranks=2, log=tmp_path / "log")
-    ):
-        finish(process, tmp_path / f"log{rank}")
-    finish(in_child(*arguments, log=tmp_path / "log", resume="auto", dropout=False), tmp_path / "log")
-    assert losses(run_dir) == pytest.approx(losses(on_one_rank), abs=1e-5, rel=0)
+def test_run_moves_from_four_ranks_to_one_and_to_two_in_the_middle_of_an_epoch(
+    dataset: Path, on_one_rank: Path, tmp_path: Path
+) -> None:
+    arguments = overrides(dataset, tmp_path / "run", *SPREAD)
+    on_ranks(4, tmp_path, *arguments, "trainer.max_steps=6")
+    finish(in_child(*arguments, "trainer.max_steps=13", log=tmp_path / "log", resume="auto"), tmp_path / "log")
+    on_ranks(2, tmp_path, *arguments, resume="auto")
+    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), abs=1e-4, rel=0)
 
 
-def test_run_of_one_rank_goes_on_with_two(dataset: Path, on_one_rank: Path, tmp_path: Path) -> None:
-    run_dir = tmp_path / "run"
-    arguments = overrides(dataset, run_dir, *SPREAD)
-    finish(in_child(*arguments, "trainer.max_steps=8", log=tmp_path / "log", dropout=False), tmp_path / "log")
-    processes = start_ranks(*arguments, "trainer.max_steps=12", num_ranks=2, log=tmp_path / "log", resume="auto")
-    for rank, process in enumerate(processes):
-        finish(process, tmp_path / f"log{rank}")
-    assert losses(run_dir) == pytest.approx(first(12, losses(on_one_rank)), abs=1e-5, rel=0)
+def test_all_lanes_at_once_are_another_run_than_one_at_a_time(
+    dataset: Path, on_one_rank: Path, tmp_path: Path
+) -> None:
+    """So that the tests above compare what differs: batch statistics cover the lanes that are computed at once."""
+    arguments = overrides(dataset, tmp_path / "run", *SPREAD, "trainer.micro_lanes=4", "trainer.max_steps=6")
+    finish(in_child(*arguments, log=tmp_path / "log"), tmp_path / "log")
+    found, expected = losses(tmp_path / "run"), losses(on_one_rank)
+    assert all(abs(found[step] - expected[step]) > 1e-2 for step in range(1, 7))
 
 
 def test_broken_last_checkpoint_is_told_and_the_one_before_taken(
