@@ -58,7 +58,12 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
     content = read_yaml(path)
     while (base := content.pop("base", None)) is not None:
         content = _laid_over(read_yaml(config_path(str(base))), content)
-    return parse_config(content, path.name, overrides)
+    config = parse_config(content, path.name, overrides)
+    given = [word.partition("=")[0] for word in overrides]
+    if config.data.num_lanes is not None and "data.batch_size" in given and "data.num_lanes" not in given:
+        problem = f"{path.name}: data.batch_size: has no effect beside data.num_lanes = {config.data.num_lanes}."
+        raise SettingsError([f"{problem} Use data.num_lanes instead, or set data.num_lanes=null."])
+    return config
 
 
 def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
@@ -148,7 +153,7 @@ def resolve_lanes(config: RunConfig, num_ranks: int) -> RunConfig:
         problem = f"data.num_lanes = {num_lanes} is not divisible by {num_ranks} ranks."
         raise SettingsError([f"{problem} Use {choices}."])
     per_rank = num_lanes // num_ranks
-    micro_lanes = config.trainer.micro_lanes or per_rank
+    micro_lanes = min(config.trainer.micro_lanes or per_rank, per_rank)
     if per_rank % micro_lanes:
         problem = f"trainer.micro_lanes: got {micro_lanes}, expected a divisor of the {per_rank} lanes of a rank."
         raise SettingsError([f"{problem} Use {nearest_divisor(per_rank, micro_lanes)}."])

@@ -98,16 +98,6 @@ def policy_facts(config: RunConfig) -> PolicyFacts:
     return replace(count_weights(policy), flops_per_frame=flops / frames)
 
 
-def total_steps(config: RunConfig, steps_per_epoch: int) -> int:
-    """Optimizer steps of the whole run."""
-    limits = []
-    if config.trainer.max_steps is not None:
-        limits.append(config.trainer.max_steps)
-    if config.trainer.max_epochs is not None:
-        limits.append(config.trainer.max_epochs * steps_per_epoch)
-    return min(limits)
-
-
 def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: DataFacts | None) -> list[str]:
     """The plan, a topic a line; without data, for the full size of the published recordings."""
     settings, trainer, ema = config.policy, config.trainer, config.ema
@@ -124,6 +114,8 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: Dat
     ranks = f"{num_ranks} rank{'s' if num_ranks > 1 else ''}"
     step = f"step         {ranks} x {config.data.batch_size} lanes x {config.data.win_len} frames = "
     step += f"{frames_per_step:,} frames"
+    if trainer.micro_lanes not in (None, config.data.batch_size):
+        step += f", {trainer.micro_lanes} lanes at a time"
     if policy.flops_per_frame is not None:
         step += f", {3 * policy.flops_per_frame * frames_per_step / 1e12:.1f} TFLOP forward and backward"
     lines.append(step)
@@ -136,13 +128,14 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: Dat
     else:
         lines.append("memory       forgotten at every window")
     steps_per_epoch = data.steps_per_epoch if data is not None else _steps_at_full_size(config, frames_per_step)
-    num_steps = total_steps(config, steps_per_epoch)
+    num_steps = config.total_steps(steps_per_epoch)
     lines += _data_lines(config, lanes, data, steps_per_epoch)
     optimizer = config.optimizer
+    decay = "" if optimizer.schedule == "constant" else f", {optimizer.schedule} decay to 0 at step {num_steps:,}"
     clip = "not clipped" if optimizer.gradient_clip is None else f"clipped at {optimizer.gradient_clip:g}"
     lines.append(
         f"optimizer    AdamW, learning rate {optimizer.learning_rate:g} after {optimizer.warmup_steps:,} steps of "
-        f"linear warm-up, weight decay {optimizer.weight_decay:g}, gradients {clip}"
+        f"linear warm-up{decay}, weight decay {optimizer.weight_decay:g}, gradients {clip}"
     )
     terms = " + ".join(f"{term.weight:g} x {term.name} ({term.reduction})" for term in config.objectives)
     lines.append(f"loss         {terms}; computed in {trainer.precision}")
@@ -178,7 +171,7 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None, steps: in
                 for one in data.shares
             ),
         ]
-    total = total_steps(config, steps)
+    total = config.total_steps(steps)
     lines.append(f"run          {total:,} steps = {total / steps:.2f} epochs, {total * frames_per_step:,} frames")
     trainer = config.trainer
     if trainer.val_every is not None:

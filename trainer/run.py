@@ -24,11 +24,12 @@ from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import SpeedMeter
 from trainer.checkpoints.checkpoint import set_aside
 from trainer.data.datamodule import RocketDataModule
+from trainer.gpu_memory import gpu_memory, memory_lines
 from trainer.learning.guard import LossStop, RunInterrupted
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
 from trainer.look.metrics_csv import METRICS_FILE, MetricsCsv
-from trainer.plan import PolicyFacts, count_weights, plan_lines, policy_facts, total_steps
+from trainer.plan import PolicyFacts, count_weights, plan_lines, policy_facts
 from trainer.policy import RocketPolicy
 from trainer.prepare import Start, prepare
 from trainer.ranks import RankFailed, is_main_process
@@ -63,7 +64,7 @@ def train(
     for note in start.notes:
         print_line(note)
     assert start.data is not None
-    num_steps = total_steps(config, start.data.steps_per_epoch)
+    num_steps = config.total_steps(start.data.steps_per_epoch)
     if start.position is not None and start.position.global_step >= num_steps:
         print_line(
             f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on."
@@ -135,7 +136,9 @@ def dry_run(config: RunConfig, resume: str | None = None, out: TextIO | None = N
     """Print the plan of a run and take nothing; the process's exit status."""
     start = prepare(config, resume, dry_run=True)
     print_line = _line_printer(out)
-    for line in [*start.notes, *_before_it_starts(start, policy_facts(start.config))]:
+    found = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+    needs = memory_lines(start.config, gpu_memory(start.config), found)
+    for line in [*start.notes, *_before_it_starts(start, policy_facts(start.config)), *needs]:
         print_line(line)
     print_line("Nothing was started (--dry-run).")
     return 0
@@ -190,7 +193,7 @@ def _callbacks(
 ) -> tuple[list[Callback], Checkpoints]:
     assert start.data is not None
     speed = SpeedMeter(facts.flops_per_frame)
-    num_steps = total_steps(config, start.data.steps_per_epoch)
+    num_steps = config.total_steps(start.data.steps_per_epoch)
     progress, run_dir = ProgressLine(speed, num_steps), Path(config.run_dir)
     pages = PageWriter(lambda: write_page(run_dir, frames=False))
 

@@ -61,7 +61,7 @@ class DataConfig(Section):
     enable_segment: bool = fixed(True, "show the policy each frame's object mask and interaction type")
     batch_size: PositiveInt = setting(8, "lanes of one rank")
     num_lanes: PositiveInt | None = fixed(
-        None, "lanes of all ranks; when given, batch_size becomes num_lanes / ranks"
+        None, "lanes of all ranks; when given, batch_size follows: num_lanes / ranks"
     )
     num_workers: NotNegativeInt = setting(8, "loader processes of one rank; 0 decodes in the training process")
     prefetch_factor: PositiveInt = setting(4, "windows that each loader process keeps ready; two batches at least")
@@ -235,6 +235,13 @@ class RunConfig(Section):
     def timesteps(self) -> int:
         """Frames in a window, as the policy sees them."""
         return self.data.win_len
+
+    def total_steps(self, steps_per_epoch: int) -> int:
+        """Optimizer steps of the whole run."""
+        limits = [self.trainer.max_steps] if self.trainer.max_steps is not None else []
+        if self.trainer.max_epochs is not None:
+            limits.append(self.trainer.max_epochs * steps_per_epoch)
+        return min(limits)
 
     def policy_arguments(self) -> dict[str, Any]:
         """What `RocketPolicy` needs to be built in this shape; no weights."""

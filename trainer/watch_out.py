@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.plan import DataFacts, PolicyFacts, checkpoint_bytes, size, total_steps
+from trainer.plan import DataFacts, PolicyFacts, checkpoint_bytes, size
 from trainer.settings import RunConfig
 
 FEW_MASKS = 0.1
@@ -107,7 +107,7 @@ def _data(config: RunConfig, data: DataFacts) -> Iterator[str]:
 
 def _length(config: RunConfig, data: DataFacts) -> Iterator[str]:
     trainer = config.trainer
-    steps = total_steps(config, data.steps_per_epoch)
+    steps = config.total_steps(data.steps_per_epoch)
     warmup = config.optimizer.warmup_steps
     if 0 < steps <= warmup:
         yield (
@@ -127,7 +127,7 @@ def _length(config: RunConfig, data: DataFacts) -> Iterator[str]:
 
 
 def _disk(config: RunConfig, machine: Machine, policy: PolicyFacts, data: DataFacts) -> Iterator[str]:
-    steps = total_steps(config, data.steps_per_epoch)
+    steps = config.total_steps(data.steps_per_epoch)
     needed = checkpoint_bytes(config, policy, steps).total
     if needed > machine.free_bytes:
         times = -(-needed // max(machine.free_bytes, 1))

@@ -63,7 +63,7 @@ def test_config_file_sets_every_key_and_says_what_each_means(name: str) -> None:
     without_meaning = [line for line in settings if " # " not in line]
     assert without_meaning == []
     named = {re.match(r"\s*(?:- )?(\w+):", line).group(1) for line in settings}
-    expected = {one.key.rpartition(".")[2] for one in settings_of(RunConfig)} - {"objectives", "num_lanes"}
+    expected = {one.key.rpartition(".")[2] for one in settings_of(RunConfig)} - {"objectives"}
     assert expected - named == set()
 
 
@@ -97,10 +97,11 @@ def test_override_reaches_into_the_list_of_objectives() -> None:
 
 
 def test_single_dataset_may_stand_without_brackets() -> None:
-    assert load_config("demo", ["data.datasets=/data/a"]).data.datasets == ["/data/a"]
-    for text in ("[/data/a,/data/b]", "/data/a,/data/b"):
-        assert load_config("demo", [f"data.datasets={text}"]).data.datasets == ["/data/a", "/data/b"]
-    assert load_config("demo", ["data.datasets=/data/a"]).data.datasets == ["/data/a"]
+    def paths(text: str) -> list[str]:
+        return [one.path for one in load_config("demo", [f"data.datasets={text}"]).data.datasets]
+
+    assert paths("/data/a") == ["/data/a"]
+    assert paths("[/data/a,/data/b]") == paths("/data/a,/data/b") == ["/data/a", "/data/b"]
 
 
 def test_bare_off_turns_wandb_off() -> None:
@@ -168,7 +169,7 @@ def test_changes_on_resume_are_told_as_old_and_new() -> None:
     [
         ("seed=1", "seed: 0 -> 1"),
         ("data.enable_segment=false", "data.enable_segment: true -> false"),
-        ("data.batch_size=4", "data.num_lanes: 64 -> 32"),
+        ("data.num_lanes=32", "data.num_lanes: 64 -> 32"),
         ("policy.batch_norm=frozen", "policy.batch_norm: per_rank -> frozen"),
         ("trainer.memory=reset", "trainer.memory: carry -> reset"),
         ("ema.enabled=false", "ema.enabled: true -> false"),
@@ -227,7 +228,7 @@ def test_checkpointed_settings_read_back_equal() -> None:
 
 
 def test_lanes_follow_from_batch_size_and_ranks() -> None:
-    assert resolve_lanes(load_config("rocket1"), 4).data.num_lanes == 32
+    assert resolve_lanes(load_config("demo"), 4).data.num_lanes == 16
 
 
 def test_global_lanes_are_shared_out_among_ranks() -> None:
@@ -238,3 +239,54 @@ def test_global_lanes_are_shared_out_among_ranks() -> None:
 def test_lanes_that_do_not_divide_among_ranks_are_refused() -> None:
     with pytest.raises(SettingsError, match=r"data.num_lanes = 10 is not divisible by 4 ranks\. Use 8 or 12\."):
         resolve_lanes(load_config("rocket1", ["data.num_lanes=10"]), 4)
+
+
+def test_configuration_stands_on_its_base_and_differs_where_it_says() -> None:
+    base, one_gpu = load_config("rocket1").model_dump(), load_config("one-gpu").model_dump()
+    assert one_gpu["trainer"].pop("devices") == 1
+    assert base["trainer"].pop("devices") == 8
+    assert one_gpu == base
+
+
+def test_bases_follow_each_other_and_lists_are_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: demo\nseed: 3\nvalidation: {watch_events: [x]}\nema: {decay: 0.5}\n")
+    (tmp_path / "b.yaml").write_text(f"base: {tmp_path / 'a.yaml'}\nema: {{every_n_steps: 7}}\n")
+    config = load_config(str(tmp_path / "b.yaml"), ["seed=4"])
+    assert (config.seed, config.validation.watch_events) == (4, ["x"])
+    assert (config.ema.decay, config.ema.every_n_steps, config.policy.hiddim) == (0.5, 7, 128)
+
+
+def test_base_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: rocket\n")
+    with pytest.raises(SettingsError, match=r"rocket: no such file, .*Did you mean rocket1\?"):
+        load_config(str(tmp_path / "a.yaml"))
+
+
+@pytest.mark.parametrize(("num_ranks", "batch_size"), [(8, 8), (4, 16), (1, 64)])
+def test_recipe_has_the_same_global_batch_and_micro_batches_on_any_number_of_ranks(
+    num_ranks: int, batch_size: int
+) -> None:
+    config = resolve_lanes(load_config("rocket1", [f"trainer.devices={num_ranks}"]), num_ranks)
+    assert (config.data.num_lanes, config.data.batch_size, config.trainer.micro_lanes) == (64, batch_size, 8)
+    assert config.data.num_lane_groups == 8
+
+
+def test_micro_lanes_that_do_not_divide_a_ranks_lanes_are_refused() -> None:
+    with pytest.raises(SettingsError, match=r"trainer.micro_lanes: got 3, .* of the 8 lanes of a rank\. Use 4\."):
+        resolve_lanes(load_config("rocket1", ["trainer.micro_lanes=3"]), 8)
+
+
+def test_datasets_may_have_weights() -> None:
+    config = load_config("demo", ["data.datasets=[{path: /a, weight: 2}, /b]"])
+    assert [(one.path, one.weight) for one in config.data.datasets] == [("/a", 2.0), ("/b", None)]
+    assert config.data.weights == (2.0, 1.0)
+    assert config.model_dump()["data"]["datasets"] == [{"path": "/a", "weight": 2.0}, "/b"]
+    assert load_config("demo", ["data.datasets=/a,/b"]).data.weights == ()
+    with pytest.raises(SettingsError, match="data.datasets: got weights, expected none with shuffled windows"):
+        load_config("demo", ["data.datasets=[{path: /a, weight: 2}]", "data.episode_continuous_batch=false"])
+
+
+def test_lanes_of_a_rank_are_not_ignored_where_those_of_all_are_set() -> None:
+    with pytest.raises(SettingsError, match=r"data.batch_size: has no effect beside data.num_lanes = 64\. Use"):
+        load_config("rocket1", ["data.batch_size=4"])
+    assert load_config("rocket1", ["data.batch_size=4", "data.num_lanes=null"]).data.batch_size == 4

@@ -228,9 +228,11 @@ class RocketModule(LightningModule):
 
     @override
     def configure_optimizers(self) -> Any:
-        """AdamW over what is trained, and a linear rise of its step size."""
+        """AdamW over what is trained, and its learning rate."""
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        return build_optimizer(parameters, self.config.optimizer, fused=self.device.type == "cuda")
+        return build_optimizer(
+            parameters, self.config.optimizer, lambda: self._num_steps, fused=self.device.type == "cuda"
+        )
 
     def _refuse(self, problem: str) -> LossStop:
         """The exception that names step, lane and episode; batch statistics are as before the step."""
@@ -333,8 +335,12 @@ class RocketModule(LightningModule):
         self.counts.load_state_dict(counts)
         position = Position(**rocket["position"])
         checkpoint["loops"] = self._loops(position)
-        if self.config.optimizer.model_dump() != checkpoint["hyper_parameters"]["config"]["optimizer"]:
-            apply_settings(checkpoint, self.config.optimizer, position.global_step)
+        apply_settings(checkpoint, self.config.optimizer, position.global_step, self._num_steps)
+
+    @property
+    def _num_steps(self) -> int:
+        """Of the whole run."""
+        return self.config.total_steps(self.trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
 
     def _loops(self, position: Position) -> dict[str, Any]:
         return {"fit_loop": loop_state(self.trainer.fit_loop.state_dict(), **asdict(position))}

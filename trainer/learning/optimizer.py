@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -11,23 +12,36 @@ from torch import nn
 from trainer.settings import OptimizerConfig
 
 
-def warmup_share(step: int, warmup_steps: int) -> float:
-    """Share of the full learning rate at a 0-based step."""
-    return min((step + 1) / max(warmup_steps, 1), 1.0)
+def rate_share(step: int, settings: OptimizerConfig, num_steps: int) -> float:
+    """Share of the full learning rate at a 0-based step of a run; 0 from its end on, unless constant."""
+    warmed_up = min((step + 1) / max(settings.warmup_steps, 1), 1.0)
+    if settings.schedule == "constant":
+        return warmed_up
+    decaying = max(num_steps - settings.warmup_steps, 1)
+    done = min(max(step - settings.warmup_steps, 0) / decaying, 1.0)
+    return warmed_up * (1.0 - done if settings.schedule == "linear" else (1.0 + math.cos(math.pi * done)) / 2)
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], settings: OptimizerConfig, fused: bool) -> dict[str, Any]:
-    """AdamW over the parameters and a linear warm-up, as Lightning takes them."""
+def build_optimizer(
+    parameters: Iterable[nn.Parameter], settings: OptimizerConfig, num_steps: Callable[[], int], fused: bool
+) -> dict[str, Any]:
+    """AdamW over the parameters and its learning rate, as Lightning takes them.
+
+    Args:
+        num_steps: gives the steps of the whole run, which are known once its position is.
+    """
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_share(step, settings.warmup_steps))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, settings, num_steps()))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def apply_settings(checkpoint: dict[str, Any], settings: OptimizerConfig, global_step: int) -> None:
+def apply_settings(
+    checkpoint: dict[str, Any], settings: OptimizerConfig, global_step: int, num_steps: int
+) -> None:
     """The checkpoint's optimizer and schedule have this run's settings in place of those they were saved with."""
-    rate = settings.learning_rate * warmup_share(global_step, settings.warmup_steps)
+    rate = settings.learning_rate * rate_share(global_step, settings, num_steps)
     for group in checkpoint["optimizer_states"][0]["param_groups"]:
         group |= {"lr": rate, "initial_lr": settings.learning_rate, "weight_decay": settings.weight_decay}
     schedule = checkpoint["lr_schedulers"][0]

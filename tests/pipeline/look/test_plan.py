@@ -134,7 +134,7 @@ def test_lanes_of_a_run_are_those_that_it_trains_with(tmp_path):
 def test_lanes_of_the_shipped_recipe_are_read(request):
     recipe = lanes_of_run(request.config.rootpath / "configs" / "rocket1.yaml")
     assert (recipe.num_ranks, recipe.values["num_lanes"], recipe.values["window_frames"]) == (8, 64, 128)
-    assert "num_groups" not in recipe.values  # one for each rank
+    assert recipe.values["num_groups"] == 8
 
 
 def test_plan_joins_datasets_as_training_does(small_dataset, tmp_path):
