@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,23 +23,25 @@ class GpuMemory:
 
     Attributes:
         weights: of the policy, its gradients, AdamW's two moments and the average.
-        lanes: of the memory of the rank's lanes, before and after the step, and their windows.
+        lane: of one lane's memory, before and after the step, and its window.
         activations: that the backward pass needs, of one lane.
+        num_lanes: of the rank.
         micro_lanes: lanes that are computed at once.
     """
 
     weights: int
-    lanes: int
+    lane: int
     activations: int
+    num_lanes: int
     micro_lanes: int
 
     @property
     def total(self) -> int:
-        return self.weights + self.lanes + self.activations * self.micro_lanes + OTHER_BYTES
+        return self.weights + self.lane * self.num_lanes + self.activations * self.micro_lanes + OTHER_BYTES
 
     def lanes_that_fit(self, num_bytes: float, num_lanes: int) -> int:
-        """The most lanes at once, a divisor of the rank's, for which the memory suffices; 0 if none."""
-        room = num_bytes - self.weights - self.lanes - OTHER_BYTES
+        """The most lanes at once for which the memory suffices, a divisor of those of a rank; 0 if none."""
+        room = num_bytes - self.weights - self.lane * num_lanes - OTHER_BYTES
         fitting = [n for n in range(1, num_lanes + 1) if num_lanes % n == 0 and n * self.activations <= room]
         return max(fitting, default=0)
 
@@ -56,8 +59,9 @@ def gpu_memory(config: RunConfig) -> GpuMemory:
     window_bytes = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(_window(config)))
     return GpuMemory(
         weights=whole + 3 * trained + average,
-        lanes=data.batch_size * ((2 * lane_bytes if carried else 0) + 2 * window_bytes),
+        lane=(2 * lane_bytes if carried else 0) + 2 * window_bytes,
         activations=activation_bytes(config, module),
+        num_lanes=data.batch_size,
         micro_lanes=config.trainer.micro_lanes or data.batch_size,
     )
 
@@ -93,29 +97,31 @@ def activation_bytes(config: RunConfig, policy: RocketPolicy) -> int:
     return sum(num_bytes for _, num_bytes in kept.values())
 
 
-def memory_lines(config: RunConfig, memory: GpuMemory, found: float | None) -> list[str]:
-    """What a GPU needs, and what fits on cards.
+def memory_lines(memory: GpuMemory, num_lanes: int, gpus: Sequence[int]) -> list[str]:
+    """What a GPU needs, what fits on cards, and what to set for the GPUs of this machine.
 
     Args:
-        found: bytes of the memory of this machine's GPUs, None without one.
+        num_lanes: of all ranks.
+        gpus: bytes of the memory of each GPU here.
     """
-    num_lanes = config.data.batch_size
-    cards = {f"{giga} GB": giga * 1e9 for giga in (24, 80)} | ({} if found is None else {"here": found})
-    fits = {name: memory.lanes_that_fit(num_bytes, num_lanes) for name, num_bytes in cards.items()}
-    shown = ", ".join(f"{name}: {lanes or 'none'}" for name, lanes in fits.items())
+    fits = {f"{giga} GB": memory.lanes_that_fit(giga * 1e9, memory.num_lanes) for giga in (24, 80)}
     parts = {
         "weights, gradients, AdamW, average": memory.weights,
-        f"memory and windows of {num_lanes} lanes": memory.lanes,
-        f"activations of {memory.micro_lanes} lanes at once": memory.micro_lanes * memory.activations,
+        f"memory and windows of {memory.num_lanes} lanes": memory.lane * memory.num_lanes,
+        f"activations of {memory.micro_lanes} lanes at once": memory.activations * memory.micro_lanes,
         "others (a guess)": OTHER_BYTES,
     }
     lines = [
         f"GPU memory   {memory.total / 1e9:.1f} GB, computed and not measured",
         *(f"             {num_bytes / 1e9:5.1f}  {name}" for name, num_bytes in parts.items()),
-        f"             lanes at once that fit (trainer.micro_lanes): {shown}",
+        "             lanes at once that fit (trainer.micro_lanes): "
+        + ", ".join(f"{card}: {lanes or 'none'}" for card, lanes in fits.items()),
     ]
-    if found is not None and memory.total > found and fits["here"]:
-        lines.append(f"             too much for the GPUs here: add trainer.micro_lanes={fits['here']}")
+    if gpus:
+        devices = max(n for n in range(1, len(gpus) + 1) if num_lanes % n == 0)
+        at_once = memory.lanes_that_fit(min(gpus), num_lanes // devices)
+        words = f"trainer.devices={devices} trainer.micro_lanes={at_once}" if at_once else "not even one lane fits"
+        lines.append(f"             on the {len(gpus)} x {min(gpus) / 1e9:.0f} GB found here: {words}")
     return lines
 
 

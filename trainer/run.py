@@ -136,8 +136,9 @@ def dry_run(config: RunConfig, resume: str | None = None, out: TextIO | None = N
     """Print the plan of a run and take nothing; the process's exit status."""
     start = prepare(config, resume, dry_run=True)
     print_line = _line_printer(out)
-    found = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
-    needs = memory_lines(start.config, gpu_memory(start.config), found)
+    num_lanes = start.config.data.batch_size * start.num_ranks
+    gpus = [torch.cuda.get_device_properties(gpu).total_memory for gpu in range(torch.cuda.device_count())]
+    needs = memory_lines(gpu_memory(start.config), num_lanes, gpus)
     for line in [*start.notes, *_before_it_starts(start, policy_facts(start.config)), *needs]:
         print_line(line)
     print_line("Nothing was started (--dry-run).")

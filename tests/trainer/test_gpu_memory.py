@@ -35,15 +35,18 @@ def test_activations_are_those_that_autograd_keeps_on_a_real_pass() -> None:
     assert abs(activation_bytes(config, policy) / expected - 1) < 0.1  # the window here is RGB, there YUV
 
 
+MEMORY = GpuMemory(weights=10**9, lane=10**8, activations=3 * 10**9, num_lanes=10, micro_lanes=5)
+
+
 def test_lanes_that_fit_are_the_largest_divisor_for_which_there_is_room() -> None:
-    memory = GpuMemory(weights=10**9, lanes=10**9, activations=3 * 10**9, micro_lanes=8)
-    assert memory.total == 10**9 + 10**9 + 24 * 10**9 + OTHER_BYTES
-    assert [memory.lanes_that_fit(giga * 1e9, 64) for giga in (5, 8, 24, 80)] == [0, 1, 4, 16]
+    assert MEMORY.total == 10**9 + 10**9 + 15 * 10**9 + OTHER_BYTES
+    assert [MEMORY.lanes_that_fit(giga * 1e9, 10) for giga in (5, 8, 24, 80)] == [0, 1, 5, 10]
 
 
-def test_lines_say_what_is_computed_and_what_would_fit_here() -> None:
-    memory = GpuMemory(weights=10**9, lanes=10**9, activations=3 * 10**9, micro_lanes=4)
-    lines = memory_lines(small(), memory, 9e9)
-    assert lines[0] == "GPU memory   16.0 GB, computed and not measured"
-    assert lines[-2].endswith("lanes at once that fit (trainer.micro_lanes): 24 GB: 4, 80 GB: 4, here: 1")
-    assert lines[-1].endswith("too much for the GPUs here: add trainer.micro_lanes=1")
+def test_lines_say_what_is_computed_and_what_to_set_on_the_gpus_here() -> None:
+    lines = memory_lines(MEMORY, 20, [16 * 10**9] * 3)
+    assert lines[0] == "GPU memory   19.0 GB, computed and not measured"
+    assert lines[-2].endswith("lanes at once that fit (trainer.micro_lanes): 24 GB: 5, 80 GB: 10")
+    assert lines[-1].endswith("on the 3 x 16 GB found here: trainer.devices=2 trainer.micro_lanes=2")
+    assert memory_lines(MEMORY, 20, [4 * 10**9])[-1].endswith("on the 1 x 4 GB found here: not even one lane fits")
+    assert memory_lines(MEMORY, 20, [])[-1] == lines[-2]

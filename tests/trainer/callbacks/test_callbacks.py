@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from tests.synthetic import make_dataset
 from tests.trainer.runs import fit, make_run_dataset, small_config
 from trainer.build import build_policy
 from trainer.callbacks.ema import Ema
@@ -136,6 +137,15 @@ def test_auditor_stops_at_a_broken_lane(dataset: Path, tmp_path: Path, at: int, 
 def test_auditor_follows_every_lane_over_three_epochs(dataset: Path, tmp_path: Path) -> None:
     config = small_config(dataset, tmp_path, "trainer.max_steps=30", "trainer.val_every=null")
     assert fit(config, LaneAuditor()).trainer.current_epoch == 3
+
+
+def test_auditor_follows_lanes_of_mixed_datasets_over_epochs(dataset: Path, tmp_path: Path) -> None:
+    make_dataset(tmp_path / "other", [[35, 60], [22, 9]])
+    mix = f"data.datasets=[{{path: {dataset}, weight: 1}}, {{path: {tmp_path / 'other'}, weight: 2}}]"
+    config = small_config(dataset, tmp_path, mix, "trainer.max_steps=30", "trainer.val_every=null")
+    module = fit(config, LaneAuditor())
+    assert module.trainer.current_epoch >= 2
+    assert module.policies.gather_memories()["policy"]["lanes"].tolist() == [0, 1, 2, 3, 4]  # of four rows
 
 
 def test_speed_adds_up_frames_windows_and_waiting(dataset: Path, tmp_path: Path) -> None:
