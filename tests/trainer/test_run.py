@@ -189,7 +189,7 @@ def test_all_lanes_at_once_are_another_run_than_one_at_a_time(
     arguments = overrides(dataset, tmp_path / "run", *SPREAD, "trainer.micro_lanes=4", "trainer.max_steps=6")
     finish(in_child(*arguments, log=tmp_path / "log"), tmp_path / "log")
     found, expected = losses(tmp_path / "run"), losses(on_one_rank)
-    assert all(abs(found[step] - expected[step]) > 1e-2 for step in range(1, 7))
+    assert max(abs(found[step] - expected[step]) for step in range(1, 7)) > 1e-3
 
 
 def test_broken_last_checkpoint_is_told_and_the_one_before_taken(
