@@ -12,6 +12,7 @@ import io
 import statistics
 import sys
 import time
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ from shards import open_dataset
 
 Arrays = Mapping[str, NDArray[Any]]
 _REPEATS = 7
+_FRAME_COLUMNS = ("buttons", "camera", "recording", "source_frame", "dropped_before", "gui")
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,11 @@ def _arrow_table(arrays: Arrays) -> pa.RecordBatch:
     candidates = pa.StructArray.from_arrays(
         [rows("candidate_interaction"), rows("candidate_point"), masks], ["interaction", "point", "mask"]
     )
-    columns = {name: rows(name) for name in ("buttons", "camera", "recording", "source_frame", "gui")}
+    columns = {name: rows(name) for name in _FRAME_COLUMNS}
     columns["candidates"] = pa.ListArray.from_arrays(pa.array(arrays["candidate_offsets"]), candidates)
+    of_frame = np.searchsorted(arrays["event_frame"], np.arange(len(arrays["gui"]) + 1)).astype(np.int32)
+    events = pa.StructArray.from_arrays([rows("event_name"), rows("event_count")], ["name", "count"])
+    columns["events"] = pa.ListArray.from_arrays(pa.array(of_frame), events)
     return pa.RecordBatch.from_arrays(list(columns.values()), list(columns))
 
 
@@ -95,7 +100,9 @@ def _read_arrow(data: bytes) -> Arrays:
     candidates = batch.column("candidates")
     each = candidates.values
     masks = each.field("mask")
-    arrays = {name: batch.column(name).to_numpy() for name in ("recording", "source_frame", "gui")}
+    arrays = {name: batch.column(name).to_numpy() for name in _FRAME_COLUMNS[2:]}
+    events = batch.column("events")
+    counts = np.diff(events.offsets.to_numpy())
     return arrays | {
         "buttons": matrix(batch.column("buttons"), 23).reshape(n, 23),
         "camera": matrix(batch.column("camera"), 2),
@@ -104,6 +111,9 @@ def _read_arrow(data: bytes) -> Arrays:
         "candidate_point": matrix(each.field("point"), 2),
         "mask_offsets": masks.offsets.to_numpy(),
         "mask_runs": masks.values.to_numpy(),
+        "event_frame": np.repeat(np.arange(n, dtype=np.int32), counts),
+        "event_name": events.values.field("name").to_numpy(),
+        "event_count": events.values.field("count").to_numpy(),
     }
 
 
@@ -113,6 +123,12 @@ FORMATS = (
     Format("Arrow IPC", _arrow(None), _read_arrow, "Arrow in 13 languages, DuckDB, polars, pandas"),
     Format("Arrow IPC, lz4", _arrow("lz4"), _read_arrow, "Arrow in 13 languages, DuckDB, polars, pandas"),
     Format("Arrow IPC, zstd", _arrow("zstd"), _read_arrow, "Arrow in 13 languages, DuckDB, polars, pandas"),
+    Format(
+        "safetensors, gzip",
+        lambda arrays: zlib.compress(_write_safetensors(arrays), 6, 31),
+        lambda data: safetensors.numpy.load(zlib.decompress(data, 31)),
+        "gzip and safetensors; a JSON header elsewhere",
+    ),
     Format("safetensors", _write_safetensors, safetensors.numpy.load, "safetensors; a JSON header elsewhere"),
 )
 
