@@ -127,11 +127,21 @@ def evaluate(
 @app.command(epilog="Example: rocket-train compare demo/run demo/run-without-memory")
 def compare(
     run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.html", help="Also write a page with the curves.")
+    ] = None,
 ) -> None:
-    """Print the last validation of runs side by side."""
-    from trainer.look.compare import compare_lines
+    """Print the last validation of runs side by side, their differing settings, and if their data differ."""
+    from trainer.look.compare import compare_lines, compare_page
 
+    if out is not None:
+        from shards.display.page import check_out, write_page
+
+        check_out(out, ".html", ".htm")
+        write_page(compare_page(run_dirs), out)
     typer.echo("\n".join(compare_lines(run_dirs)))
+    if out is not None:
+        typer.echo(f"Wrote {out}. Open it in a browser.")
 
 
 @app.command(epilog="Example: rocket-train report demo/run")

@@ -1,14 +1,22 @@
-"""Runs side by side: the last validation of each, from the metrics.csv in its folder."""
+"""Runs side by side: their last validations, whether those are of the same data, and the settings that differ."""
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError  # type: ignore[import-untyped]
+
+from shards.display.page import render_page
 from shards.errors import RocketError
+from trainer.look.metrics_csv import METRICS_FILE, read_metrics
+from trainer.look.run_charts import Curve, Rows, curves_chart
 
-METRICS_FILE = "metrics.csv"
+_CONFIG_FILE = "config.yaml"
 _ROWS = (
     ("loss", "loss a frame"),
     ("loss_constant_guess", "of the best constant guess"),
@@ -17,27 +25,118 @@ _ROWS = (
     ("action_accuracy", "actions guessed right"),
     ("button_f1", "F1, mean over buttons"),
     ("camera_error_degrees", "camera error, degrees"),
+    ("num_frames", "frames"),
 )
+_CHARTS = (
+    ("train", "train/loss", "Training loss", "nats a frame"),
+    ("val", "val/loss", "Validation loss", "nats a frame"),
+    ("watched", "val/loss_watched", "Loss on watched frames", "nats a frame"),
+    ("f1", "val/button_f1", "F1, mean over buttons", "F1"),
+)
+_DECIDE_DATA = (
+    "data.datasets",
+    "data.split_ratio",
+    "data.shuffle_episodes",
+    "seed",
+    "trainer.limit_val_steps",
+    "validation.watch_events",
+)
+"""Settings by which validations are of other frames, or show other goals."""
+
+_NO_DIFFERENCE = ("run_dir", "logging.")
 
 
-def last_validation(run_dir: Path) -> tuple[int, dict[str, float]]:
-    """The step of a run's last validation and its figures, by name without `val/`.
+@dataclass(frozen=True)
+class Run:
+    """What a run's folder says of it.
+
+    Attributes:
+        step: of its last validation.
+        figures: of that validation, by name without `val/`.
+        settings: by key, such as `data.win_len`; empty where there is no config.yaml.
+    """
+
+    run_dir: Path
+    rows: Rows
+    step: int
+    figures: Mapping[str, float]
+    settings: Mapping[str, Any]
+
+
+def read_run(run_dir: Path) -> Run:
+    """The run in a folder.
 
     Raises:
-        RocketError: there is no metrics.csv, or no validation in it.
+        RocketError: there is no metrics.csv, no validation in it, or its config.yaml cannot be read.
     """
     path = run_dir / METRICS_FILE
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [row for row in csv.DictReader(file) if row.get("val/loss")]
+        rows = read_metrics(path)
     except OSError as error:
         raise RocketError(
             f"{path}: cannot be read, got {error.strerror}. Give the run_dir of a rocket-train run."
         ) from error
-    if not rows:
+    validations = [row for row in rows if "val/loss" in row]
+    if not validations:
         raise RocketError(f"{path}: no validation yet. Let the run reach trainer.val_every steps, or its end.")
-    figures = {name.removeprefix("val/"): value for name, value in rows[-1].items() if name.startswith("val/")}
-    return int(rows[-1]["step"]), {name: float(value) for name, value in figures.items() if value}
+    last = validations[-1]
+    figures = {name.removeprefix("val/"): value for name, value in last.items() if name.startswith("val/")}
+    return Run(run_dir, rows, int(last["step"]), figures, _settings(run_dir / _CONFIG_FILE))
+
+
+def last_validation(run_dir: Path) -> tuple[int, Mapping[str, float]]:
+    """The step of a run's last validation and its figures, by name without `val/`.
+
+    Raises:
+        RocketError: as `read_run`.
+    """
+    run = read_run(run_dir)
+    return run.step, run.figures
+
+
+def _settings(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        return _flat(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
+    except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
+        raise RocketError(
+            f"{path}: cannot be read, got {error!r}. Give the run_dir of a rocket-train run."
+        ) from error
+
+
+def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The settings in which the runs differ, with each run's value; None where a run has none."""
+    keys = list(dict.fromkeys(key for run in runs for key in run.settings if not key.startswith(_NO_DIFFERENCE)))
+    values = {key: [run.settings.get(key) for run in runs] for key in keys}
+    return {key: each for key, each in values.items() if any(value != each[0] for value in each)}
+
+
+def data_warnings(runs: Sequence[Run]) -> list[str]:
+    """Why the runs' validations cannot be compared: they are of other data, splits or goals; mostly none."""
+    unknown = [str(run.run_dir) for run in runs if not run.settings]
+    warnings = (
+        [f"{', '.join(unknown)}: no {_CONFIG_FILE}, so nobody knows what was validated on."] if unknown else []
+    )
+    known = [run for run in runs if run.settings]
+    differing = differing_settings(known) if len(known) > 1 else {}
+    for key in _DECIDE_DATA:
+        if key in differing:
+            values = ", ".join(_text(value) for value in differing[key])
+            warnings.append(f"The runs validated on different frames or goals: {key} is {values}.")
+    frames = [run.figures.get("num_frames") for run in runs]
+    if not warnings and any(number != frames[0] for number in frames):
+        listed = ", ".join("unknown" if number is None else f"{number:,.0f}" for number in frames)
+        warnings.append(f"The runs validated on different frames: {listed} of them. Was a dataset built again?")
+    return warnings
 
 
 def compare_lines(run_dirs: Sequence[Path]) -> list[str]:
@@ -46,26 +145,74 @@ def compare_lines(run_dirs: Sequence[Path]) -> list[str]:
     Raises:
         RocketError: a run has no validation.
     """
-    runs = [last_validation(run_dir) for run_dir in run_dirs]
+    runs = [read_run(run_dir) for run_dir in run_dirs]
     width = max(12, *(len(str(run_dir)) + 2 for run_dir in run_dirs))
     lines = ["validation".ljust(28) + "".join(str(run_dir).rjust(width) for run_dir in run_dirs)]
-    lines.append("after step".ljust(28) + "".join(f"{step:,}".rjust(width) for step, _ in runs))
+    lines += [name.ljust(28) + "".join(cell.rjust(width) for cell in cells) for name, *cells in table_rows(runs)]
+    lines += conclusions(runs)
+    differing = differing_settings(runs) if all(run.settings for run in runs) else {}
+    if differing:
+        lines.append("settings that differ")
+        lines += [f"  {key}: {', '.join(_text(value) for value in values)}" for key, values in differing.items()]
+    return [*lines, *(f"watch out: {warning}" for warning in data_warnings(runs))]
+
+
+def table_rows(runs: Sequence[Run]) -> list[list[str]]:
+    """The last validations: a name and a cell for each run, without rows that no run has."""
+    rows = [["after step", *(f"{run.step:,}" for run in runs)]]
     for name, text in _ROWS:
-        cells = [f"{figures[name]:.3f}" if name in figures else "-" for _, figures in runs]
+        form = ",.0f" if name == "num_frames" else ".3f"
+        cells = [format(run.figures[name], form) if name in run.figures else "-" for run in runs]
         if any(cell != "-" for cell in cells):
-            lines.append(text.ljust(28) + "".join(cell.rjust(width) for cell in cells))
-    for run_dir, (_, figures) in zip(run_dirs, runs, strict=True):
-        guess = figures.get("loss_constant_guess")
+            rows.append([text, *cells])
+    return rows
+
+
+def conclusions(runs: Sequence[Run]) -> list[str]:
+    """Sentences that follow from the last validations."""
+    lines = []
+    for run in runs:
+        guess = run.figures.get("loss_constant_guess")
         if guess:
-            share = 1 - figures["loss"] / guess
+            share = 1 - run.figures["loss"] / guess
             side = "under" if share >= 0 else "over"
-            lines.append(f"{run_dir}: loss {abs(share):.0%} {side} that of the best constant guess")
-    watched = [
-        (figures["loss_watched"], run_dir)
-        for run_dir, (_, figures) in zip(run_dirs, runs, strict=True)
-        if "loss_watched" in figures
-    ]
+            lines.append(f"{run.run_dir}: loss {abs(share):.0%} {side} that of the best constant guess")
+    watched = [(run.figures["loss_watched"], run.run_dir) for run in runs if "loss_watched" in run.figures]
     if len(watched) > 1 and min(watched)[0] > 0:
         (best, best_run), (worst, worst_run) = min(watched), max(watched)
         lines.append(f"watched frames: {worst_run} has {worst / best:.1f} times the loss of {best_run}")
     return lines
+
+
+def compare_page(run_dirs: Sequence[Path]) -> str:
+    """The comparison as a page: curves of all runs over each other, figures, settings that differ.
+
+    Raises:
+        RocketError: a run has no validation.
+    """
+    runs = [read_run(run_dir) for run_dir in run_dirs]
+    charts = []
+    for name, column, title, unit in _CHARTS:
+        lines = [(Curve(column, str(run.run_dir)), run.rows) for run in runs]
+        chart = curves_chart(lines, name, unit, f"{title.lower()} of each run by step")
+        if chart:
+            charts.append((title, chart))
+    return render_page(
+        "trainer.look",
+        "compare.html",
+        title="Runs compared",
+        subtitle=", ".join(str(run.run_dir) for run in runs),
+        alarms=data_warnings(runs),
+        footer=f"rocket-train compare {' '.join(map(str, run_dirs))}",
+        runs=runs,
+        charts=charts,
+        rows=table_rows(runs),
+        conclusions=conclusions(runs),
+        differing=[[key, *map(_text, values)] for key, values in differing_settings(runs).items()],
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list):
+        return "[" + " ".join(map(_text, value)) + "]"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

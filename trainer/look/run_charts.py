@@ -56,14 +56,20 @@ def run_charts(rows: Rows, validation: Mapping[str, float]) -> dict[str, Markup]
         Curve("val/loss_watched", "watched, with", 0),
         Curve("val/loss_watched_without_memory", "watched, without", 1, dashed=True),
     ]
+
+    def chart(
+        name: str, curves: Sequence[Curve], unit: str, description: str, level: float | None = None
+    ) -> Markup:
+        return curves_chart([(curve, rows) for curve in curves], name, unit, description, level)
+
     return {
-        "loss": _curves(rows, "loss", loss, unit, "training and validation loss by step", level=guess),
-        "parts": _curves(rows, "parts", parts, unit, "loss of buttons and camera by step"),
-        "memory": _curves(rows, "memory", memory, unit, "validation loss with and without memory by step"),
+        "loss": chart("loss", loss, unit, "training and validation loss by step", guess),
+        "parts": chart("parts", parts, unit, "loss of buttons and camera by step"),
+        "memory": chart("memory", memory, unit, "validation loss with and without memory by step"),
         "position": _position_chart(_group(validation, "loss_by_position")),
         "types": _types_chart(_group(validation, "loss_by_type")),
         **{
-            name: _curves(rows, name, [Curve(column, "", colour)], unit, f"{description} by step")
+            name: chart(name, [Curve(column, "", colour)], unit, f"{description} by step")
             for name, column, colour, unit, description in (
                 ("speed", "speed/frames_per_second", 0, "frames/s", "training speed"),
                 ("wait", "speed/data_wait_share", 4, "share of the time", "share of time waiting for data"),
@@ -74,13 +80,16 @@ def run_charts(rows: Rows, validation: Mapping[str, float]) -> dict[str, Markup]
     }
 
 
-def _curves(
-    rows: Rows, name: str, curves: Sequence[Curve], unit: str, description: str, level: float | None = None
+def curves_chart(
+    lines: Sequence[tuple[Curve, Rows]], name: str, unit: str, description: str, level: float | None = None
 ) -> Markup:
-    """Columns over the steps, with a dashed line at `level`, what a constant guess would cost."""
+    """Columns over the steps, of one run or of several, with a dashed line at `level`, the best guess's loss.
+
+    It is empty without values, and a table where there is one of each.
+    """
     from matplotlib.ticker import MaxNLocator
 
-    drawn = [(curve, *series(rows, curve.column)) for curve in curves]
+    drawn = [(curve, *series(rows, curve.column)) for curve, rows in lines]
     if not any(steps.size for _, steps, _ in drawn):
         return Markup()
     if max(steps.size for _, steps, _ in drawn) == 1:
@@ -96,7 +105,7 @@ def _curves(
                 _draw(axes, curve, SERIES[place if curve.colour is None else curve.colour], steps, values)
         if level is not None:
             axes.axhline(level, color=FAINT, linestyle=(0, (4, 3)), linewidth=1.2, label="best constant guess")
-        if len(curves) == 1:
+        if len(lines) == 1:
             axes.set_ylim(0)
         elif axes.get_legend_handles_labels()[1]:
             # Above the axes, where it covers no curve.
