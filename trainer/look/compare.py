@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError  # type: ignore[import-untyped]
 
 from shards.display.page import render_page
+from shards.display.wording import shorten
 from shards.errors import RocketError
 from trainer.look.metrics_csv import METRICS_FILE, read_metrics
 from trainer.look.run_charts import Curve, Rows, curves_chart
@@ -191,9 +192,12 @@ def compare_page(run_dirs: Sequence[Path]) -> str:
         RocketError: a run has no validation.
     """
     runs = [read_run(run_dir) for run_dir in run_dirs]
+    names = [run_dir.resolve().name for run_dir in run_dirs]
+    distinct = len(set(names)) == len(names)
+    labels = [shorten(name if distinct else str(path), 20) for name, path in zip(names, run_dirs, strict=True)]
     charts = []
     for name, column, title, unit in _CHARTS:
-        lines = [(Curve(column, str(run.run_dir)), run.rows) for run in runs]
+        lines = [(Curve(column, label), run.rows) for label, run in zip(labels, runs, strict=True)]
         chart = curves_chart(lines, name, unit, f"{title.lower()} of each run by step")
         if chart:
             charts.append((title, chart))
