@@ -14,7 +14,7 @@ def test_settings_without_a_file_are_the_defaults():
         "clip_frames": 128,
         "keyframe_interval": 32,
         "preset": "training",
-        "crf": 15.4,
+        "crf": 14.9,
         "tune": None,
         "copy_pieces": True,
         "keep_log": True,
@@ -50,7 +50,7 @@ def test_every_setting_says_what_it_means():
 
 def test_a_dataset_says_which_codec_it_has():
     record = BuildSettings().codec_record()
-    assert (record["name"], record["preset"], record["crf"]) == ("libx264", "superfast", "15.4")
+    assert (record["name"], record["preset"], record["crf"]) == ("libx264", "superfast", "14.9")
     assert record["parameters"].items() >= {"cabac": "0", "open-gop": "0", "colormatrix": "smpte170m"}.items()
     assert "tune" not in record
     assert BuildSettings(tune="ssim").codec_record()["tune"] == "ssim"

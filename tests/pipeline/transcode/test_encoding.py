@@ -129,7 +129,7 @@ def test_num_samples_of_what_is_no_mp4_is_none():
 
 def test_the_codecs_table_choice_is_what_ffmpeg_is_told():
     options = BuildSettings().codec_options()
-    assert (options["preset"], options["crf"]) == ("superfast", "15.4")
+    assert (options["preset"], options["crf"]) == ("superfast", "14.9")
     assert "tune" not in options
     assert options["x264-params"].startswith(f"{TRAINING_PARAMS}:cpu-independent=1:open-gop=0:")
     assert json.dumps(options)
@@ -158,13 +158,14 @@ def test_every_parameter_of_ours_reaches_x264(tmp_path):
         "chroma_qp_offset": "-3",
         "mbtree": "1",
         "rc_lookahead": "10",
-        "subme": "2",
+        "subme": "5",
+        "me": "hex",
         "analyse": "0x1:0x111",  # i4x4; of predicted frames i4x4, p8x8, b8x8
         "8x8dct": "0",
         "open_gop": "0",
         "keyint": "32",
         "scenecut": "0",
         "threads": "1",
-        "crf": "15.4",
+        "crf": "14.9",
     }
     assert {name: told.get(name) for name in wanted} == wanted
