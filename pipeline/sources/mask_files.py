@@ -9,19 +9,27 @@ The first line of `<stem>.masks.jsonl` is a header, each other line one interact
 (without the line break). `type` is one of hunt, mine, interact, craft, switch, approach; frames are the
 recording's, from 0, `stop` exclusive; `rle` is "start length start length ..." row by row, the first pixel being
 1, and "" where nothing of the object shows; `point` is the object's (row, column) in pixels of the mask, or null.
+A frame may have the tracker's `confidence`, 0 to 1. The header may say more, such as which tracker made the masks.
 
 Source: CraftJarvis/MineStudio, callbacks/segmentation.py `do_convert`, for the pickle's layout.
 """
 
 from __future__ import annotations
 
+import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.recording import MINESTUDIO_FRAME_PX, SourceError
 from pipeline.sources.files.json_lines import BadLine, parse_line
 from pipeline.sources.files.pickles import load_pickle_file
-from pipeline.sources.masks import TYPE_OF_NAME, MaskCollector, RecordingMasks
+from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, MaskError, RecordingMasks, encode_rle
 
 FORMAT, VERSION = "rocket-masks", 1
 JSONL_SUFFIX, PICKLE_SUFFIX = ".masks.jsonl", ".rle"
@@ -111,8 +119,13 @@ def _load_jsonl(path: Path) -> RecordingMasks:
                 line["stop"],
                 entry.get("rle"),
                 entry.get("point"),
+                _confidence(entry.get("confidence")),
             )
     return collector.masks()
+
+
+def _confidence(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
 
 
 def _collect_line(
@@ -149,3 +162,110 @@ def _read_header(path: Path, raw: bytes) -> tuple[int, int]:
             "masks_unreadable",
         )
     return height, width  # type: ignore[return-value]
+
+
+class MaskWriter:
+    """Writes a `.masks.jsonl` file; it appears under its name when the block ends well.
+
+        with MaskWriter(Path("masks/NAME.masks.jsonl"), height=360, width=640) as file:
+            file.add("mine", "mine_block:stone", {534: mask, 535: mask_after, ...})  # bool arrays (360, 640)
+
+    Attributes:
+        header: what the first line says beside the layout, such as which tracker made the masks.
+    """
+
+    def __init__(self, path: Path, height: int, width: int, **header: Any) -> None:
+        """Nothing is written yet.
+
+        Args:
+            path: named like the recording, ending in `.masks.jsonl`.
+            height: of every mask, px.
+            width: likewise.
+            header: see the attribute.
+        """
+        self.header = header
+        self._path, self._height, self._width = path, height, width
+        self._lines: list[str] = []
+
+    def add(
+        self,
+        kind: str,
+        event: str,
+        masks: Mapping[int, NDArray[np.bool_]],
+        confidences: Mapping[int, float] | None = None,
+        stop: int | None = None,
+    ) -> None:
+        """The file has an interaction more.
+
+        Args:
+            kind: its type: hunt, mine, interact, craft, switch or approach.
+            event: what it leads to, such as mine_block:stone.
+            masks: by frame, from 0; all False where nothing of the object shows. The interaction starts with the
+                first of them.
+            confidences: by frame, 0 to 1.
+            stop: one past the event's frame, where the interaction ends; None: one past the last one of `masks`.
+
+        Raises:
+            MaskError: a mask has another size, or there is none.
+        """
+        sides = {mask.shape for mask in masks.values()}
+        if sides != {(self._height, self._width)}:
+            raise MaskError(
+                f"{self._path}: masks of {sorted(sides)} for {event}, expected one or more of "
+                f"({self._height}, {self._width}). Give the file their height and width."
+            )
+        candidates = {
+            frame: Candidate(0, encode_rle(mask), _middle(mask), (confidences or {}).get(frame))
+            for frame, mask in masks.items()
+        }
+        self.add_runs(kind, event, candidates, max(masks) + 1 if stop is None else stop)
+
+    def add_runs(self, kind: str, event: str, candidates: Mapping[int, Candidate], stop: int) -> None:
+        """As `add`, with masks that are run lengths already.
+
+        Raises:
+            MaskError: there is no such type.
+        """
+        if kind not in TYPE_OF_NAME:
+            raise MaskError(f"{self._path}: type {kind!r} for {event}, expected {', '.join(TYPE_OF_NAME)}.")
+        frames = []
+        for frame, candidate in sorted(candidates.items()):
+            entry: dict[str, Any] = {"frame": frame, "rle": candidate.rle, "point": candidate.point}
+            if candidate.confidence is not None:
+                entry["confidence"] = candidate.confidence
+            frames.append(entry)
+        line = {"type": kind, "event": event, "start": min(candidates), "stop": stop, "frames": frames}
+        self._lines.append(json.dumps(line, separators=(",", ":")) + "\n")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exception_type: type[BaseException] | None,
+        exception: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exception is not None:
+            return
+        layout = {"format": FORMAT, "version": VERSION, "height": self._height, "width": self._width}
+        header = json.dumps(layout | self.header, separators=(",", ":"), ensure_ascii=False)
+        partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
+        try:
+            with partial.open("w", encoding="utf-8", newline="\n") as file:
+                file.writelines([header + "\n", *self._lines])
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self._path)
+        finally:
+            partial.unlink(missing_ok=True)
+
+
+def _middle(mask: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """The centroid as (row, column); None of an empty mask."""
+    rows, columns = mask.sum(axis=1), mask.sum(axis=0)
+    total = int(rows.sum())
+    if total == 0:
+        return None
+    row, column = rows @ np.arange(rows.size), columns @ np.arange(columns.size)
+    return round(float(row) / total, 2), round(float(column) / total, 2)

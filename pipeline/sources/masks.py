@@ -41,11 +41,13 @@ class Candidate:
         interaction: index into `RecordingMasks.interactions`.
         rle: the mask; see `decode_rle`. Empty: no pixel.
         point: (row, column) of the object in pixels of the mask, or None.
+        confidence: how sure the tracker was that the object is there, 0 to 1; None where it did not say.
     """
 
     interaction: int
     rle: str
     point: tuple[float, float] | None
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,16 @@ class MaskCollector:
         )
 
     def add(
-        self, frame: int, key: Any, object_id: Any, event: Any, start: Any, stop: Any, rle: Any, point: Any
+        self,
+        frame: int,
+        key: Any,
+        object_id: Any,
+        event: Any,
+        start: Any,
+        stop: Any,
+        rle: Any,
+        point: Any,
+        confidence: float | None = None,
     ) -> None:
         """The frame has one candidate more, or another one for this key, or the entry is among the problems.
 
@@ -122,6 +133,7 @@ class MaskCollector:
             stop: one past its last.
             rle: text.
             point: (row, column) or None.
+            confidence: the tracker's, or None.
         """
         kind = TYPE_OF_OBJECT_ID.get(object_id) if _is_int(object_id) else None
         if kind is None:
@@ -150,7 +162,7 @@ class MaskCollector:
             known = self._interactions[index]
             self._interactions[index] = replace(known, start=min(start, known.start), stop=max(stop, known.stop))
         # As in MineStudio, the later of two entries with one key wins and keeps the earlier one's place.
-        self._frames.setdefault(frame, {})[key] = Candidate(index, rle, pixel)
+        self._frames.setdefault(frame, {})[key] = Candidate(index, rle, pixel, confidence)
 
     def _pixel(self, point: Any) -> tuple[float, float] | None:
         """The row and column of a point; None if it is not known, which NaN says, too.

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from pipeline.recording import SourceError
-from pipeline.sources.mask_files import load_masks_file
-from pipeline.sources.masks import Candidate
+from pipeline.sources.mask_files import MaskWriter, load_masks_file
+from pipeline.sources.masks import Candidate, MaskError, decode_rle
 from shards.clip import Interaction
 
 STONE, CHEST = "minecraft.mine_block:minecraft.stone", "minecraft.custom:minecraft.open_chest"
@@ -172,6 +172,56 @@ def test_documented_masks_file_is_read(tmp_path: Path) -> None:
         534: (Candidate(0, "41201 12 41840 14", (64.5, 240.0)),),
         535: (Candidate(0, "", None),),
     }
+
+
+def test_masks_of_boolean_arrays_are_read_again(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    stone = {frame: rng.random((36, 64)) < 0.3 for frame in (534, 535, 537)}
+    slot = np.zeros((36, 64), bool)
+    slot[10:12, 20:24] = True
+    path = tmp_path / "a.masks.jsonl"
+    with MaskWriter(path, height=36, width=64, model="somebody's") as file:
+        file.add("mine", "mine_block:stone", stone, confidences={534: 0.25}, stop=541)
+        file.add("craft", "craft_item:torch", {3: np.zeros((36, 64), bool), 4: slot})
+        assert list(tmp_path.iterdir()) == []
+    assert json.loads(path.read_text().splitlines()[0]) == {
+        "format": "rocket-masks",
+        "version": 1,
+        "height": 36,
+        "width": 64,
+        "model": "somebody's",
+    }
+    masks = load_masks_file(path)
+    assert [(i.type, i.event, i.start, i.stop) for i in masks.interactions] == [
+        (4, "craft_item:torch", 3, 5),
+        (2, "mine_block:stone", 534, 541),
+    ]
+    assert list(masks.frames) == [3, 4, 534, 535, 537]
+    for frame, mask in stone.items():
+        [candidate] = masks.candidates(frame)
+        np.testing.assert_array_equal(decode_rle(candidate.rle, 36, 64), mask)
+        assert candidate.confidence == (0.25 if frame == 534 else None)
+    assert masks.candidates(3) == (Candidate(0, "", None),)
+    assert masks.candidates(4) == (Candidate(0, "661 4 725 4", (10.5, 21.5)),)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_mask_writer_leaves_nothing_after_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "a.masks.jsonl"
+    good = {0: np.ones((36, 64), bool)}
+    for kind, masks, problem in (
+        (
+            "mine",
+            {0: np.ones((64, 36), bool)},
+            r"masks of \[\(64, 36\)\] for e, expected one or more of \(36, 64\)",
+        ),
+        ("mine", {}, r"masks of \[\] for e"),
+        ("mime", good, "type 'mime' for e, expected hunt, mine, interact, craft, switch, approach"),
+    ):
+        with pytest.raises(MaskError, match=problem), MaskWriter(path, height=36, width=64) as file:
+            file.add("mine", "e", good)
+            file.add(kind, "e", masks)
+        assert list(tmp_path.iterdir()) == []
 
 
 def test_two_interactions_alike_stay_two(tmp_path: Path) -> None:
