@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import shutil
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.build.engines.tasks import Progress
 from pipeline.build.group_reader import GroupReader
 from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.episodes.grouping import episode_id
@@ -29,9 +29,6 @@ from pipeline.transcode.frames import source_frames
 from pipeline.transcode.pieces import CannotCopy
 from pipeline.transcode.probe import BadVideo
 from shards.writer import PartWriter
-
-Progress = Callable[[int], None]
-"""Called with a number of source frames that are done since the last call; negative where some are done again."""
 
 _REPORT_FRAMES = 50
 
@@ -51,6 +48,30 @@ class GroupTask:
     parts: Path
     work: Path
     timeout_seconds: float
+
+    @property
+    def index(self) -> int:
+        """The group's number."""
+        return self.group.index
+
+    @property
+    def name(self) -> str:
+        """What the group is called in messages."""
+        return f"group {self.group.index}"
+
+    @property
+    def num_frames(self) -> int:
+        """The expected number of source frames."""
+        return self.group.num_frames
+
+    @property
+    def place(self) -> Path:
+        """The folder for finished parts."""
+        return self.parts
+
+    def run(self, progress: Progress) -> None:
+        """The group's part is finished; see `build_group`."""
+        build_group(self, progress)
 
 
 def build_group(task: GroupTask, progress: Progress = lambda _: None) -> None:

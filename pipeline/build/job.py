@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.engines.tasks import Engine, FramesDone, GroupDone, GroupFailed
+from pipeline.build.engines.tasks import Engine, FramesDone, TaskDone, TaskFailed
 from pipeline.build.folder import BuildFolder, BuildRefused, cannot_write, refuse_difference
 from pipeline.build.group import GroupTask
 from pipeline.build.part import PartRecord, part_path, record_path
@@ -166,16 +166,16 @@ def _run(
         GroupTask(group, settings, folder.parts.absolute(), folder.work.absolute(), timeout_seconds)
         for group in missing
     ]
-    failures: list[GroupFailed] = []
+    failures: list[TaskFailed] = []
     for event in engine.run(tasks):
         match event:
             case FramesDone(num_frames):
                 progress.advance(num_frames)
-            case GroupDone(index):
+            case TaskDone(index):
                 waiting.discard(index)
                 if only is None:
                     _join_if_ready(plan, folder, plan.groups[index].shard, waiting)
-            case GroupFailed():
+            case TaskFailed():
                 failures.append(event)
             case _:
                 progress.note(event.message)

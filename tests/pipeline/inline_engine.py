@@ -1,16 +1,15 @@
-"""The simplest engine: one group after the other in this process, where tests can reach in."""
+"""The simplest engine: one task after the other in this process, where tests can reach in."""
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.build.engines.tasks import Event, FramesDone, TaskQueue, attempt
-from pipeline.build.group import GroupTask
+from pipeline.build.engines.tasks import Event, FramesDone, Task, TaskQueue, attempt
 
 
 class InlineEngine:
-    """Builds groups in this process."""
+    """Runs tasks in this process."""
 
-    def run(self, tasks: Sequence[GroupTask]) -> Iterator[Event]:
-        """Events until every task is done or has failed; a group's progress comes after its end."""
+    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
+        """Events until every task is done or has failed; a task's progress comes after its end."""
         queue = TaskQueue(tasks)
         while (task := queue.next()) is not None:
             reports: list[int] = []

@@ -15,8 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
-from pipeline.build.engines.tasks import Event, FramesDone, Outcome, TaskQueue, attempt
-from pipeline.build.group import GroupTask
+from pipeline.build.engines.tasks import Event, FramesDone, Outcome, Task, TaskQueue, attempt
 from pipeline.processes import clean_path, die_with_parent
 
 _START = (
@@ -24,30 +23,35 @@ _START = (
     "from pipeline.build.engines.local import serve; serve(int(sys.argv[1]))"
 )
 
+WORKER_SLOT = "ROCKET_PREP_WORKER"
+"""Environment variable of a worker: its number among those at work, such as the GPU that it should take."""
+
 
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
     connection: Connection
-    task: GroupTask | None = None
+    slot: int
+    task: Task | None = None
     frames_reported: int = 0
 
 
 class LocalEngine:
-    """Builds groups in processes that end with this one, however it ends."""
+    """Runs tasks in processes that end with this one, however it ends."""
 
     def __init__(self, num_workers: int | None = None) -> None:
         """Nothing is started yet; without a number, there will be a process for each core that may be used."""
         self._num_workers = num_workers or len(os.sched_getaffinity(0))
 
-    def run(self, tasks: Sequence[GroupTask]) -> Iterator[Event]:
+    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
         """Events until every task is done or has failed, in the order in which they happen."""
         queue = TaskQueue(tasks)
         workers: list[_Worker] = []
         try:
             while True:
                 while len(workers) < self._num_workers and (task := queue.next()) is not None:
-                    workers.append(_start(task))
+                    free = set(range(self._num_workers)) - {worker.slot for worker in workers}
+                    workers.append(_start(task, min(free)))
                 if not workers:
                     return
                 for connection in wait([worker.connection for worker in workers]):
@@ -67,23 +71,23 @@ class LocalEngine:
                 _end(worker)
 
 
-def _start(task: GroupTask) -> _Worker:
+def _start(task: Task, slot: int) -> _Worker:
     ours, theirs = socket.socketpair()
     with theirs:
         process = subprocess.Popen(
             [sys.executable, "-P", "-c", _START, str(theirs.fileno()), *clean_path()],
             stdin=subprocess.DEVNULL,
             pass_fds=[theirs.fileno()],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", WORKER_SLOT: str(slot)},
             start_new_session=True,
             preexec_fn=die_with_parent(),  # noqa: PLW1509 (only a system call, made with the GIL held)
         )
-    worker = _Worker(process, Connection(ours.detach()))
+    worker = _Worker(process, Connection(ours.detach()), slot)
     _give(worker, task)
     return worker
 
 
-def _give(worker: _Worker, task: GroupTask) -> None:
+def _give(worker: _Worker, task: Task) -> None:
     worker.task, worker.frames_reported = task, 0
     # If it died just now, reading from it will tell.
     with contextlib.suppress(OSError):
@@ -115,7 +119,7 @@ def _end(worker: _Worker) -> None:
 
 
 def serve(descriptor: int) -> None:
-    """A worker's side: build tasks from the socket, answer with frames done and the outcome, until it ends."""
+    """A worker's side: run tasks from the socket, answer with frames done and the outcome, until it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     connection: Connection = Connection(descriptor)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):

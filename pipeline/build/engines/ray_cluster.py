@@ -1,7 +1,7 @@
 """The Ray engine: the same tasks on a cluster, whose nodes share the sources' and the output's storage.
 
 A task is given again when the node that had it dies. This process alone keeps the account; Ray's retries are off,
-so that a task is never at work twice on purpose, and twice by accident is harmless: a part is renamed into place.
+so that a task is never at work twice on purpose, and twice by accident is harmless: files are renamed into place.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.engines.tasks import Event, FramesDone, Outcome, TaskQueue, attempt
-from pipeline.build.group import GroupTask
+from pipeline.build.engines.tasks import Event, FramesDone, Outcome, Task, TaskQueue, attempt
 from shards.errors import RocketError
 
 _POLL_SECONDS = 1.0
@@ -24,13 +23,14 @@ class RayMissing(RocketError):
 
 
 class RayEngine:
-    """Builds groups on the Ray cluster of `RAY_ADDRESS`, or one of this machine where there is none."""
+    """Runs tasks on the Ray cluster of `RAY_ADDRESS`, or one of this machine where there is none."""
 
-    def __init__(self, num_workers: int | None = None) -> None:
+    def __init__(self, num_workers: int | None = None, gpus_per_task: int = 0) -> None:
         """Nothing is started yet.
 
         Args:
-            num_workers: tasks at a time; None: as many as the cluster has cores.
+            num_workers: tasks at a time; None: as many as the cluster has cores, or GPUs if tasks need them.
+            gpus_per_task: GPUs that each task has for itself.
 
         Raises:
             RayMissing: Ray is not installed.
@@ -44,9 +44,9 @@ class RayEngine:
                 "Run: pip install 'rocket1[ray]'"
             ) from error
         self._ray: Any = ray
-        self._num_workers = num_workers
+        self._num_workers, self._gpus_per_task = num_workers, gpus_per_task
 
-    def run(self, tasks: Sequence[GroupTask]) -> Iterator[Event]:
+    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
         """Events until every task is done or has failed, in the order in which they happen."""
         if not tasks:
             return
@@ -58,8 +58,10 @@ class RayEngine:
         )
         board = self._ray.remote(num_cpus=0, scheduling_strategy=here)(_Board).remote()
         # A node's death is settled here, where tries are counted.
-        work = self._ray.remote(num_cpus=1, max_retries=0, scheduling_strategy="SPREAD")(_work)
-        running: dict[Any, GroupTask] = {}
+        work = self._ray.remote(
+            num_cpus=1, num_gpus=self._gpus_per_task, max_retries=0, scheduling_strategy="SPREAD"
+        )(_work)
+        running: dict[Any, Task] = {}
         reported: dict[int, int] = {}
         try:
             while True:
@@ -73,7 +75,7 @@ class RayEngine:
                     task = running.pop(reference)
                     outcome = self._outcome(reference)
                     yield from self._progress(board, reported)
-                    yield from queue.settle(task, outcome, reported.pop(task.group.index, 0))
+                    yield from queue.settle(task, outcome, reported.pop(task.index, 0))
         finally:
             for reference in running:
                 self._ray.cancel(reference, force=True)
@@ -104,11 +106,14 @@ class RayEngine:
         if self._num_workers is not None:
             return self._num_workers
         # Asked for each time: nodes come and go.
-        return max(1, int(self._ray.cluster_resources().get("CPU", 1)))
+        resources = self._ray.cluster_resources()
+        if self._gpus_per_task:
+            return max(1, int(resources.get("GPU", 0)) // self._gpus_per_task)
+        return max(1, int(resources.get("CPU", 1)))
 
     def _progress(self, board: Any, reported: dict[int, int]) -> Iterator[Event]:
-        for group, num_frames in self._ray.get(board.take.remote()).items():
-            reported[group] = reported.get(group, 0) + num_frames
+        for index, num_frames in self._ray.get(board.take.remote()).items():
+            reported[index] = reported.get(index, 0) + num_frames
             yield FramesDone(num_frames)
 
     def _outcome(self, reference: Any) -> Outcome:
@@ -127,16 +132,16 @@ class _Board:
     def __init__(self) -> None:
         self._frames: dict[int, int] = {}
 
-    def add(self, group: int, num_frames: int) -> None:
-        self._frames[group] = self._frames.get(group, 0) + num_frames
+    def add(self, index: int, num_frames: int) -> None:
+        self._frames[index] = self._frames.get(index, 0) + num_frames
 
     def take(self) -> dict[int, int]:
-        """Frames done by group since the last call."""
+        """Frames done by task since the last call."""
         frames, self._frames = self._frames, {}
         return frames
 
 
-def _work(task: GroupTask, board: Any) -> Outcome:
+def _work(task: Task, board: Any) -> Outcome:
     """Runs on a node."""
     import ray
 
@@ -147,9 +152,9 @@ def _work(task: GroupTask, board: Any) -> Outcome:
         nonlocal waiting, last
         waiting += num_frames
         if time.monotonic() - last >= _REPORT_SECONDS:
-            board.add.remote(task.group.index, waiting)
+            board.add.remote(task.index, waiting)
             waiting, last = 0, time.monotonic()
 
     outcome = attempt(task, report)
-    ray.get(board.add.remote(task.group.index, waiting))
+    ray.get(board.add.remote(task.index, waiting))
     return outcome

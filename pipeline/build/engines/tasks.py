@@ -1,20 +1,51 @@
-"""What engines have in common: the events that they report, running one task, and which task is next."""
+"""What engines have in common: tasks, the events that they report, running one, and which is next."""
 
 from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from pipeline.build.folder import cannot_write
-from pipeline.build.group import GroupTask, Progress, build_group
 from pipeline.transcode.encoding import EncodingFailed
 from shards.errors import RocketError
 
 MAX_TRIES = 3
-"""How often a group is tried whose worker or ffmpeg was killed."""
+"""How often a task is tried whose worker or ffmpeg was killed."""
+
+Progress = Callable[[int], None]
+"""Called with a number of source frames that are done since the last call; negative where some are done again."""
+
+
+class Task(Protocol):
+    """A piece of work that any process may do; small and picklable."""
+
+    @property
+    def index(self) -> int:
+        """Its number among the run's tasks."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
+
+    @property
+    def num_frames(self) -> int:
+        """The source frames that it is expected to take."""
+        ...
+
+    @property
+    def place(self) -> Path:
+        """Where it writes."""
+        ...
+
+    def run(self, progress: Progress) -> None:
+        """The task's files are written."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,17 +56,17 @@ class FramesDone:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupDone:
-    """The part of this group is finished."""
+class TaskDone:
+    """The files of the task of this index are written."""
 
-    group: int
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
-class GroupFailed:
-    """This group cannot be built now; `message` is one line for the user."""
+class TaskFailed:
+    """The task of this index cannot be done now; `message` is one line for the user."""
 
-    group: int
+    index: int
     message: str
 
 
@@ -46,13 +77,13 @@ class Note:
     message: str
 
 
-Event = FramesDone | GroupDone | GroupFailed | Note
+Event = FramesDone | TaskDone | TaskFailed | Note
 
 
 class Engine(Protocol):
     """Runs tasks; closing the iterator early ends all of its processes."""
 
-    def run(self, tasks: Sequence[GroupTask]) -> Iterator[Event]:
+    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
         """Events until every task is done or has failed, in the order in which they happen."""
         ...
 
@@ -62,7 +93,7 @@ class Outcome:
     """How a task ended, in words that another process can read.
 
     Attributes:
-        problem: None if the part is finished, else one line for the user.
+        problem: None if its files are written, else one line for the user.
         killed: it may go well the next time.
         stop: it will go wrong for every other group, too.
         crash: a traceback where the fault is the program's.
@@ -74,38 +105,38 @@ class Outcome:
     crash: str | None = None
 
 
-def attempt(task: GroupTask, progress: Progress) -> Outcome:
-    """Build a group; nothing is raised but what ends the process."""
+def attempt(task: Task, progress: Progress) -> Outcome:
+    """Run a task; nothing is raised but what ends the process."""
     try:
-        build_group(task, progress)
+        task.run(progress)
     except EncodingFailed as error:
         return Outcome(str(error), killed=error.killed, stop=error.disk_full)
     except RocketError as error:
         return Outcome(str(error))
     except OSError as error:
-        return Outcome(cannot_write(error, task.parts), stop=True)
+        return Outcome(cannot_write(error, task.place), stop=True)
     except Exception as error:  # noqa: BLE001 (whatever it is, the parent has to know)
-        return Outcome(f"group {task.group.index}: {error!r}", stop=True, crash=traceback.format_exc())
+        return Outcome(f"{task.name}: {error!r}", stop=True, crash=traceback.format_exc())
     return Outcome()
 
 
 class TaskQueue:
     """Tasks that wait, the longest first, so that no long one is left for the end."""
 
-    def __init__(self, tasks: Sequence[GroupTask]) -> None:
-        self._tasks = deque(sorted(tasks, key=lambda task: (-task.group.num_frames, task.group.index)))
+    def __init__(self, tasks: Sequence[Task]) -> None:
+        self._tasks = deque(sorted(tasks, key=lambda task: (-task.num_frames, task.index)))
         self._tries: dict[int, int] = {}
         self._stopped = False
 
-    def next(self) -> GroupTask | None:
+    def next(self) -> Task | None:
         """The task to start now; None if none waits."""
         return None if self._stopped or not self._tasks else self._tasks.popleft()
 
-    def put_back(self, task: GroupTask) -> None:
+    def put_back(self, task: Task) -> None:
         """The task is the next one again."""
         self._tasks.appendleft(task)
 
-    def settle(self, task: GroupTask, outcome: Outcome, frames_reported: int) -> Iterator[Event]:
+    def settle(self, task: Task, outcome: Outcome, frames_reported: int) -> Iterator[Event]:
         """A task has ended: it is done, waits again, or has failed.
 
         Args:
@@ -113,18 +144,17 @@ class TaskQueue:
             outcome: how.
             frames_reported: what its progress adds up to.
         """
-        group = task.group.index
         if outcome.problem is None:
-            yield GroupDone(group)
+            yield TaskDone(task.index)
             return
         if frames_reported:
             yield FramesDone(-frames_reported)
-        self._tries[group] = self._tries.get(group, 0) + 1
-        if outcome.killed and self._tries[group] < MAX_TRIES:
+        self._tries[task.index] = self._tries.get(task.index, 0) + 1
+        if outcome.killed and self._tries[task.index] < MAX_TRIES:
             self._tasks.append(task)
-            yield Note(f"group {group}: {outcome.problem.removesuffix(' Run again with --resume.')} Trying again.")
+            yield Note(f"{task.name}: {outcome.problem.removesuffix(' Run again with --resume.')} Trying again.")
             return
         self._stopped = self._stopped or outcome.stop
         if outcome.crash is not None:
             yield Note(outcome.crash)
-        yield GroupFailed(group, outcome.problem)
+        yield TaskFailed(task.index, outcome.problem)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.build.engines.local import LocalEngine
-from pipeline.build.engines.tasks import FramesDone, GroupDone, GroupFailed, Note, Outcome, TaskQueue
+from pipeline.build.engines.tasks import FramesDone, Note, Outcome, TaskDone, TaskFailed, TaskQueue
 from pipeline.build.group import GroupTask
 from pipeline.build.job import BuildFailed, build_shards
 from pipeline.build.plan import make_plan
@@ -47,7 +47,7 @@ def test_queue_gives_killed_work_out_again_and_takes_its_frames_back(tasks):
     events = list(queue.settle(task, Outcome("it was killed. Run again with --resume.", killed=True), 30))
     assert events == [FramesDone(-30), Note("group 0: it was killed. Trying again.")]
     assert queue.next() is task
-    assert list(queue.settle(task, Outcome(), 53)) == [GroupDone(0)]
+    assert list(queue.settle(task, Outcome(), 53)) == [TaskDone(0)]
 
 
 def test_queue_gives_up_after_three_tries(tasks):
@@ -55,14 +55,14 @@ def test_queue_gives_up_after_three_tries(tasks):
     for _ in range(2):
         list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
     events = list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
-    assert events == [GroupFailed(0, "it was killed.")]
+    assert events == [TaskFailed(0, "it was killed.")]
     assert queue.next() is None
 
 
 def test_queue_hands_out_nothing_after_a_failure_that_all_would_share(tasks):
     queue = TaskQueue(tasks)
     events = list(queue.settle(queue.next(), Outcome("disk full", stop=True), 0))
-    assert events == [GroupFailed(1, "disk full")]
+    assert events == [TaskFailed(1, "disk full")]
     assert queue.next() is None
 
 
@@ -76,7 +76,7 @@ def test_engines_report_as_many_frames_as_there_are(tasks, source):
     (source / "parts").mkdir(exist_ok=True)
     events = list(InlineEngine().run(tasks))
     assert sum(event.num_frames for event in events if isinstance(event, FramesDone)) == 171
-    assert [event for event in events if isinstance(event, GroupDone)] == [GroupDone(1), GroupDone(0)]
+    assert [event for event in events if isinstance(event, TaskDone)] == [TaskDone(1), TaskDone(0)]
 
 
 def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tmp_path):
