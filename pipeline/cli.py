@@ -173,6 +173,98 @@ def build_shards(
         typer.echo(line)
 
 
+def _segment_settings() -> type[Section]:
+    from pipeline.segment.settings import SegmentSettings
+
+    return SegmentSettings
+
+
+@app.command(
+    name="segment",
+    cls=command_with_settings(_segment_settings),
+    epilog="\b\nExamples:\n"
+    "  rocket-prep segment contractors/ --out masks/\n"
+    "  rocket-prep segment contractors/ --out masks/ --model sam2-large/ --only $SLURM_ARRAY_TASK_ID/64\n"
+    "  rocket-prep build-shards contractors/ masks/ --out data/contractors",
+)
+def segment(
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE... [KEY=VALUE...]",
+            help="Folders, files or index files of recordings; and settings, such as mine.max_frames=200.",
+        ),
+    ],
+    out: Annotated[Path, typer.Option(metavar="MASKS", help="Folder of the mask files; new or empty.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER|ID",
+            help="SAM-2 video model: a folder, or a name on the hub. Default: sam2.1-hiera-base-plus.",
+        ),
+    ] = None,
+    device: Annotated[
+        Literal["cuda", "cpu"] | None, typer.Option(help="Where the model runs. Default: a GPU if there is one.")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Worker processes. Default: one a GPU, or a core.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    engine: Annotated[
+        Literal["local", "ray"], typer.Option(help="Who works: processes on this machine, or a Ray cluster.")
+    ] = "local",
+    only: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Take the I-th of N shares of the recordings (from 0).")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            metavar=f"[{'|'.join(SOURCES)}]",
+            callback=_known_source,
+            help="What the sources are. Default: recognised.",
+        ),
+    ] = None,
+    tracker: Annotated[
+        str | None,
+        typer.Option(metavar="MODULE:NAME", help="A tracker of your own, see pipeline/segment/tracker.py."),
+    ] = None,
+) -> None:
+    """Make masks from raw recordings: find events, point at the object, track it backwards with SAM-2.
+
+    Each recording gets a file RECORDING.masks.jsonl; give the folder to build-shards, beside the recordings.
+    """
+    from pipeline.progress import progress_on_stderr
+    from pipeline.segment.choice import choose_engine, choose_tracker
+    from pipeline.segment.job import segment_recordings
+    from pipeline.segment.settings import SegmentSettings
+    from pipeline.segment.summary import summary_lines
+
+    overrides = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
+    sources = [Path(word) for word in words if word not in overrides]
+    if not sources:
+        raise typer.BadParameter("no SOURCE among the arguments", param_hint="SOURCE")
+    settings, share = load_settings(SegmentSettings, config, overrides), _share(only)
+    choice = choose_tracker(tracker, model, device)
+    try:
+        with progress_on_stderr() as progress:
+            report = segment_recordings(
+                sources,
+                out,
+                settings,
+                choice,
+                choose_engine(engine, workers, choice),
+                resume=resume,
+                only=share,
+                source=source,
+                progress=progress,
+            )
+    except KeyboardInterrupt:
+        _fail([f"{out}: interrupted. Go on with the same command and --resume."], 130)
+    for line in summary_lines(report, sources):
+        typer.echo(line)
+
+
 add_commands(app)
 
 

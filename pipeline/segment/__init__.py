@@ -1,0 +1,1 @@
+"""Masks from raw recordings: find events, point at the object, track it backwards."""
