@@ -124,6 +124,55 @@ def evaluate(
         typer.echo("\n".join(table_lines(figures)))
 
 
+@app.command(
+    epilog="Example: rocket-train play demo/run/weights/step-00000300.ckpt --tasks bell --episodes 200 --lanes 25"
+)
+def play(
+    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of rocket-train, full or weights only.")],
+    env: Annotated[
+        str, typer.Option(help="sample, minestudio, or a gymnasium id such as their/Env-v0.")
+    ] = "sample",
+    tasks: Annotated[str, typer.Option(help="Tasks of the environment, as a,b. Default: its own.")] = "",
+    episodes: Annotated[int, typer.Option(min=1, help="Episodes to play.")] = 20,
+    lanes: Annotated[int, typer.Option(min=1, help="Episodes side by side.")] = 8,
+    seed: Annotated[int, typer.Option(min=0, help="Episode i has this seed + i.")] = 0,
+    memory: Annotated[
+        str, typer.Option(help="carry it through an episode, or reset it every window as without memory.")
+    ] = "carry",
+    sample_actions: Annotated[
+        bool, typer.Option("--sample-actions", help="Draw actions instead of taking the likeliest.")
+    ] = False,
+    average: Annotated[
+        bool, typer.Option("--average", help="Use the checkpoint's averaged (EMA) weights.")
+    ] = False,
+    video: Annotated[Path | None, typer.Option(help="A folder for a video of each episode.")] = None,
+    record: Annotated[
+        Path | None, typer.Option(help="A folder for the episodes as recordings, for build-shards.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="A file for the outcome of each episode.")
+    ] = None,
+) -> None:
+    """Let a checkpoint play and print how often it succeeds."""
+    from trainer.play.rollout import PlaySettings
+    from trainer.play.session import play_checkpoint
+    from trainer.play.success import by_task, success_lines, success_record
+
+    if memory not in ("carry", "reset"):
+        raise UsageError(f"--memory: got {memory}, expected carry or reset.")
+    names = tuple(name.strip() for name in tasks.split(",") if name.strip())
+    settings = PlaySettings(env, names, episodes, lanes, seed, memory, sample_actions)  # type: ignore[arg-type]
+    outcomes = play_checkpoint(checkpoint, settings, averaged=average, video=video, record=record)
+    typer.echo("\n".join(success_lines(by_task(outcomes))))
+    if json_file is not None:
+        json_file.write_text(json.dumps(success_record(settings, outcomes), indent=1) + "\n", encoding="utf-8")
+        typer.echo(f"Wrote {json_file}.")
+    if video is not None:
+        typer.echo(f"Wrote a video of each episode into {video}.")
+    if record is not None:
+        typer.echo(f"Wrote recordings. Next: rocket-prep build-shards {shlex.quote(str(record))} --out DATASET")
+
+
 @app.command(epilog="Example: rocket-train compare demo/run demo/run-without-memory")
 def compare(
     run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],

@@ -1,29 +1,21 @@
-"""Drawn frames in one file: many on a contact sheet, or one after another as a film."""
+"""Many drawn frames on one sheet."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import av
-import numpy as np
-from av.error import FFmpegError
 from PIL import Image, ImageDraw
 
-from shards.action_space import ACTION_SPACE
 from shards.display.drawing import cell_size, draw_frame
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, PANEL, font, type_rgb
 from shards.display.shown_frame import ShownFrame
-from shards.errors import RocketError
 from shards.interaction_types import interaction_type
 
 _MARGIN_PX, _GAP_PX = 16, 8
 _TITLE_PX, _BAND_PX = 52, 26
 _HATCH_PX = 14
-FILM_WIDTH_PX = 448
 
 StripKind = Literal["plain", "reset", "padding"]
 
@@ -101,32 +93,3 @@ def _draw_strip(
     for place, shown in enumerate(strip.frames):
         row, column = divmod(place, num_columns)
         sheet.paste(draw_frame(shown), (_MARGIN_PX + column * (cell[0] + _GAP_PX), y + row * (cell[1] + _GAP_PX)))
-
-
-def write_film(path: Path, pictures: Iterable[Image.Image]) -> int:
-    """The file holds the pictures as H.264 at the game's speed; returns how many there were.
-
-    It is written aside and renamed. All pictures have the first one's size, in even numbers.
-
-    Raises:
-        RocketError: if it cannot be written.
-    """
-    partial = path.with_name(f".{path.name}.part")
-    num_frames = 0
-    try:
-        with av.open(str(partial), "w", format="mp4", options={"movflags": "faststart"}) as container:
-            stream = container.add_stream("libx264", rate=ACTION_SPACE.frames_per_second)
-            stream.pix_fmt = "yuv420p"
-            stream.options = {"preset": "veryfast", "crf": "20"}
-            for picture in pictures:
-                if not num_frames:
-                    stream.width, stream.height = picture.size
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(picture), format="rgb24")))
-                num_frames += 1
-            container.mux(stream.encode())
-        os.replace(partial, path)
-    except (OSError, FFmpegError) as error:
-        raise RocketError(f"{path}: cannot be written, got {error}. Give another --out.") from error
-    finally:
-        partial.unlink(missing_ok=True)
-    return num_frames

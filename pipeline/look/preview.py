@@ -10,8 +10,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from pipeline.look.footage import LaneStep, LaneView, read_frames, spaced
-from pipeline.look.pictures import FILM_WIDTH_PX, Strip, StripKind, contact_sheet, write_film
+from pipeline.look.pictures import Strip, StripKind, contact_sheet
 from shards.display.drawing import cell_size, draw_frame
+from shards.display.film import FILM_WIDTH_PX, write_film
 from shards.display.page import check_out, render_page, write_page
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, font
 from shards.display.player import Stretch, make_film

@@ -14,12 +14,10 @@ import numpy as np
 from pipeline.sample.action import act
 from pipeline.sample.barcode import MAX_RECORDING
 from pipeline.sample.inputs import InputLog, dialect_of
-from pipeline.sample.player import Player
 from pipeline.sample.recorder import RecordingWriter
 from pipeline.sample.render import Renderer
-from pipeline.sample.scene import Scene
 from pipeline.sample.sessions import SessionPlan, duration, plan_sessions
-from pipeline.sample.story import HOTBAR, RECALL_EVENT, Story, StorySettings
+from pipeline.sample.story import RECALL_EVENT, Story, StorySettings
 from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.errors import RocketError
 
@@ -163,12 +161,9 @@ class _Session:
         progress: Callable[[int], None],
     ) -> None:
         self._root, self._plan, self._recordings, self._progress = root, plan, recordings, progress
-        world, habits, signals = (np.random.default_rng(child) for child in seed.spawn(3))
-        scene = Scene(theme=plan.theme, hotbar=list(HOTBAR), scenery_seed=int(world.integers(2**31)))
-        scene.x, scene.z = float(world.uniform(-2, 2)), float(world.integers(0, 500))
-        self._player = Player(scene, plan.lengths, habits)
+        self._story = Story.begin(seed, plan.theme, plan.lengths, story)
+        self._player = self._story.player
         self._player.can_wheel = dialect_of(plan.version).has_hotbar
-        self._story = Story(self._player, world, signals, story)
         self._renderer = Renderer()
         self._start = plan.start
         self._server_tick = plan.first_server_tick

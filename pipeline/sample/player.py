@@ -1,16 +1,19 @@
 """The scripted player: looks at its goal, walks up to it and does what the goal's kind asks for.
 
-What it does follows from the picture, the goal's mask and the goal's type, but for one thing: how a bell is rung,
-by hitting or by using it, follows from the colour that the last lamp had while it was lit. Nothing in the picture
-tells it afterwards: two sessions that differ only in the lamps' colours have the same frames wherever no lamp is
-lit.
+Each tick is offered with the script's action; whoever iterates may send another one, and the world follows that.
+
+What the script does follows from picture, mask and type of the goal, but for one thing: how a bell is
+rung, by hitting or by using it, follows from the colour that the last lamp had while it was lit. Nothing in the
+picture tells it afterwards: two sessions that differ only in the lamps' colours have the same frames wherever no
+lamp is lit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 
@@ -20,6 +23,7 @@ from pipeline.sample.models import AIM_HEIGHT
 from pipeline.sample.scene import LAMP_COLOURS, MAX_PITCH, Scene, Screen, Target, Thing
 
 REACH_BLOCKS = 2.4
+_HIT_BLOCKS, _HIT_DEGREES = 4.0, 30.0  # from where a press on a thing counts
 _WALK, _SPRINT = 0.2158, 0.2806  # blocks a tick, as in Minecraft
 _LOST_CHANCE, _EMPTY_CHANCE = 0.03, 0.03
 
@@ -51,6 +55,11 @@ class Tick:
     """True for the frame after the session's last action: it has no action."""
 
 
+_Result = TypeVar("_Result")
+Ticks = Generator[Tick, Action | None, _Result]
+"""Frames in order; each may be answered with the action to take instead of the script's."""
+
+
 class SessionOver(Exception):
     """The session has all the frames it was asked for."""
 
@@ -64,14 +73,16 @@ class Player:
         self.num_kept = 0
         """Frames so far that are no no-ops: what a dataset keeps."""
         self.can_wheel = True
+        self.places_in_view = False
+        """Things appear where the player looks, not along the road: a policy may have strayed from it."""
         self._lengths = list(lengths)
         self._frames_in_recording = 0
         self._at_session_start = True
 
     def tick(
         self, action: Action, interactions: Sequence[Interaction] = (), role: str = "", may_cut: bool = False
-    ) -> Iterator[Tick]:
-        """Yield the frame with its action, then let the action take effect."""
+    ) -> Ticks[Action]:
+        """Yield the frame with the script's action; it, or the one that was sent, takes effect and is returned."""
         starts = self._at_session_start
         self._at_session_start = False
         if may_cut and self._frames_in_recording >= self._lengths[0]:
@@ -86,10 +97,12 @@ class Player:
                 "lost" if luck < _LOST_CHANCE else "empty" if luck < _LOST_CHANCE + _EMPTY_CHANCE else "seen"
             )
             candidates.append((interaction, tracking))
-        yield Tick(action, candidates, starts, role)
+        sent = yield Tick(action, candidates, starts, role)
+        done = action if sent is None else sent
         self._frames_in_recording += 1
-        self.num_kept += not action.is_noop
-        self._apply(action)
+        self.num_kept += not done.is_noop
+        self._apply(done)
+        return done
 
     def _apply(self, action: Action) -> None:
         scene, buttons = self.scene, action.buttons
@@ -136,18 +149,18 @@ class Player:
         """Return how far a thing is to the side of the crosshair."""
         return abs(self.scene.aim_error(thing.x, 0.5, thing.z)[0])
 
-    def roam(self, num_frames: int) -> Iterator[Tick]:
+    def roam(self, num_frames: int) -> Ticks[None]:
         """Run along the road with no goal; the only place where a recording may be cut."""
         for _ in range(num_frames):
             dx, dy = turn_px(-self.scene.yaw, self.rng), self._pitch_px(5 - self.scene.pitch)
             yield from self.tick(act("forward", "sprint", dx=dx, dy=dy), may_cut=True)
 
-    def idle(self, num_frames: int) -> Iterator[Tick]:
+    def idle(self, num_frames: int) -> Ticks[None]:
         """Do nothing."""
         for _ in range(num_frames):
             yield from self.tick(act())
 
-    def select(self, slot: int, interactions: Sequence[Interaction] = ()) -> Iterator[Tick]:
+    def select(self, slot: int, interactions: Sequence[Interaction] = ()) -> Ticks[None]:
         """Bring a hotbar slot into the hand: by its key, or by the wheel, a slot a tick."""
         by_wheel = self.rng.random() < 0.5 and self.can_wheel
         while self.scene.slot != slot:
@@ -158,7 +171,7 @@ class Player:
 
     def walk_to(
         self, thing: Thing, interactions: Sequence[Interaction], reach: float = REACH_BLOCKS
-    ) -> Iterator[Tick]:
+    ) -> Ticks[None]:
         """Turn and walk until a thing is within reach and near the crosshair."""
         while self.scene.distance(thing) > reach or self.off_by_degrees(thing) >= 6:
             dx, dy = self.look(thing)
@@ -167,32 +180,33 @@ class Player:
             yield from self.tick(act(*(buttons if walking else ()), dx=dx, dy=dy), interactions)
 
     def work_on(
-        self, thing: Thing, button: str, num_frames: int, interactions: Sequence[Interaction], role: str = ""
-    ) -> Iterator[Tick]:
-        """Hold a button while keeping the crosshair on a thing."""
-        for _ in range(num_frames):
-            dx, dy = self.look(thing)
-            yield from self.tick(act(button, dx=dx, dy=dy), interactions, role)
+        self, thing: Thing, button: str, interactions: Sequence[Interaction], role: str = ""
+    ) -> Ticks[Action]:
+        """Press a button for a frame while keeping the crosshair on a thing; return what was pressed on it."""
+        dx, dy = self.look(thing)
+        on_it = self.scene.distance(thing) <= _HIT_BLOCKS and self.off_by_degrees(thing) <= _HIT_DEGREES
+        done = yield from self.tick(act(button, dx=dx, dy=dy), interactions, role)
+        return done if on_it else act()
 
     def place(self, kind: str, degrees: float, blocks: float, state: str = "") -> Thing:
-        """Return a new thing that grows out of the ground, seen at an angle from the road's direction."""
-        turn = math.radians(degrees)
+        """Return a new thing that grows out of the ground, seen at an angle from the road or from the view."""
         scene = self.scene
+        turn = math.radians(degrees + (scene.yaw if self.places_in_view else 0.0))
         thing = Thing(kind, scene.x - math.sin(turn) * blocks, scene.z + math.cos(turn) * blocks, 0.25, state)
         scene.things.append(thing)
         return thing
 
-    def open_screen(self, screen: Screen, button: str, interactions: Sequence[Interaction] = ()) -> Iterator[Tick]:
+    def open_screen(self, screen: Screen, button: str, interactions: Sequence[Interaction] = ()) -> Ticks[None]:
         """Open a screen with one press; the cursor starts in the middle."""
         yield from self.tick(act(button), interactions)
         self.scene.screen, self.cursor = screen, (640.0, 360.0)
 
-    def close_screen(self, button: str) -> Iterator[Tick]:
+    def close_screen(self, button: str) -> Ticks[None]:
         """Close the screen with one press."""
         yield from self.tick(act(button))
         self.scene.screen = None
 
-    def move_cursor(self, x: float, y: float, interactions: Sequence[Interaction] = ()) -> Iterator[Tick]:
+    def move_cursor(self, x: float, y: float, interactions: Sequence[Interaction] = ()) -> Ticks[None]:
         """Move the cursor to a point of the 1280x720 window as the view is turned: by a few sizes of step."""
         while True:
             dx = turn_px((x - self.cursor[0]) * DEGREES_PER_PX, self.rng)
@@ -201,7 +215,7 @@ class Player:
                 return
             yield from self.tick(act(dx=dx, dy=dy), interactions)
 
-    def fling_cursor(self, x: float, y: float) -> Iterator[Tick]:
+    def fling_cursor(self, x: float, y: float) -> Ticks[None]:
         """Move the cursor to an exact point in strides of up to 240 px."""
         while self.cursor != (x, y):
             dx, dy = (int(max(-240, min(240, goal - at))) for goal, at in zip((x, y), self.cursor, strict=True))

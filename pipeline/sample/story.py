@@ -12,7 +12,8 @@ window of that many frames or fewer shows both the lit lamp and the bell: these 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,8 +21,8 @@ import numpy as np
 
 from pipeline.sample import hud
 from pipeline.sample.action import act
-from pipeline.sample.player import BUTTON_OF_COLOUR, REACH_BLOCKS, Interaction, Player, SessionOver, Tick
-from pipeline.sample.scene import LAMP_COLOURS, HotbarSlot, Screen, ScreenSlot, Thing
+from pipeline.sample.player import BUTTON_OF_COLOUR, REACH_BLOCKS, Interaction, Player, SessionOver, Tick, Ticks
+from pipeline.sample.scene import LAMP_COLOURS, HotbarSlot, Scene, Screen, ScreenSlot, Thing
 from pipeline.sample.sprites import ITEMS
 
 _T = TypeVar("_T")
@@ -30,6 +31,9 @@ LAMP_EVENT = "minecraft.custom:minecraft.answer_lamp"
 BELL_EVENT = "minecraft.custom:minecraft.bell_ring"
 RECALL_EVENT = "minecraft.custom:minecraft.bell_ring_from_memory"
 """The event of the interactions whose button only memory tells."""
+
+TASKS = ("bell", "mine", "hunt", "feed", "visit", "switch")
+"""What can be played by itself; what a cursor does in screens is not among it, since a policy has no ESC key."""
 
 HOTBAR = ["iron_pickaxe", "stone_sword", "bone_meal", "torch", "apple", "oak_planks", "", "", ""]
 _PICKAXE, _SWORD, _BONE_MEAL = 0, 1, 2
@@ -74,8 +78,31 @@ class Story:
         self.player, self.scene, self.rng, self.settings = player, player.scene, rng, settings
         self._signals = signals
         self._colours: list[str] = []
+        self.recalls: list[bool] = []
+        """Of each bell so far whose button only memory told: whether it was rung with that one."""
 
-    def ticks(self) -> Iterator[Tick]:
+    @classmethod
+    def begin(
+        cls, seed: np.random.SeedSequence, theme: str, lengths: Sequence[int], settings: StorySettings
+    ) -> Story:
+        """Return the story of a new world; its recordings are to have at least these lengths, frames."""
+        world, habits, signals = (np.random.default_rng(child) for child in seed.spawn(3))
+        scene = Scene(theme=theme, hotbar=list(HOTBAR), scenery_seed=int(world.integers(2**31)))
+        scene.x, scene.z = float(world.uniform(-2, 2)), float(world.integers(0, 500))
+        return cls(Player(scene, lengths, habits), world, signals, settings)
+
+    def play(self, task: str) -> Ticks[bool]:
+        """A short run, then one of `TASKS` by itself; returns whether it was done as it should be."""
+        self.player.places_in_view = True
+        yield from self.player.roam(5)
+        if task == "bell":
+            yield from self._lamp_and_bells(short=True)
+        else:
+            goals = {"mine": self._mine, "hunt": self._hunt, "feed": self._feed, "visit": self._visit}
+            yield from {**goals, "switch": self._switch}[task]()
+        return all(self.recalls)
+
+    def ticks(self) -> Ticks[None]:
         """Yield every frame of the session, and one more without an action."""
         try:
             yield from self.player.roam(10)
@@ -90,10 +117,10 @@ class Story:
             self._colours = [LAMP_COLOURS[i] for i in self._signals.permutation([0, 0, 1, 1])]
         return self._colours.pop()
 
-    def _round(self) -> Iterator[Tick]:
+    def _round(self) -> Ticks[None]:
         yield from self._lamp_and_bells()
         yield from self.player.roam(2)
-        goals: tuple[Callable[[], Iterator[Tick]], ...] = (self._mine, self._hunt, self._feed, self._visit)
+        goals: tuple[Callable[[], Ticks[None]], ...] = (self._mine, self._hunt, self._feed, self._visit)
         yield from self._pick(goals)()
         if self.rng.random() < self.settings.screen_chance:
             yield from self._pick((self._open_chest, self._craft_at_table, self._craft_in_inventory))()
@@ -103,7 +130,8 @@ class Story:
             yield from self._fidget()
         yield from self.player.roam(int(self.rng.integers(7, 12)))
 
-    def _lamp_and_bells(self) -> Iterator[Tick]:
+    def _lamp_and_bells(self, short: bool = False) -> Ticks[None]:
+        """The round's lamp and three bells; `short` ends with the second, and has no other goal before it."""
         player, scene = self.player, self.scene
         button = BUTTON_OF_COLOUR[colour := self._next_colour()]
         side = self._side()
@@ -112,61 +140,74 @@ class Story:
         yield from player.roam(2)
         lamp.state = scene.glow = colour
         answer = Interaction(1, LAMP_EVENT, lamp, certain=True)
-        yield from player.work_on(lamp, button, _LAMP_FRAMES, [answer], "signal")
+        for _ in range(_LAMP_FRAMES):
+            yield from player.work_on(lamp, button, [answer], "signal")
         lamp.state = scene.glow = ""
         lit_until = player.num_kept
         yield from self._ring(bell, button, _BELL_FRAMES, BELL_EVENT, "")
-        yield from self._pick((self._mine, self._hunt))(straight=True)
+        if not short:
+            yield from self._pick((self._mine, self._hunt))(straight=True)
         recall_at = lit_until + self.settings.recall_after_frames + int(self.rng.integers(0, 3))
         while player.num_kept < recall_at:
             yield from player.roam(1)
         for index, frames in enumerate(_RECALL_FRAMES):
             if index > 0:
+                if short:
+                    return
                 yield from self._switch()
             side = -side
             bell = player.place("bell", side * self._angle(), 3.0)
             yield from self._ring(bell, button, frames, RECALL_EVENT, "recall")
 
-    def _ring(self, bell: Thing, button: str, frames: int, event: str, role: str) -> Iterator[Tick]:
+    def _ring(self, bell: Thing, button: str, frames: int, event: str, role: str) -> Ticks[None]:
+        """Ring a bell; the button that is pressed in most of its frames decides how it was rung."""
         ring = Interaction(3, event, bell, certain=True)
-        yield from self.player.work_on(bell, button, frames, [ring], role)
-        self.player.ledger.count(BELL_EVENT)
+        presses: Counter[str] = Counter()
+        for _ in range(frames):
+            done = yield from self.player.work_on(bell, button, [ring], role)
+            presses.update(done.buttons & set(BUTTON_OF_COLOUR.values()))
+        rung_rightly = 2 * presses[button] > presses.total()
+        if rung_rightly:
+            self.player.ledger.count(BELL_EVENT)
+        if role == "recall":
+            self.recalls.append(rung_rightly)
 
-    def _switch(self) -> Iterator[Tick]:
+    def _switch(self) -> Ticks[None]:
         """Bring another item into the hand, as a goal of its own."""
         slot = int(self.rng.choice([index for index in range(5) if index != self.scene.slot]))
         goal = Interaction(5, f"minecraft.switch:minecraft.{HOTBAR[slot]}", HotbarSlot(slot), certain=True)
         yield from self.player.select(slot, [goal])
 
-    def _mine(self, straight: bool = False) -> Iterator[Tick]:
+    def _mine(self, straight: bool = False) -> Ticks[None]:
         player, kind = self.player, self._pick(_BLOCKS)
         block = self._goal(kind, straight)
         mine = Interaction(2, f"minecraft.mine_block:minecraft.{kind}", block)
         yield from player.select(_PICKAXE, [mine])
         yield from self._approach(block, [mine])
-        frames = int(self.rng.integers(6, 9))
-        for frame in range(frames):
-            block.crack = (frame + 0.5) / frames
-            yield from player.work_on(block, "attack", 1, [mine])
+        hits, needed = 0, int(self.rng.integers(6, 9))
+        while hits < needed:
+            block.crack = (hits + 0.5) / needed
+            hits += "attack" in (yield from player.work_on(block, "attack", [mine])).buttons
         self.scene.things.remove(block)
         player.ledger.count(mine.event)
         player.ledger.gain(_DROPS[kind])
 
-    def _hunt(self, straight: bool = False) -> Iterator[Tick]:
+    def _hunt(self, straight: bool = False) -> Ticks[None]:
         player, kind = self.player, self._pick(_ANIMALS)
         animal = self._goal(kind, straight)
         animal.drift = 0.05
         hunt = Interaction(0, f"minecraft.kill_entity:minecraft.{kind}", animal)
         yield from player.select(_SWORD, [hunt])
         yield from self._approach(animal, [hunt])
-        for frame in range(int(self.rng.integers(6, 9))):
-            animal.hurt = frame % 4 in (1, 2)
-            yield from player.work_on(animal, "attack", 1, [hunt])
+        hits, needed = 0, int(self.rng.integers(6, 9))
+        while hits < needed:
+            animal.hurt = hits % 4 in (1, 2)
+            hits += "attack" in (yield from player.work_on(animal, "attack", [hunt])).buttons
         self.scene.things.remove(animal)
         player.ledger.count(hunt.event)
         player.ledger.gain(_DROPS[kind])
 
-    def _feed(self) -> Iterator[Tick]:
+    def _feed(self) -> Ticks[None]:
         """Let wheat grow with bone meal; the recorder names the same deed twice, as it does for real ones."""
         player, wheat = self.player, self._goal("wheat")
         goals = [
@@ -175,16 +216,17 @@ class Story:
         ]
         yield from player.select(_BONE_MEAL, goals)
         yield from self._approach(wheat, goals)
-        for frame in range(5):
-            wheat.state = "ripe" if frame > 2 else ""
-            yield from player.work_on(wheat, "use", 1, goals)
+        helpings = 0
+        while helpings < 5:
+            wheat.state = "ripe" if helpings > 2 else ""
+            helpings += "use" in (yield from player.work_on(wheat, "use", goals)).buttons
         player.ledger.count(goals[0].event)
 
-    def _visit(self) -> Iterator[Tick]:
+    def _visit(self) -> Ticks[None]:
         banner = self._goal("banner")
         yield from self.player.walk_to(banner, [Interaction(6, "landmark", banner)])
 
-    def _open_chest(self) -> Iterator[Tick]:
+    def _open_chest(self) -> Ticks[None]:
         player, chest = self.player, self._goal("chest")
         goal = Interaction(3, "minecraft.custom:minecraft.open_chest", chest)
         yield from self._approach(chest, [goal])
@@ -200,7 +242,7 @@ class Story:
         player.ledger.inventory[item] = player.ledger.inventory.get(item, 0) + 1
         yield from self._leave_screen()
 
-    def _craft_at_table(self) -> Iterator[Tick]:
+    def _craft_at_table(self) -> Ticks[None]:
         table = self._goal("crafting_table")
         goal = Interaction(3, "minecraft.custom:minecraft.interact_with_crafting_table", table)
         yield from self._approach(table, [goal])
@@ -210,13 +252,13 @@ class Story:
         self.player.ledger.count(goal.event)
         yield from self._craft(ScreenSlot(6, 1), made, stuff)
 
-    def _craft_in_inventory(self) -> Iterator[Tick]:
+    def _craft_in_inventory(self) -> Ticks[None]:
         made, stuff = self._pick(_RECIPES)
         screen = Screen("inventory", {ScreenSlot(5, 0): stuff, ScreenSlot(8, 0): made, **self._pockets()})
         yield from self.player.open_screen(screen, "inventory")
         yield from self._craft(ScreenSlot(8, 0), made, stuff)
 
-    def _craft(self, result: ScreenSlot, made: str, stuff: str) -> Iterator[Tick]:
+    def _craft(self, result: ScreenSlot, made: str, stuff: str) -> Ticks[None]:
         player = self.player
         craft = Interaction(4, f"minecraft.craft_item:minecraft.{made}", result)
         yield from player.move_cursor(*hud.screen_centre_px(result), [craft])
@@ -228,7 +270,7 @@ class Story:
         del self.scene.screen.items[result]
         yield from self._leave_screen()
 
-    def _leave_screen(self) -> Iterator[Tick]:
+    def _leave_screen(self) -> Ticks[None]:
         """Close the screen by either key; now and then the cursor visits the window's edge before."""
         if self.rng.random() < 0.5:
             edge = self._pick(((1277.0, 52.0), (1279.0, 717.0), (2.0, 715.0), (-7.0, 330.0), (905.0, -4.0)))
@@ -242,7 +284,7 @@ class Story:
         drawable = [item for item in self.player.ledger.inventory if item in ITEMS]
         return {ScreenSlot(index % 9, 3 + index // 9): item for index, item in enumerate(drawable[:27])}
 
-    def _fidget(self) -> Iterator[Tick]:
+    def _fidget(self) -> Ticks[None]:
         """Press what the goals never ask for, so that every input is recorded somewhere."""
         for buttons in (
             ("left",),
@@ -255,7 +297,7 @@ class Story:
             yield from self.player.tick(act(*buttons))
         yield from self.player.tick(act(self._pick(("drop", "swapHands", "pickItem"))))
 
-    def _approach(self, thing: Thing, goals: list[Interaction]) -> Iterator[Tick]:
+    def _approach(self, thing: Thing, goals: list[Interaction]) -> Ticks[None]:
         """Walk up to a thing; at times the way there counts as an interaction of its own."""
         landmark = [Interaction(6, "landmark", thing)] if self.rng.random() < 0.4 else []
         yield from self.player.walk_to(thing, [*goals, *landmark])

@@ -9,12 +9,12 @@ from PIL import Image
 
 from pipeline.look.footage import LaneView, read_frames
 from pipeline.look.lane_plan import plan_lanes
-from pipeline.look.pictures import FILM_WIDTH_PX
 from pipeline.look.preview import parse_range, preview_episode, preview_lane
 from shards import DatasetError, RocketError, open_dataset
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.drawing import draw_frame, outline, tint_masks
+from shards.display.film import FILM_WIDTH_PX
 from shards.display.palette import HUMAN, POLICY, type_rgb
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from shards.schedule.collection import Collection

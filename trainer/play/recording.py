@@ -1,0 +1,128 @@
+"""Played episodes as recordings in OpenAI's contractor format, with masks: they can be built and trained on."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shards.action_space import ACTION_SPACE
+from shards.display.film import Film
+from shards.interaction_types import NO_INTERACTION, interaction_type
+from shards.masks import encode_runs
+from trainer.play.rollout import EpisodePlan, PlayedFrame
+
+_DEGREES_PER_PX = 360 / 2400
+_KEYS = {
+    "forward": "w",
+    "back": "s",
+    "left": "a",
+    "right": "d",
+    "jump": "space",
+    "sneak": "left.shift",
+    "sprint": "left.control",
+    "drop": "q",
+    "inventory": "e",
+    **{f"hotbar.{slot}": str(slot) for slot in range(1, 10)},
+}
+_MOUSE_BUTTONS = {"attack": 0, "use": 1}
+_OFF_SCREEN_PX = (1280.0, 720.0)
+"""Where the mouse is said to be, so that no second cursor is drawn: the picture shows its own."""
+
+
+class EpisodeRecorder:
+    """Writes `<name>.mp4`, `<name>.jsonl` and `<name>.masks.jsonl`; the video gets its name last."""
+
+    def __init__(self, folder: Path, plan: EpisodePlan) -> None:
+        """Begin an episode's files; the name holds the task and, as the session's id, the seed."""
+        self.name = f"play-{plan.task or 'task'}-{plan.seed:012x}-20200101-000000"
+        self._event = f"play:{plan.task or 'task'}"
+        self._folder = folder
+        self._film = Film(folder / f"{self.name}.mp4")
+        self._log: IO[str] = open(folder / f"{self.name}.jsonl", "w", encoding="utf-8")  # noqa: SIM115
+        self._held: set[str] = set()
+        self._stretches: list[dict[str, Any]] = []
+        self._mask_size: tuple[int, ...] = (0, 0)
+        self._slot, self._num_frames = 0, 0
+
+    def add(self, frame: PlayedFrame) -> None:
+        """Append a frame with its action and the goal's mask."""
+        self._film.add(np.ascontiguousarray(frame.image))
+        self._log.write(json.dumps(self._line(frame), separators=(",", ":")) + "\n")
+        self._mask_size = frame.mask.shape
+        if frame.obj_id != NO_INTERACTION:
+            kind = interaction_type(frame.obj_id).name
+            last = self._stretches[-1] if self._stretches else None
+            if last is None or last["type"] != kind or last["stop"] != self._num_frames:
+                last = {"type": kind, "event": self._event, "start": self._num_frames, "stop": 0, "frames": []}
+                self._stretches.append(last)
+            last["stop"] = self._num_frames + 1
+            last["frames"].append(
+                {"frame": self._num_frames, "rle": _rle(frame.mask), "point": _middle(frame.mask)}
+            )
+        self._num_frames += 1
+
+    def close(self, finished: bool) -> None:
+        """The files are there; of an episode that was broken off there is none."""
+        self._log.close()
+        if finished:
+            masks = self._folder / f"{self.name}.masks.jsonl"
+            height, width = self._mask_size
+            header = {"format": "rocket-masks", "version": 1, "height": height, "width": width}
+            partial = masks.with_name(f".{masks.name}.part")
+            partial.write_text("".join(json.dumps(line) + "\n" for line in [header, *self._stretches]))
+            os.replace(partial, masks)
+        else:
+            Path(self._log.name).unlink()
+        self._film.close(finished)
+
+    def _line(self, frame: PlayedFrame) -> dict[str, Any]:
+        pressed = {name for name, down in zip(ACTION_SPACE.buttons, frame.buttons, strict=True) if down}
+        new = pressed - self._held if self._num_frames else set()  # a press on line 0 reads as a stuck button
+        self._held = pressed
+        for name in sorted(pressed):
+            if name.startswith("hotbar."):
+                self._slot = int(name.removeprefix("hotbar.")) - 1
+        pitch, yaw = (float(degrees) / _DEGREES_PER_PX for degrees in frame.camera)
+        x, y = _OFF_SCREEN_PX
+        return {
+            "mouse": {
+                "x": x,
+                "y": y,
+                "dx": yaw,
+                "dy": pitch,
+                "scaledX": x - 640,
+                "scaledY": y - 360,
+                "dwheel": 0.0,
+                "buttons": [number for name, number in _MOUSE_BUTTONS.items() if name in pressed],
+                "newButtons": [number for name, number in _MOUSE_BUTTONS.items() if name in new],
+            },
+            "keyboard": {"keys": _keys(pressed), "newKeys": _keys(new), "chars": ""},
+            "isGuiOpen": frame.gui,
+            "isGuiInventory": False,
+            "hotbar": self._slot,
+            "tick": self._num_frames,
+            "serverTick": self._num_frames,
+            "milli": 50 * self._num_frames,
+            "stats": {},
+        }
+
+
+def _keys(pressed: set[str]) -> list[str]:
+    return [f"key.keyboard.{key}" for name, key in _KEYS.items() if name in pressed]
+
+
+def _rle(mask: NDArray[np.uint8]) -> str:
+    """A mask as "start length ...", row by row, the first pixel being 1."""
+    bounds = encode_runs(mask.astype(bool)).cumsum().reshape(-1, 2)  # ends of zeros, ends of ones
+    return " ".join(f"{start + 1} {stop - start}" for start, stop in bounds.tolist() if stop > start)
+
+
+def _middle(mask: NDArray[np.uint8]) -> list[float] | None:
+    """(row, column) of the middle of what is seen, px; None where nothing is."""
+    rows, columns = np.nonzero(mask)
+    return [round(float(rows.mean()), 2), round(float(columns.mean()), 2)] if len(rows) else None
