@@ -14,7 +14,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 OURS = ("configs", "pipeline", "shards", "trainer")
 TOOLS = {"moto", "mypy", "pytest-timeout", "pytest-xdist", "ruff"}
 """Development programs and plugins, which nothing imports."""
-NEEDED_BY_OTHERS = {"torchvision": "timm", "einops": "the policy"}
+NEEDED_BY_OTHERS = {"torchvision": "timm"}
 
 
 def imported(*folders: str) -> set[str]:
@@ -27,7 +27,7 @@ def imported(*folders: str) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 tops.add(node.module.split(".")[0])
     known = packages_distributions()
-    others = tops - set(sys.stdlib_module_names) - {*OURS, "tests", "benchmarks"}
+    others = tops - set(sys.stdlib_module_names) - {*OURS, "rocket1", "tests", "benchmarks"}
     return {_normal(known.get(top, [top])[0]) for top in others}
 
 

@@ -114,7 +114,7 @@ class WorkerPool:
 
     def _start(self, num_slots: int) -> "_Worker":
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-c", _START, str(theirs.fileno()), str(self.block.fd), *sys.path]
+        command = [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(self.block.fd), *sys.path]
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             process = subprocess.Popen(
