@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import netrc
 import os
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import torch
@@ -190,9 +189,7 @@ def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS
         resumed: go on with the run's own entry.
         seconds: how long its server may take; without it, the run is logged into its folder.
     """
-    mode = config.logging.wandb
-    if mode == "auto":
-        mode = "online" if _has_wandb_key() else "offline"
+    mode = _wandb_mode(config.logging.wandb)
     if mode == "off":
         return None
     import wandb
@@ -220,10 +217,33 @@ def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS
     return None
 
 
-def _has_wandb_key() -> bool:
-    if os.environ.get("WANDB_API_KEY"):
-        return True
+def _wandb_mode(wanted: str) -> Literal["online", "offline", "off"]:
+    """online, offline or off: as the settings say, unless WANDB_MODE or wandb's own settings say less."""
+    if wanted == "off":
+        return "off"
+    import wandb
+
+    its_settings = wandb.setup().settings
+    if its_settings.mode == "disabled":
+        return "off"
+    if its_settings.mode in ("offline", "dryrun") or wanted == "offline":
+        return "offline"
+    if wanted == "online":
+        return "online"
+    return "online" if _has_wandb_key(str(its_settings.base_url)) else "offline"
+
+
+def _has_wandb_key(base_url: str) -> bool:
+    """Whether wandb knows a key for that server: from its variables, its settings files or a netrc file.
+
+    wandb has no public way to ask without a prompt, so this takes what its login takes. Read in wandb 0.31.0.
+    """
+    from wandb.errors import AuthenticationError
+    from wandb.sdk.lib.wbauth import authenticate_session
+
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
-    except (OSError, netrc.NetrcParseError):
+        known = authenticate_session(host=base_url, source="rocket-train", prompt=False, update_session=False)
+    except AuthenticationError as error:
+        _log.warning("wandb: %s", error)
         return False
+    return known is not None

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import socket
 import sys
+from collections.abc import Callable
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -76,6 +77,24 @@ def in_child(
     process = _server().Process(target=_train, args=(arguments, str(log), resume, env or {}, dropout))
     process.start()
     return process
+
+
+def asked_in_child(function: Callable[..., str], *arguments: str, env: dict[str, str], folder: Path) -> str:
+    """What a function answers in a process with these variables; an empty one is not set."""
+    answer = folder / "answer"
+    process = _server().Process(target=_answer, args=(function, arguments, env, str(answer)))
+    process.start()
+    process.join(150)
+    assert process.exitcode == 0
+    return answer.read_text()
+
+
+def _answer(function: Callable[..., str], arguments: tuple[str, ...], env: dict[str, str], out: str) -> None:
+    for name, value in env.items():
+        os.environ.pop(name, None)
+        if value:
+            os.environ[name] = value
+    Path(out).write_text(function(*arguments))
 
 
 def finish(process: BaseProcess, log: Path, status: int = 0) -> str:
