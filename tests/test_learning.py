@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.readme import masked, shown_after
 from trainer.look.compare import last_validation
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -24,16 +25,22 @@ def _start(package: str, *words: str) -> subprocess.Popen[str]:
     )
 
 
-def _finish(process: subprocess.Popen[str]) -> None:
+def _finish(process: subprocess.Popen[str]) -> str:
+    """What it printed."""
     output, _ = process.communicate()
     assert process.returncode == 0, output
+    return output
 
 
 @pytest.mark.timeout(1800)
 def test_the_demo_learns_and_needs_its_memory(tmp_path):
     recordings, dataset = str(tmp_path / "recordings"), str(tmp_path / "dataset")
-    _finish(_start("pipeline", "make-sample", recordings))
-    _finish(_start("pipeline", "build-shards", recordings, "--out", dataset, "frame_width=64", "frame_height=64"))
+    said = _finish(_start("pipeline", "make-sample", recordings)).replace(recordings, "demo/recordings")
+    words = ("frame_width=64", "frame_height=64")
+    assert set(shown_after("make-sample demo/recordings")) <= set(said.splitlines())
+    said = _finish(_start("pipeline", "build-shards", recordings, "--out", dataset, *words))
+    shown = shown_after("build-shards demo/recordings --out demo/dataset frame_width=64 frame_height=64")
+    assert set(masked(shown)) <= set(masked(said.replace(dataset, "demo/dataset").splitlines()))
     runs = {
         memory: _start(
             "trainer",

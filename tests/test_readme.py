@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import typer
 
+from tests.readme import TEXT
+
 ROOT = Path(__file__).resolve().parents[1]
-TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = ("rocket-prep", "rocket-train")
 
 
@@ -54,6 +55,21 @@ def test_readme_make_targets_are_in_the_makefile(target):
 @pytest.mark.parametrize("target", re.findall(r"\]\((?!https?:)([^)#]+)\)", TEXT))
 def test_readme_links_lead_to_files(target):
     assert (ROOT / target).exists()
+
+
+def test_readme_shows_the_commands_that_make_runs():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8").replace("$(BIN)", ".venv/bin")
+    shown = re.findall(r"^(\.venv/bin/.*)$", TEXT, re.MULTILINE)
+    assert len(shown) >= 10
+    assert [line for line in shown if f"\t{line}\n" not in makefile] == []
+
+
+def test_readme_commands_can_be_pasted_into_zsh():
+    """zsh takes bare brackets, stars and question marks for patterns, and stops where no file matches."""
+    for block in re.findall(r"```console\n(.*?)```", TEXT, re.DOTALL):
+        for line in re.findall(r"^\$ (.*)$", block, re.MULTILINE):
+            bare = re.sub(r"'[^']*'|\"[^\"]*\"", "", line)
+            assert not re.search(r"[\[\]*?]", bare), line
 
 
 def test_readme_tree_is_the_tree_on_disk():

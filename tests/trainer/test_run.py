@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.readme import masked, shown_after
 from tests.trainer.runs import finish, in_child, make_run_dataset, overrides, small_config, start_ranks
 from tests.waiting import wait_until
 from trainer.build import build_wandb
@@ -202,6 +203,8 @@ def test_broken_last_checkpoint_is_told_and_the_one_before_taken(
     said = finish(in_child(*overrides(dataset, run_dir, *RUN), resume="auto", log=log), log)
     assert f"{newest}: not whole (file is not a zip file); the one before it is taken." in said
     assert "21 steps done" in said
+    shown = [line.replace("demo/run/", f"{run_dir}/") for line in shown_after("rocket-train demo --resume auto")]
+    assert masked(shown)[0] in masked(said.splitlines())
     assert newest.with_name(f"{newest.name}.broken").exists()
     assert rows(run_dir) == rows(undisturbed)
     assert_same_content(final_checkpoint(run_dir), final_checkpoint(undisturbed))

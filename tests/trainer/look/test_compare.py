@@ -7,6 +7,7 @@ import pytest
 
 from shards.errors import RocketError
 from tests import browser
+from tests.readme import masked, shown_after
 from trainer.look.compare import compare_lines, compare_page
 
 SETTINGS = """
@@ -29,6 +30,12 @@ def test_compare_shows_each_runs_last_validation_and_what_follows(tmp_path):
     kept = _run(tmp_path / "kept", ["10,5.0,4.0,3.0,2.0", "20,3.0,1.5,3.0,0.5", "30,2.9,,,"], seed=1)
     reset = _run(tmp_path / "reset", ["20,3.0,1.8,3.0,1.5"], seed=1)
     lines = compare_lines([kept, reset])
+    readmes = shown_after("rocket-train compare demo/run demo/run-without-memory")
+    assert lines[0][:28] == readmes[0][:28]
+    assert {line[:28] for line in lines[1:5]} <= {line[:28] for line in readmes[1:9]}
+    names = {str(kept): "demo/run", str(reset): "demo/run-without-memory"}
+    verdicts = [line.replace(str(reset), names[str(reset)]).replace(str(kept), names[str(kept)]) for line in lines]
+    assert set(masked(readmes[-3:])) <= set(masked(verdicts))
     cells = {line[:28].strip(): line[28:].split() for line in lines[1:5]}
     assert cells == {
         "after step": ["20", "20"],

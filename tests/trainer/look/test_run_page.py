@@ -146,7 +146,7 @@ def test_page_without_its_datasets_says_so(run_dir, tmp_path):
         (tmp_path / name).write_text(text)
     (tmp_path / "weights").symlink_to(run_dir / "weights")
     text = run_page(tmp_path)
-    assert re.search(r'role="alert">Frames with predicted actions are missing: .*gone: no dataset.json', text)
+    assert re.search(r'role="alert">Frames with predicted actions are missing: .*gone: no such folder', text)
     assert 'id="loss-figure_1"' in text
 
 
