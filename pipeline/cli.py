@@ -16,7 +16,8 @@ from pipeline.sources import SOURCES
 from shards.display.settings_help import command_with_settings
 from shards.display.wording import version_line
 from shards.errors import RocketError
-from shards.settings import Section, SettingsError, UsageError, load_settings
+from shards.places import on_this_machine
+from shards.settings import Section, SettingsError, UsageError, load_settings, yaml_lines
 
 app = typer.Typer(
     name="rocket-prep",
@@ -46,7 +47,9 @@ def _options(
 
 @app.command(name="make-sample")
 def make_sample(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder to write to; new or empty.")],
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", callback=on_this_machine, help="Folder to write to; new or empty.")
+    ],
     seed: Annotated[int, typer.Option(metavar="N", help="The same seed gives the same recordings.")] = 0,
     sessions: Annotated[
         int, typer.Option(metavar="N", min=1, help="Play sessions, of one to three recordings.")
@@ -103,7 +106,10 @@ def build_shards(
             help="Folders, files or index files of recordings; and settings, such as crf=18 noops=keep.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="DATASET", help="Folder of the dataset; new or empty.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="DATASET", callback=on_this_machine, help="Folder of the dataset; new or empty."),
+    ],
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Worker processes. Default: one for each core.")
     ] = None,
@@ -195,7 +201,10 @@ def segment(
             help="Folders, files or index files of recordings; and settings, such as mine.max_frames=200.",
         ),
     ],
-    out: Annotated[Path, typer.Option(metavar="MASKS", help="Folder of the mask files; new or empty.")],
+    out: Annotated[
+        Path,
+        typer.Option(metavar="MASKS", callback=on_this_machine, help="Folder of the mask files; new or empty."),
+    ],
     model: Annotated[
         str | None,
         typer.Option(
@@ -262,6 +271,22 @@ def segment(
     except KeyboardInterrupt:
         _fail([f"{out}: interrupted. Go on with the same command and --resume."], 130)
     for line in summary_lines(report, sources):
+        typer.echo(line)
+
+
+@app.command(name="settings")
+def list_settings(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE...]", help="Values to show.")] = None,
+) -> None:
+    """Print every setting of build-shards with its value and meaning, as a file for --config.
+
+    Examples:
+      rocket-prep settings
+      rocket-prep settings preset=slow crf=20 > mine.yaml
+    """
+    from pipeline.settings import BuildSettings
+
+    for line in yaml_lines(load_settings(BuildSettings, None, words or [])):
         typer.echo(line)
 
 

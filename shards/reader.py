@@ -28,6 +28,7 @@ from shards.manifest import (
     EventRow,
     shard_name,
 )
+from shards.no_dataset import why_no_dataset
 from shards.storage import Storage, open_storage
 
 
@@ -382,6 +383,24 @@ class _RowGroups:
 _KEPT_ROW_GROUPS = 8
 
 
+def read_info(path: str) -> DatasetInfo:
+    """The description of the dataset at a folder or an address; nothing else of it is read.
+
+    Raises:
+        DatasetError: if there is no finished dataset, or its format is unknown.
+    """
+    return _read_info(path, open_storage(path))
+
+
+def _read_info(path: str, storage: Storage) -> DatasetInfo:
+    try:
+        return DatasetInfo.from_json(storage.read(INFO_FILE), path)
+    except (FileNotFoundError, NotADirectoryError):
+        raise DatasetError(why_no_dataset(path)) from None
+    except StorageError as error:
+        raise DatasetError(str(error)) from error
+
+
 def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """The dataset at a folder or an address (https, s3, gs, anything that fsspec knows).
 
@@ -390,16 +409,7 @@ def open_dataset(path: str | os.PathLike[str]) -> Dataset:
     """
     path = os.fspath(path).rstrip("/")
     storage = open_storage(path)
-    try:
-        data = storage.read(INFO_FILE)
-    except (FileNotFoundError, NotADirectoryError):
-        raise DatasetError(
-            f"{path}: no {INFO_FILE}, so there is no finished dataset here. "
-            f"Run: rocket-prep build-shards SOURCE --out {path} --resume"
-        ) from None
-    except StorageError as error:
-        raise DatasetError(str(error)) from error
-    info = DatasetInfo.from_json(data, path)
+    info = _read_info(path, storage)
     try:
         return Dataset(path, storage, info)
     except FileNotFoundError as error:

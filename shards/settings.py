@@ -6,6 +6,8 @@ OmegaConf only reads (PyYAML would take `1e-4` for text); pydantic holds the typ
 from __future__ import annotations
 
 import difflib
+import json
+import re
 import types
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -152,6 +154,38 @@ def shown(value: Any) -> str:
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(getattr(value, "name", value))
+
+
+def yaml_lines(record: Section, indent: str = "") -> Iterator[str]:
+    """Yield the lines of a YAML file that reads back equal: each setting with its meaning, type and default."""
+    plain = record.model_dump()
+    for name, field in type(record).model_fields.items():
+        value = getattr(record, name)
+        if isinstance(value, list) and not any(isinstance(one, dict) for one in plain[name]):
+            value = plain[name]  # records that are written as one word
+        if isinstance(value, Section):
+            yield ""
+            yield f"{indent}{name}:"
+            yield from yaml_lines(value, f"{indent}  ")
+        elif isinstance(value, list) and value and isinstance(value[0], Section):
+            yield ""
+            yield f"{indent}{name}:  # {field.description}"
+            for one in value:
+                first, *rest = yaml_lines(one, f"{indent}    ")
+                yield f"{indent}  - {first.lstrip()}"
+                yield from rest
+        else:
+            default = "" if field.is_required() or field.get_default() == value else shown(field.get_default())
+            notes = f"{_words(field)}{f'; default {default}' if default else ''}"
+            yield f"{f'{indent}{name}: {_yaml(value)}':<40} # {field.description} ({notes})"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_yaml(one) for one in value)}]"
+    if isinstance(value, str) and not re.fullmatch(r"[A-Za-z][\w./-]*", value):
+        return json.dumps(value)
+    return shown(value)
 
 
 def nearest(word: str, candidates: Sequence[str]) -> str | None:

@@ -16,8 +16,11 @@ from typer.core import TyperGroup
 from shards.display.settings_help import command_with_settings
 from shards.display.wording import version_line
 from shards.errors import RocketError
-from shards.settings import Section, UsageError
+from shards.places import on_this_machine
+from shards.settings import Section, UsageError, yaml_lines
 from trainer.ranks import RankFailed, is_main_process
+
+CHECKPOINT_HELP = "A run's folder, for its newest weights, or a checkpoint: full or weights only."
 
 
 class TrainByDefault(TyperGroup):
@@ -81,16 +84,23 @@ def train(
     ] = None,
     resume: Annotated[
         str | None,
-        typer.Option(help="auto: go on from the run's newest whole checkpoint, or a checkpoint's path."),
+        typer.Option(
+            metavar="auto|PATH",
+            help="Go on: auto from the newest checkpoint in run_dir, or give a run's folder or a checkpoint.",
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what the settings come to, start nothing.")
     ] = False,
 ) -> None:
     """Train a policy (the default command)."""
-    from trainer.config import load_config
+    from trainer.config import check_places, go_on_in, load_config
 
-    settings = load_config(config, overrides or [])  # before torch is loaded: a typo is told at once
+    # Before torch is loaded, which takes seconds: a typo is told at once.
+    settings = load_config(config, overrides or [])
+    if resume is not None and Path(resume).is_dir():
+        settings, resume = go_on_in(settings, resume, overrides or []), "auto"
+    check_places(settings)
     from trainer import run
 
     if dry_run:
@@ -99,10 +109,25 @@ def train(
     raise typer.Exit(run.train(settings, resume, command))
 
 
-@app.command(epilog="Example: rocket-train evaluate demo/run/weights/step-00000300.ckpt demo/dataset --json")
+@app.command(epilog="Example: rocket-train show rocket1 trainer.devices=4 > mine.yaml")
+def show(
+    config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],
+    overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE on top of it.")] = None,
+) -> None:
+    """Print every setting of a CONFIG with its value and meaning, as a file that is a CONFIG itself."""
+    from trainer.config import load_config
+
+    for line in yaml_lines(load_config(config, overrides or [])):
+        typer.echo(line)
+
+
+@app.command(epilog="Example: rocket-train evaluate demo/run demo/dataset --json")
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of rocket-train, full or weights only.")],
-    datasets: Annotated[list[str], typer.Argument(help="Datasets, and KEY=VALUE overrides of its settings.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    datasets: Annotated[
+        list[str] | None,
+        typer.Argument(help="Datasets, and KEY=VALUE overrides of its settings. Default: what it was trained on."),
+    ] = None,
     split: Annotated[str, typer.Option(help="val or train, as the run divided them, or all episodes.")] = "val",
     average: Annotated[bool, typer.Option("--average", help="Take a full checkpoint's moving average.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -113,10 +138,8 @@ def evaluate(
 
     if split not in SPLITS:
         raise UsageError(f"--split: got {split}, expected one of {', '.join(SPLITS)}.")
-    overrides = [text for text in datasets if "=" in text.split("://")[0]]
-    paths = [text for text in datasets if text not in overrides]
-    if not paths:
-        raise UsageError("evaluate: no dataset given, expected one or more behind the checkpoint.")
+    overrides = [text for text in datasets or [] if "=" in text.split("://")[0]]
+    paths = [text for text in datasets or [] if text not in overrides]
     figures = run_evaluation(checkpoint, paths, split, average, overrides)
     if as_json:
         typer.echo(json.dumps(figures, indent=2))
@@ -196,7 +219,10 @@ def compare(
 @app.command(epilog="Example: rocket-train report demo/run")
 def report(
     run_dir: Annotated[Path, typer.Argument(help="The run's folder.")],
-    out: Annotated[Path | None, typer.Option(help="The page to write. Default: RUN_DIR/report.html.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(callback=on_this_machine, help="The page to write. Default: RUN_DIR/report.html."),
+    ] = None,
     frames: Annotated[bool, typer.Option(help="Show frames with the actions that the policy predicts.")] = True,
 ) -> None:
     """Write a page that shows a run: loss, memory, validation, speed, frames with predicted actions."""
@@ -210,7 +236,10 @@ def import_weights(
     source: Annotated[
         str, typer.Argument(help="A MineStudio .ckpt, a safetensors file, a Hugging Face folder or owner/name.")
     ],
-    out: Annotated[Path, typer.Option(help="The checkpoint to write, for policy.init_from and evaluate.")],
+    out: Annotated[
+        Path,
+        typer.Option(callback=on_this_machine, help="The checkpoint to write, for policy.init_from and evaluate."),
+    ],
     config: Annotated[str, typer.Option(help="Settings that the weights are for.")] = "rocket1",
     overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE on top of the settings.")] = None,
 ) -> None:
@@ -227,8 +256,13 @@ def import_weights(
     epilog="Example: rocket-train export-weights RUN/weights/step-00002000-EMA.ckpt --out rocket1",
 )
 def export_weights(
-    checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of rocket-train, full or weights only.")],
-    out: Annotated[Path, typer.Option(help="A folder for MineStudio's from_pretrained, or a .safetensors file.")],
+    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    out: Annotated[
+        Path,
+        typer.Option(
+            callback=on_this_machine, help="A folder for MineStudio's from_pretrained, or a .safetensors file."
+        ),
+    ],
     average: Annotated[bool, typer.Option("--average", help="Take a full checkpoint's moving average.")] = False,
 ) -> None:
     """Write weights as MineStudio's class loads them."""

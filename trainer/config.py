@@ -8,10 +8,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from shards.errors import RocketError
+from shards.places import on_this_machine
+from shards.reader import read_info
 from shards.schedule.settings import nearest_divisor
 from shards.settings import (
     Setting,
     SettingsError,
+    UsageError,
     check_settings,
     nearest,
     override,
@@ -83,6 +87,38 @@ def parse_config(content: Any, where: str, overrides: Sequence[str] = ()) -> Run
         UsageError: an override has no `=`.
     """
     return check_settings(RunConfig, override(content, overrides, where), where)
+
+
+def check_places(config: RunConfig) -> None:
+    """Return if the run's folder can be one, and its datasets are there; all of it without torch.
+
+    Raises:
+        RocketError: what is wrong, and what to do.
+    """
+    for key, place in (("run_dir", config.run_dir), ("data.cache_dir", config.data.cache_dir)):
+        try:
+            on_this_machine(place)
+        except RocketError as error:
+            raise SettingsError([f"{key}: {error}"]) from None
+    for dataset in config.data.datasets:
+        read_info(dataset.path)
+
+
+def go_on_in(config: RunConfig, run_dir: str, overrides: Sequence[str]) -> RunConfig:
+    """The settings with that folder as the run's, for `--resume RUN_DIR`.
+
+    Raises:
+        UsageError: an override names another folder, or the folder holds no run.
+    """
+    if any(word.startswith("run_dir=") for word in overrides) and Path(run_dir) != Path(config.run_dir):
+        raise UsageError(
+            f"--resume {run_dir}: run_dir={config.run_dir} names another folder. Give one of the two."
+        )
+    if not (Path(run_dir) / "checkpoints").is_dir():
+        raise UsageError(
+            f"--resume {run_dir}: no checkpoints in this folder. Give the folder of a run, its run_dir."
+        )
+    return config.model_copy(update={"run_dir": run_dir})
 
 
 @dataclass(frozen=True)

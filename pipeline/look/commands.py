@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from shards.places import on_this_machine
+
 if TYPE_CHECKING:
     from pipeline.look.lane_plan import EpochPlan
 
@@ -100,7 +102,9 @@ def plan(
     split: SplitOption = "train",
     shuffle: ShuffleOption = None,
     lane_groups: LaneGroupsOption = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="Also draw the lanes.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.png", callback=on_this_machine, help="Also draw the lanes.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what a training run would do: steps, padding, shards of each rank, time, ways to resume."""
@@ -129,7 +133,11 @@ def plan(
 def preview(
     out: Annotated[
         Path,
-        typer.Option(metavar="FILE", help="A sheet (.png, .jpg), a video (.mp4) or a page that plays (.html)."),
+        typer.Option(
+            metavar="FILE",
+            callback=on_this_machine,
+            help="A sheet (.png, .jpg), a video (.mp4) or a page that plays (.html).",
+        ),
     ],
     datasets: RunDatasetsArgument = None,
     episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode.")] = None,
@@ -251,7 +259,7 @@ def export_logs(
 
 def report(
     datasets: DatasetsArgument,
-    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The page to write.")],
+    out: Annotated[Path, typer.Option(metavar="FILE.html", callback=on_this_machine, help="The page to write.")],
     lanes: Annotated[
         int | None, typer.Option(metavar="L", min=1, help="Plan this many lanes. Default: as many as fit.")
     ] = None,

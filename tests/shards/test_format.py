@@ -319,7 +319,7 @@ def test_every_flipped_byte_of_a_clip_is_found_and_named(small_dataset, tmp_path
 
 
 def test_a_folder_without_its_description_is_no_dataset(tmp_path):
-    with pytest.raises(DatasetError, match=r"no dataset\.json.*--resume"):
+    with pytest.raises(DatasetError, match=r"no dataset\.json.* build-shards SOURCE --out .*-shards$"):
         open_dataset(tmp_path)
 
 

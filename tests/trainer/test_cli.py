@@ -10,9 +10,11 @@ import pytest
 import safetensors.torch
 import torch
 
+from tests.readme import shown_after
 from tests.trainer.runs import finish, in_child, make_run_dataset, overrides
 from trainer.checkpoints.checkpoint import full_path, read_checkpoint, weights_path
 from trainer.cli import app, main
+from trainer.config import load_config
 from trainer.look.metrics_csv import read_metrics
 from trainer.policy import RocketPolicy
 
@@ -71,6 +73,9 @@ def test_dry_run_prints_the_tutorials_arithmetic_and_starts_nothing(
 ) -> None:
     out, _ = said(capsys, "rocket1", f"run_dir={tmp_path / 'run'}", "--dry-run")
     lines = {line.split()[0]: line for line in out.splitlines() if not line.startswith(" ")}
+    theirs = [line.replace(str(tmp_path / "run"), "runs/rocket1") for line in out.splitlines()]
+    watch_out = [line for line in theirs if line.startswith("watch out")]  # it depends on the machine
+    assert shown_after("rocket-train rocket1 --dry-run") == [line for line in theirs if line not in watch_out]
     assert "efficientnet_b0.ra_in1k, hiddim 1024, 8 heads, 4 layers, mem_len 128" in lines["policy"]
     assert "106,651,930 parameters, 106,650,902 trained" in out  # 1,028 of them are the value head's
     assert "8 ranks x 8 lanes x 128 frames = 8,192 frames" in lines["step"]
@@ -114,6 +119,75 @@ def test_every_wrong_setting_gets_its_line(capsys: pytest.CaptureFixture[str]) -
         "error: demo.yaml: data.batch_size: got 'none', expected a whole number, 1 or more (lanes of one rank).",
         "error: demo.yaml: unknown setting `trainer.max_step`, did you mean `trainer.max_steps`?",
     ]
+
+
+def test_settings_that_are_shown_are_a_file_that_reads_back_equal(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out, _ = said(capsys, "show", "rocket1", "optimizer.learning_rate=1e-5", "data.datasets=my data,b")
+    (tmp_path / "shown.yaml").write_text(out)
+    assert load_config(str(tmp_path / "shown.yaml")) == load_config(
+        "rocket1", ["optimizer.learning_rate=1e-5", "data.datasets=[my data,b]"]
+    )
+    (line,) = [line for line in out.splitlines() if "learning_rate" in line]
+    assert re.fullmatch(
+        r"  learning_rate: 1e-05 +# AdamW's step size after warm-up .*\(a number, more than 0; default 4e-05\)",
+        line,
+    )
+
+
+def test_wrong_settings_and_places_are_told_without_torch(tmp_path: Path) -> None:
+    for words in (
+        ["demo", "trainer.max_step=3"],
+        ["nowhere"],
+        ["demo", f"data.datasets={tmp_path / 'nowhere'}"],
+        ["demo", "run_dir=s3://bucket/run"],
+        ["demo", "--resume", str(tmp_path)],
+        ["--help"],
+        ["train", "--help"],
+        ["show", "demo"],
+    ):
+        code = f"import sys, trainer.cli as c\ntry: c.main({words!r})\nfinally: print('torch' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+        assert done.stdout.endswith("False\n"), (words, done.stderr)
+
+
+def test_addresses_are_refused_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for words in (
+        ["demo", "run_dir=s3://bucket/run"],
+        ["demo", "run_dir=s3://bucket/run", "--dry-run"],
+        ["report", "run", "--out", "s3://bucket/page.html"],
+        ["import-weights", "a.ckpt", "--out", "s3://bucket/b.ckpt"],
+        ["export-weights", "a.ckpt", "--out", "s3://bucket/b"],
+    ):
+        assert re.search(r"s3://bucket/.*: an address of s3, but .*Give a local path", refusal(capsys, *words))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_run_folder_stands_for_its_newest_checkpoint(
+    capsys: pytest.CaptureFixture[str], run_dir: Path, dataset: Path, tmp_path: Path
+) -> None:
+    newest = str(weights_path(run_dir, STEPS))
+    table, _ = said(capsys, "evaluate", newest, str(dataset))
+    assert said(capsys, "evaluate", str(run_dir)) == (table, "")
+    said(capsys, "export-weights", str(run_dir), "--out", str(tmp_path / "a.safetensors"))
+    said(capsys, "export-weights", newest, "--out", str(tmp_path / "b.safetensors"))
+    assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
+    assert "no checkpoint in this folder" in refusal(capsys, "evaluate", str(tmp_path))
+
+
+def test_resume_takes_a_runs_folder(
+    capsys: pytest.CaptureFixture[str], run_dir: Path, dataset: Path, tmp_path: Path
+) -> None:
+    words = [word for word in arguments(dataset, tmp_path) if not word.startswith("run_dir=")]
+    out, _ = said(capsys, "demo", *words, "--resume", str(run_dir))
+    assert f"{full_path(run_dir, STEPS)}: all {STEPS} steps are done" in out
+    other = refusal(capsys, "demo", *words, f"run_dir={tmp_path}", "--resume", str(run_dir), status=2)
+    assert "Give one of the two" in other
+    assert "no checkpoints in this folder" in refusal(capsys, "demo", "--resume", str(tmp_path), status=2)
 
 
 def test_refusals_name_the_place_the_problem_and_the_remedy(
@@ -228,11 +302,6 @@ def test_evaluation_can_be_cut_short(capsys: pytest.CaptureFixture[str], run_dir
     path = str(weights_path(run_dir, STEPS))
     out, _ = said(capsys, "evaluate", path, str(dataset), "trainer.limit_val_steps=1", "--json")
     assert json.loads(out)["num_frames"] <= 4 * 8
-
-
-def test_evaluation_needs_a_dataset(capsys: pytest.CaptureFixture[str], run_dir: Path) -> None:
-    path = str(weights_path(run_dir, STEPS))
-    assert "no dataset given" in refusal(capsys, "evaluate", path, "data.num_workers=0", status=2)
 
 
 def test_weights_go_out_to_minestudio_and_come_back_equal(

@@ -145,6 +145,22 @@ def set_aside(run_dir: Path, chosen: Path) -> None:
             path.rename(path.with_name(path.name + ".broken"))
 
 
+def checkpoint_in(path: Path) -> Path:
+    """A run's newest weights, or else its newest full checkpoint, where the path is a run's folder; else the path.
+
+    Raises:
+        CheckpointError: the folder holds neither.
+    """
+    if not path.is_dir():
+        return path
+    folder = path / WEIGHTS_FOLDER
+    weights = sorted(one for one in folder.iterdir() if _NAME.fullmatch(one.name)) if folder.is_dir() else []
+    found = weights or full_checkpoints(path)
+    if not found:
+        raise CheckpointError(f"{path}: no checkpoint in this folder. Give the folder of a run, or a checkpoint.")
+    return found[-1]
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """The checkpoint's dict, tensors on the CPU.
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning
 import torch
 
-from trainer.checkpoints.checkpoint import FORMAT, AtomicCheckpointIO, policy_state, read_checkpoint
+from trainer.checkpoints.checkpoint import FORMAT, AtomicCheckpointIO, checkpoint_in, policy_state, read_checkpoint
 from trainer.config import parse_config
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
@@ -55,6 +55,7 @@ def export_policy(checkpoint: Path, out: Path, averaged: bool = False) -> list[s
     Raises:
         RocketError: no such checkpoint, or no average in it.
     """
+    checkpoint = checkpoint_in(checkpoint)
     content = read_checkpoint(checkpoint)
     state = policy_state(checkpoint, content, averaged)
     path = export_weights(state, out, content.get("hyper_parameters", {}).get("model"))

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.build import build_data, build_trainer, check_devices, load_policy
-from trainer.checkpoints.checkpoint import CheckpointError, policy_state, read_checkpoint
+from trainer.checkpoints.checkpoint import CheckpointError, checkpoint_in, policy_state, read_checkpoint
 from trainer.config import parse_config, resolve_lanes
 from trainer.learning.module import RocketModule
 from trainer.settings import DatasetConfig, RunConfig
@@ -37,8 +37,8 @@ def evaluate(
     """The validation table of a checkpoint on datasets, in one process.
 
     Args:
-        path: a full or weights-only checkpoint of rocket-train.
-        datasets: folders or addresses.
+        path: a full or weights-only checkpoint of rocket-train, or a run's folder.
+        datasets: folders or addresses; none: those that it was trained on.
         split: `val` or `train` as the run divided them, or `all` episodes.
         averaged: take a full checkpoint's moving average instead of its weights.
         overrides: `key=value` on top of the checkpoint's settings; without a `trainer.limit_val_steps`, all steps.
@@ -46,8 +46,10 @@ def evaluate(
     Raises:
         RocketError: what does not fit, and what to do.
     """
+    path = checkpoint_in(path)
     content = read_checkpoint(path)
     config = checkpoint_config(path, content, overrides)
+    datasets = list(datasets) or [one.path for one in config.data.datasets]
     fixed: dict[str, Any] = {
         "datasets": [DatasetConfig(path=path) for path in datasets],
         "augment": False,

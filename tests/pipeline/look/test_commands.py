@@ -40,13 +40,12 @@ def test_inspect_reads_the_manifest_only(small_dataset, tmp_path):
 
 
 def test_inspect_loads_nothing_heavy():
-    """What makes it slow to start: torch and Lightning, charts, decoders, the build's own settings."""
+    """What makes it slow to start: torch and Lightning, charts, decoders, readers of YAML."""
     heavy = {
         "torch",
         "lightning",
         "matplotlib",
         "av",
-        "pydantic",
         "omegaconf",
         "webdataset",
         "PIL",
@@ -66,7 +65,7 @@ def test_inspect_loads_nothing_heavy():
     ("arguments", "status", "message"),
     [
         (["inspct", "x"], 2, "No such command 'inspct'. Did you mean 'inspect'?"),
-        (["inspect", "NOWHERE"], 1, "NOWHERE: no dataset.json, so there is no finished dataset here."),
+        (["inspect", "NOWHERE"], 1, "NOWHERE: no such folder, expected a dataset."),
         (["inspect", "DATASET", "--episode", "ep03"], 1, "no episode ep03. Did you mean ep003"),
         (["preview", "DATASET", "--out", "x.png"], 2, "give either --episode ID or --lane L"),
         (

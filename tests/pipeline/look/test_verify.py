@@ -136,7 +136,7 @@ def test_a_half_copied_dataset_is_refused_by_name(copy):
     with pytest.raises(DatasetError, match="episodes.parquet: sha256 .*, expected .*. Copy the file again"):
         open_dataset(copy)
     (copy / "dataset.json").unlink()
-    with pytest.raises(DatasetError, match="no dataset.json, so there is no finished dataset here"):
+    with pytest.raises(DatasetError, match="shards, but no dataset.json, so the copy is not whole"):
         open_dataset(copy)
 
 

@@ -1,0 +1,29 @@
+"""Places that a command writes to: folders and files of this machine, for now."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TypeVar
+
+from shards.errors import RocketError
+
+Place = TypeVar("Place", bound=str | Path | None)
+
+_ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+"""A `Path` of `s3://bucket` has one slash left. Longer than a drive's letter."""
+
+
+def on_this_machine(place: Place) -> Place:
+    """The path, where it is none of an address. As it is, so that options can use this as their callback.
+
+    Raises:
+        RocketError: it is an address, such as s3://bucket/folder.
+    """
+    if place is not None and (match := _ADDRESS.match(str(place))):
+        text = re.sub(r":/+", "://", str(place), count=1)
+        raise RocketError(
+            f"{text}: an address of {match[1]}, but this can only be written to a folder of this machine. Give a "
+            "local path, and copy the result there afterwards."
+        )
+    return place
