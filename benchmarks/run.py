@@ -47,7 +47,7 @@ def main() -> None:
             into = panels if isinstance(one, Bars) else tables
             if one not in into:  # a table that has grown comes again
                 into.append(one)
-        # Written anew after each part: what was measured is kept, whatever becomes of the rest.
+        # Written again after each part, so that what was measured is kept if a later part fails.
         chart = page.with_suffix(".png") if panels else None
         if chart is not None:
             draw_chart(panels, chart)

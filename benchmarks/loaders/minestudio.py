@@ -52,7 +52,7 @@ class MineStudioLoader:
             yield Batch(rows, batch)
 
     def state(self) -> Any:
-        raise NotImplementedError("MineStudio's sampler has no position: it begins anew")
+        raise NotImplementedError("MineStudio's sampler has no position: it starts again")
 
     def restore(self, state: Any) -> None:
         raise NotImplementedError

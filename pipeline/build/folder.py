@@ -77,7 +77,7 @@ class BuildFolder:
         if not resume:
             raise BuildRefused(
                 f"{self.out}: holds an unfinished build, expected an empty folder. "
-                f"Continue it with --resume, or begin anew: rm -r {self.out}"
+                f"Continue it with --resume, or start again: rm -r {self.out}"
             )
         self._refuse_unwritable()
 
@@ -182,7 +182,7 @@ def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any
     difference = _difference(known, now)
     if difference is not None:
         raise BuildRefused(
-            f"{out}: cannot be continued, {difference}. Build with the same again, or begin anew: rm -r {out}"
+            f"{out}: cannot be continued, {difference}. Build with the same again, or start again: rm -r {out}"
         )
 
 

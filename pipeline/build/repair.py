@@ -42,8 +42,8 @@ class Repair:
 
     Attributes:
         episodes: names of those that have their first bytes back.
-        shards: file names of those that were written anew.
-        failures: what could not be mended, and why.
+        shards: file names of those that were written again.
+        failures: what could not be repaired, and why.
     """
 
     episodes: Sequence[str]
@@ -105,10 +105,10 @@ def repair(
                 written.append(shard_name(shard))
             else:
                 failures.append(Fault(obstacle, shard_name(shard)))
-    mended = [
+    repaired = [
         rows[number].episode_id for number in built if shard_name(int(dataset.episodes.shard[number])) in written
     ]
-    return Repair(mended, written, failures)
+    return Repair(repaired, written, failures)
 
 
 def _damaged_episodes(dataset: Dataset, faults: Sequence[Fault]) -> list[int]:
@@ -173,7 +173,7 @@ def _tools_hint(dataset: Dataset) -> str:
     changed = [f"{name} {then[name]} (now {now.get(name)})" for name in then if now.get(name) != then[name]]
     if changed:
         return f"The dataset was built with {', '.join(changed)}: repair it with these"
-    return "The recordings have changed since: build the dataset anew"
+    return "The recordings have changed since: build the dataset again"
 
 
 def _write_shard(

@@ -134,7 +134,7 @@ class EpisodeWriter:
         """These frames of the current recording are the episode's next ones, encoded as they are.
 
         Raises:
-            CannotCopy: the piece does not fit; the episode has to be written anew, by `add`.
+            CannotCopy: the piece does not fit; the episode has to be written again, by `add`.
             BadVideo: the piece does not decode.
         """
         current = self._current

@@ -3,7 +3,7 @@
     pieces of 32 frames: |IDR ........|IDR ........|IDR ........|IDR ........|
     clip of 128 frames:  |IDR ........ IDR ........ IDR ........ IDR ........|
 
-The packets stay as they are; only their times are set anew, so that frame i of a clip is at i / 20 s.
+The packets stay as they are; only their times are set, so that frame i of a clip is at i / 20 s.
 """
 
 from __future__ import annotations

@@ -156,7 +156,7 @@ class LaneLoader:
         self._close = weakref.finalize(self, _close_all, pool, undo)
 
     def _read_ahead(self, end: int) -> None:
-        """Every free slot has a step to be read, up to as many as shall be ready."""
+        """Every free slot has a step to be read, up to as many as are kept ready."""
         while self._free and len(self._filling) < self._num_ahead:
             if self._only_epoch is not None and self._next >= end:
                 return

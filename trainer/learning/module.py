@@ -93,7 +93,7 @@ class RocketModule(LightningModule):
         """Keep on the host what callbacks check, so that nobody waits for the device.
 
         The batch as it came stays alive until the next one comes: by then this step has waited for the device, so
-        that an unfinished copy never reads memory that the loader fills anew.
+        that an unfinished copy never reads memory that the loader fills again.
         """
         del dataloader_idx
         self._on_host = batch

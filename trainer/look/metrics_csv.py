@@ -23,7 +23,7 @@ class MetricsCsv(Logger):
     """
 
     def __init__(self, path: Path, resume_step: int = 0) -> None:
-        """Go on with the file behind the row of `resume_step`; 0 starts anew."""
+        """Go on with the file behind the row of `resume_step`; 0 starts a new file."""
         super().__init__()
         self.path = path
         self._resume_step = resume_step

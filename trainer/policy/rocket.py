@@ -206,7 +206,7 @@ class RocketPolicy(nn.Module):
     def compile_layers(self, **options: Any) -> None:
         """Compile what is the same in every step: the backbone, the pooling's layers, the recurrent blocks.
 
-        Unlike `compile()`, which would begin anew for windows with padding, whose frames are picked out first.
+        Unlike `compile()`, which would compile again for windows with padding, whose frames are picked out first.
         Names of parameters stay.
         """
         for layer in (self.backbone, *self.pooling.layers, *self.recurrent.blocks):

@@ -292,7 +292,7 @@ def test_repair_leaves_the_shard_alone_where_the_recordings_have_changed(built, 
     done = repair(open_dataset(dataset), faults, [sample])
     assert list(done.episodes) == []
     assert done.failures[0].problem.startswith("built again, clip 0 has checksum ")
-    assert done.failures[0].problem.endswith("build the dataset anew")
+    assert done.failures[0].problem.endswith("build the dataset again")
     assert _hashes(dataset)["000000.tar"] == damaged["000000.tar"]
 
 
