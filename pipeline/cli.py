@@ -57,7 +57,7 @@ def make_sample(
     min_frames: Annotated[int, typer.Option(metavar="N", min=1, help="Shortest recording.")] = 320,
     max_frames: Annotated[int, typer.Option(metavar="N", min=1, help="Longest recording.")] = 680,
 ) -> None:
-    """Write sample recordings, as OpenAI published contractors' ones, with masks.
+    """Write sample recordings in OpenAI's contractor format, with masks.
 
     Example: rocket-prep make-sample data/sample
     """

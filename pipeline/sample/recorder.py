@@ -1,4 +1,4 @@
-"""Writes recordings as OpenAI published them (mp4 and jsonl) and the masks that ROCKET-1 adds (rle)."""
+"""Writes recordings in OpenAI's contractor format (mp4 and jsonl) and the masks that ROCKET-1 adds (rle)."""
 
 from __future__ import annotations
 
