@@ -137,12 +137,13 @@ def build_shards(
         float, typer.Option(metavar="SECONDS", min=1, help="End an ffmpeg that takes no frame for so long.")
     ] = 300.0,
 ) -> None:
-    """Build a dataset of ordered shards from recordings.
+    r"""Build a dataset of ordered shards from recordings.
 
     Recordings of one play session are joined into episodes; what cannot be used is listed in rejected.jsonl. The
     same sources and settings give the same bytes for any number of workers and any engine, and after any number of
     interruptions: run the same command again with --resume.
 
+    \b
     Examples:
       rocket-prep build-shards data/sample --out data/shards
       rocket-prep build-shards contractors/ all_9xx_Jun_29.json --out data/9xx crf=18 --workers 16
