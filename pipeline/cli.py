@@ -97,7 +97,14 @@ def _build_settings() -> type[Section]:
     return BuildSettings
 
 
-@app.command(name="build-shards", cls=command_with_settings(_build_settings))
+@app.command(
+    name="build-shards",
+    cls=command_with_settings(_build_settings),
+    epilog="\b\nExamples:\n"
+    "  rocket-prep build-shards data/sample --out data/shards\n"
+    "  rocket-prep build-shards contractors/ all_9xx_Jun_29.json --out data/9xx crf=18 --workers 16\n"
+    "  rocket-prep build-shards /shared/10xx --out /shared/shards --only $SLURM_ARRAY_TASK_ID/64",
+)
 def build_shards(
     words: Annotated[
         list[str],
@@ -137,17 +144,11 @@ def build_shards(
         float, typer.Option(metavar="SECONDS", min=1, help="End an ffmpeg that takes no frame for so long.")
     ] = 300.0,
 ) -> None:
-    r"""Build a dataset of ordered shards from recordings.
+    """Build a dataset of ordered shards from recordings.
 
     Recordings of one play session are joined into episodes; what cannot be used is listed in rejected.jsonl. The
     same sources and settings give the same bytes for any number of workers and any engine, and after any number of
     interruptions: run the same command again with --resume.
-
-    \b
-    Examples:
-      rocket-prep build-shards data/sample --out data/shards
-      rocket-prep build-shards contractors/ all_9xx_Jun_29.json --out data/9xx crf=18 --workers 16
-      rocket-prep build-shards /shared/10xx --out /shared/shards --only $SLURM_ARRAY_TASK_ID/64
     """
     from pipeline.build import job as build
     from pipeline.build.engines.local import LocalEngine

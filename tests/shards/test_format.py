@@ -103,6 +103,7 @@ def test_clip_arrays_of_another_form_are_refused(change, message):
         (gzip.compress(b"{}"), "arrays member"),
         (gzip.compress(safetensors.numpy.save({"buttons": np.zeros((2, 23), np.uint8)})), "missing 13 required"),
     ],
+    ids=["nothing", "no safetensors", "arrays missing"],
 )
 def test_bytes_that_are_no_arrays_are_refused(data, message):
     with pytest.raises(ValueError, match=message):
