@@ -6,7 +6,7 @@ Heavy imports wait until a command needs them, so that `inspect` answers at once
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -142,6 +142,9 @@ def preview(
     datasets: RunDatasetsArgument = None,
     episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode.")] = None,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only these frames of the episode.")] = None,
+    recording: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of recordings with masks: show this one alone.")
+    ] = None,
     lane: Annotated[int | None, typer.Option(metavar="L", min=0, help="Show what this lane sees.")] = None,
     steps: Annotated[str, typer.Option(metavar="A:B", help="These steps of the lane.")] = "0:6",
     lanes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Lanes of the run. Default: 1.")] = None,
@@ -161,7 +164,7 @@ def preview(
     """Draw frames with masks, events, pressed keys and camera movement, of an episode or of a lane.
 
     A lane shows what training gets: the goal of each frame, and where memory starts empty. Give it the settings of
-    the run.
+    the run. Recordings and the folder of their masks, in the place of a dataset, show some of their stretches.
     """
     from pipeline.look.preview import (
         EPISODE_CELLS,
@@ -175,6 +178,13 @@ def preview(
     from pipeline.progress import progress_on_stderr
     from shards.display.page import check_out
 
+    if episode is None and lane is None and datasets and _are_recordings(datasets):
+        from pipeline.look.masks import preview_masks
+
+        check_out(out, *FORMATS)
+        number = preview_masks([Path(place) for place in datasets], out, recording, cells)
+        typer.echo(f"Wrote {out}: {number} stretches")
+        return
     if (episode is None) == (lane is None):
         raise typer.BadParameter("give either --episode ID or --lane L", param_hint="--episode")
     if lane is not None and frames is not None:
@@ -208,6 +218,14 @@ def preview(
             chosen = view.steps(start or 0, planned.schedule.num_steps if stop is None else stop)
             number = preview_lane(view, chosen, out, num_cells=cells or LANE_CELLS, progress=report)
     typer.echo(f"Wrote {out}: {number} frames")
+
+
+def _are_recordings(places: Sequence[str]) -> bool:
+    """Whether these are folders or files of recordings, not datasets."""
+    from shards.manifest import INFO_FILE
+
+    paths = [Path(place) for place in places]
+    return all(path.exists() for path in paths) and not any((path / INFO_FILE).exists() for path in paths)
 
 
 def verify(
