@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.look.footage import spaced
-from pipeline.look.pictures import FILM_WIDTH_PX, Strip, contact_sheet, write_film
+from pipeline.look.pictures import Strip, contact_sheet
 from pipeline.look.preview import save_picture
 from pipeline.recording import Recording, RecordingContent
 from pipeline.sources import find_recordings, source_of
@@ -21,6 +21,7 @@ from pipeline.transcode.probe import BadVideo
 from shards.clip import Interaction
 from shards.display.chart import INK, SERIES, WIDE_INCHES, new_chart, to_svg
 from shards.display.drawing import draw_frame
+from shards.display.film import FILM_WIDTH_PX, write_film
 from shards.display.page import data_address, render_page, write_page
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask
 from shards.display.wording import count, number_of, percent, short_event
