@@ -14,6 +14,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from shards.action_space import ACTION_SPACE
+from shards.errors import DatasetError
+from shards.manifest import EPISODES_FILE
 
 _Key = TypeVar("_Key")
 
@@ -67,7 +69,11 @@ class Tally:
         return {**asdict(self), "interactions": types}
 
     def add(self, table: pa.Table) -> None:
-        """The episodes of these rows of episodes.parquet are counted, too."""
+        """The episodes of these rows of episodes.parquet are counted, too.
+
+        Raises:
+            DatasetError: if candidate runs name interactions that their episode does not have.
+        """
         self._add_interactions(table)
         recordings = _array(table, "recordings").flatten()
         for entry in recordings.field("source").value_counts().to_pylist():
@@ -111,8 +117,14 @@ class Tally:
         of_run = np.repeat(np.stack([first_of_episode, num_interactions]), np.diff(_offsets(runs_column)), axis=1)
         first, number = np.repeat(of_run, num_named, axis=1)
         place_in_episode = np.asarray(named.flatten())
-        exists = (place_in_episode >= 0) & (place_in_episode < number)  # `verify` reads damaged manifests, too
-        bits = np.left_shift(np.uint16(1), kind)[np.where(exists, first + place_in_episode, 0)] * exists
+        unknown = (place_in_episode < 0) | (place_in_episode >= number)
+        if unknown.any():
+            raise DatasetError(
+                f"{EPISODES_FILE}: candidate_runs: got interaction {place_in_episode[unknown][0]}, expected one "
+                f"of the {number[unknown][0]} that its episode has. Copy the dataset again or build it again from "
+                "its sources."
+            )
+        bits = np.left_shift(np.uint16(1), kind)[first + place_in_episode]
         lengths, num_named = lengths[num_named > 0], num_named[num_named > 0]
         if not lengths.size:
             return

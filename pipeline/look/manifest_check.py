@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from pipeline.look.faults import Fault
+from shards.errors import DatasetError
 from shards.manifest import CLIPS_FILE, EPISODES_FILE, INFO_FILE, REJECTED_FILE, shard_name
 from shards.reader import Dataset
 from shards.tally import Tally
@@ -134,8 +135,12 @@ def _order_faults(dataset: Dataset) -> Iterator[Fault]:
 def _tally_faults(dataset: Dataset) -> Iterator[Fault]:
     """The sums are those of the episodes' rows."""
     tally = Tally()
-    for table in dataset.episode_groups():
-        tally.add(table)
+    try:
+        for table in dataset.episode_groups():
+            tally.add(table)
+    except DatasetError as error:
+        yield Fault(str(error))
+        return
     expected = tally.to_json()
     for name in expected:
         if dataset.info.tally.get(name) != expected[name]:

@@ -3,10 +3,20 @@
 import json
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 
 from shards.action_space import ACTION_SPACE
-from shards.manifest import CandidateRun, ClipRow, EpisodeRow, EventRow, Interaction, RecordingRow
+from shards.errors import DatasetError
+from shards.manifest import (
+    EPISODES_SCHEMA,
+    CandidateRun,
+    ClipRow,
+    EpisodeRow,
+    EventRow,
+    Interaction,
+    RecordingRow,
+)
 from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.tally import Tally
@@ -111,3 +121,19 @@ def test_sums_are_the_same_after_a_file(dataset):
 
 def test_no_episodes_add_up_to_nothing():
     assert Tally.from_json(Tally().to_json()) == Tally()
+
+
+@pytest.mark.parametrize(
+    ("interactions", "runs", "problem"),
+    [
+        ([], [(3, 9, 0)], "got interaction 0, expected one of the 0"),
+        ([(2, "log")], [(0, 3, 0), (3, 9, 0, 1)], "got interaction 1, expected one of the 1"),
+        ([(2, "log")], [(3, 9, -1)], "got interaction -1, expected one of the 1"),
+    ],
+)
+def test_runs_of_interactions_that_are_not_there_are_refused(interactions, runs, problem):
+    episode = row(0, 16, interactions, runs, ["a"])
+    table = pa.Table.from_pylist([{**episode.to_record(), "shard": 0, "num_clips": 1}], EPISODES_SCHEMA)
+    message = f"episodes.parquet: candidate_runs: {problem} that its episode has. Copy the dataset again"
+    with pytest.raises(DatasetError, match=message):
+        Tally().add(table)

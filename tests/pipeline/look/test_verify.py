@@ -7,6 +7,8 @@ import tarfile
 from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from pipeline.build.engines.local import LocalEngine
@@ -16,7 +18,7 @@ from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.verify import run_verify, verify
 from pipeline.sample import SampleSettings, make_sample
 from pipeline.settings import BuildSettings
-from shards import DatasetError, open_dataset
+from shards import DamagedClip, DatasetError, open_dataset
 from shards.manifest import RecordingRow
 from shards.manifest_writer import write_manifest
 from shards.writer import PartWriter, join_parts
@@ -194,7 +196,6 @@ def _set(place, value):
         ({"recording": _set(15, 1)}, "arrays: recording 1, expected less than 1"),
         ({"source_frame": _set(15, 16)}, "arrays: a source frame that its recording does not have"),
         ({"source_frame": _set(5, 4)}, "arrays: source frames are not in order"),
-        ({"candidate_interaction": _set(0, 9)}, "arrays: interaction 9, expected 0 to 0"),
         ({"candidate_point": _set(0, 1.5)}, "arrays: a point outside its frame"),
         ({"mask_runs": _set(0, 1)}, "arrays: mask 0 has "),
     ],
@@ -203,6 +204,30 @@ def test_verify_finds_content_that_cannot_be(tmp_path, change, problem):
     faults = _faults(_dataset_of(tmp_path / "dataset", _arrays(**change)))
     assert faults[0].clip == 0
     assert [fault.problem for fault in faults if fault.problem.startswith(problem)], faults
+
+
+def test_verify_finds_candidates_of_interactions_that_are_not_there(tmp_path):
+    clip = _arrays(candidate_interaction=_set(0, 9))
+    faults = _faults(_dataset_of(tmp_path / "dataset", clip, candidate_runs=[]))
+    assert "arrays: interaction 9, expected 0 to 0" in [fault.problem for fault in faults]
+
+
+def test_verify_finds_runs_of_interactions_that_are_not_there(copy):
+    """As a program that is not ours may have written them, with checksums that are right."""
+    path, info_path = copy / "episodes.parquet", copy / "dataset.json"
+    table = pq.read_table(path)
+    column = table.schema.get_field_index("interactions")
+    empty = pa.array([[]] * len(table), table.schema.field(column).type)
+    pq.write_table(table.set_column(column, table.schema.field(column), empty), path)
+    info = json.loads(info_path.read_text())
+    info["files"]["sha256"]["episodes.parquet"] = hashlib.sha256(path.read_bytes()).hexdigest()
+    info_path.write_text(json.dumps(info))
+    (fault, *_) = [fault for fault in _faults(copy) if fault.clip is None]
+    assert fault.where() == "manifest"
+    assert fault.problem == (
+        "episodes.parquet: candidate_runs: got interaction 0, expected one of the 0 that its episode has. "
+        "Copy the dataset again or build it again from its sources."
+    )
 
 
 @pytest.mark.parametrize(
@@ -274,6 +299,26 @@ def test_repair_gives_back_the_first_bytes(built, tmp_path):
     assert list(done.episodes) == opened.episodes.ids
     assert list(done.failures) == []
     assert _hashes(dataset) == before
+
+
+@pytest.mark.parametrize("ext", ["jsonl.gz", "safetensors.gz"])
+def test_repair_gives_back_the_first_log_and_events(built, tmp_path, ext):
+    dataset = shutil.copytree(built / "dataset", tmp_path / "dataset")
+    before = _hashes(dataset)
+    opened = open_dataset(dataset)
+    events, lines = list(opened.events(0)), [line.data for line in opened.read_log(0)]
+    assert events
+    member = _member(dataset / "000000.tar", f"{opened.episodes.ids[0]}/000000.{ext}")
+    _flip(dataset / "000000.tar", member.offset_data + member.size // 2)
+    with pytest.raises(DamagedClip, match="clip 0.* checksum"):
+        list(opened.read_log(0))
+    faults = _faults(dataset)
+    assert [(fault.episode_id, fault.clip) for fault in faults] == [(opened.episodes.ids[0], 0)]
+    done = repair(opened, faults, [built / "sample"])
+    assert (list(done.shards), list(done.failures)) == (["000000.tar"], [])
+    assert _hashes(dataset) == before
+    again = open_dataset(dataset)
+    assert (list(again.events(0)), [line.data for line in again.read_log(0)]) == (events, lines)
 
 
 def test_repair_leaves_the_shard_alone_where_the_recordings_have_changed(built, tmp_path):
