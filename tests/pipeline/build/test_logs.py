@@ -2,14 +2,20 @@
 
 import gzip
 import json
+import pickle
 import tarfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from pipeline import cli
 from pipeline.build.job import build_shards
+from pipeline.cli import app
 from pipeline.look.export_logs import export_logs
 from pipeline.look.verify import verify
+from shards.action_space import ACTION_SPACE
 from shards.reader import open_dataset
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
@@ -50,6 +56,25 @@ def test_exported_logs_of_joined_recordings_are_the_sources(session, dataset, tm
         f"{recording.name}.jsonl": (session[0] / f"{recording.name}.jsonl").read_bytes()
         for recording in sorted(session[1], key=lambda one: one.name)
     }
+
+
+def test_export_logs_command_writes_the_sources_logs(session, dataset, tmp_path):
+    done = CliRunner().invoke(app, ["export-logs", dataset.path, "--out", str(tmp_path / "logs")])
+    assert (done.exit_code, done.stdout) == (0, f"Wrote 4 logs into {tmp_path / 'logs'}: 171 lines\n")
+    for recording in session[1]:
+        name = f"{recording.name}.jsonl"
+        assert (tmp_path / "logs" / name).read_bytes() == (session[0] / name).read_bytes()
+
+
+def test_export_logs_command_refuses_a_dataset_without_logs_in_one_line(session, tmp_path, capsys):
+    dataset = build(session[0], tmp_path / "bare", TINY.model_copy(update={"keep_log": False}))
+    with pytest.raises(SystemExit) as ending:
+        cli.main(["export-logs", dataset.path, "--out", str(tmp_path / "logs")])
+    assert ending.value.code == 1
+    assert capsys.readouterr().err.splitlines() == [
+        f"error: {dataset.path}: built without logs. Build it again with keep_log=true to have them."
+    ]
+    assert list((tmp_path / "logs").glob("*")) == []
 
 
 def test_lines_say_which_frames_they_belong_to(session, dataset):
@@ -142,6 +167,29 @@ def test_events_are_told_over_recordings_and_dropped_frames(tmp_path):
     (row,) = dataset.episode_row(0).events
     assert (row.name, row.count, row.frames) == ("mine_block:stone", 10, (4, 5, 16, 24, 28))
     assert dataset.info.tally["events"] == {"mine_block:stone": 10}
+    assert not verify(dataset).faults
+
+
+def test_lines_of_minestudios_files_are_what_their_infos_say(tmp_path):
+    """Of a dropped frame, too, whose events count for the next one; nothing after the last info."""
+    num_frames, still = 24, 5
+    for folder in ("videos", "actions", "privileged_infos"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+    write_video(tmp_path / "in" / "videos" / "a.mp4", coded_frames(1, num_frames))
+    actions = {name: np.zeros(num_frames, np.int64) for name in ACTION_SPACE.policy_buttons}
+    actions["camera"] = np.stack([np.zeros(num_frames), np.arange(num_frames) + 1.0], axis=1)
+    actions["camera"][still] = 0
+    (tmp_path / "in" / "actions" / "a.pkl").write_bytes(pickle.dumps(actions))
+    infos = [{"health": np.float32(20), "inventory": {frame: "é"}, "far": np.inf} for frame in range(20)]
+    infos[still]["delta_mine_block"] = {"stone": 1}
+    (tmp_path / "in" / "privileged_infos" / "a.pkl").write_bytes(pickle.dumps(infos))
+    dataset = build(tmp_path / "in", tmp_path / "dataset")
+    export_logs(dataset, tmp_path / "logs")
+    expected = [f'{{"health":20.0,"inventory":{{"{frame}":"é"}},"far":null}}' for frame in range(20)] + ["{}"] * 4
+    expected[still] = expected[still][:-1] + ',"delta_mine_block":{"stone":1}}'
+    assert (tmp_path / "logs" / "a.jsonl").read_text(encoding="utf-8").splitlines() == expected
+    assert [line.frame for line in dataset.read_log(0)][4:7] == [4, None, 5]
+    assert [(event.frame, event.name, event.count) for event in dataset.events(0)] == [(5, "mine_block:stone", 1)]
     assert not verify(dataset).faults
 
 

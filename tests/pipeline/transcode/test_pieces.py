@@ -98,8 +98,13 @@ def test_pieces_that_cross_a_clips_end_cannot_be_copied():
         joiner.add(piece(40, 32), 32)
 
 
-def write_set(root, pieces, still=()):
-    """An LMDB set of one episode, whose camera turns by i + 1 hundredths of a degree in frame i."""
+def write_set(root, pieces, still=(), infos=None):
+    """An LMDB set of one episode, whose camera turns by i + 1 hundredths of a degree in frame i.
+
+    Args:
+        still: frames in which nothing is done.
+        infos: chunks of `meta_info`; None where one is missing.
+    """
     lmdb = pytest.importorskip("lmdb", reason="the optional package lmdb is not installed")
     frames = np.arange(32 * len(pieces))
     values = {name: np.zeros(len(frames), np.int64) for name in POLICY_BUTTONS}
@@ -109,11 +114,12 @@ def write_set(root, pieces, still=()):
         pickle.dumps({name: value[start : start + 32] for name, value in values.items()})
         for start in range(0, len(frames), 32)
     ]
-    for name, content in {"image": pieces, "action": chunks}.items():
+    modalities = {"image": pieces, "action": chunks, **({"meta_info": infos} if infos else {})}
+    for name, content in modalities.items():
         folder = root / name / "part-1"
         folder.mkdir(parents=True)
-        infos = [{"episode": "played-20220101-100000", "episode_idx": 0, "num_frames": len(frames)}]
-        meta = {"__chunk_size__": 32, "__chunk_infos__": infos, "__num_episodes__": 1}
+        episodes = [{"episode": "played-20220101-100000", "episode_idx": 0, "num_frames": len(frames)}]
+        meta = {"__chunk_size__": 32, "__chunk_infos__": episodes, "__num_episodes__": 1}
         meta["__num_total_frames__"] = len(frames)
         with lmdb.open(str(folder), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
             for key, value in meta.items():
@@ -169,6 +175,24 @@ def test_build_encodes_again_what_does_not_fit(tmp_path, settings, size, still):
     assert turns == [float(frame + 1) for frame in expected]
     first = clips[0].video
     assert packets_of(first)[0] != packets_of(piece(0, size=size))[0]
+
+
+def test_build_keeps_what_a_set_knows_of_each_frame(tmp_path):
+    """Also of a frame that is dropped; nothing where a chunk is missing, and None for what is no number."""
+    known = [{"isGuiOpen": False, "pos": np.array([frame, 0.5]), "yaw": float("nan")} for frame in range(32)]
+    known[7]["events"] = {"minecraft.mine_block:minecraft.stone": 2}
+    write_set(tmp_path / "in", [piece(0), piece(32)], still=[7], infos=[pickle.dumps(known), None])
+    build(tmp_path / "in", tmp_path / "out")
+    dataset = open_dataset(tmp_path / "out")
+    lines = list(dataset.read_log(0))
+    assert [(line.source_frame, line.frame) for line in lines] == [
+        (frame, None if frame == 7 else frame - (frame > 7)) for frame in range(64)
+    ]
+    told = '"events":{"minecraft.mine_block:minecraft.stone":2}'
+    assert lines[7].data.decode() == f'{{"isGuiOpen":false,"pos":[7.0,0.5],"yaw":null,{told}}}\n'
+    assert lines[31].data == b'{"isGuiOpen":false,"pos":[31.0,0.5],"yaw":null}\n'
+    assert [line.data for line in lines[32:]] == [b"{}\n"] * 32
+    assert [(event.frame, event.name, event.count) for event in dataset.events(0)] == [(7, "mine_block:stone", 2)]
 
 
 @pytest.mark.parametrize(
