@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from pipeline.look.commands import add_commands
-from pipeline.sources import SOURCES
+from pipeline.recording import SourceName
 from shards.display.settings_help import command_with_settings
 from shards.display.wording import version_line
 from shards.errors import RocketError
@@ -85,12 +85,6 @@ def make_sample(
     typer.echo(f"Build shards from them: rocket-prep build-shards {out} --out DATASET")
 
 
-def _known_source(name: str | None) -> str | None:
-    if name is not None and name not in SOURCES:
-        raise typer.BadParameter(f"got {name!r}, expected one of {', '.join(SOURCES)}", param_hint="--source")
-    return name
-
-
 def _build_settings() -> type[Section]:
     from pipeline.settings import BuildSettings
 
@@ -132,14 +126,7 @@ def build_shards(
         ),
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar=f"[{'|'.join(SOURCES)}]",
-            callback=_known_source,
-            help="What the sources are. Default: recognised.",
-        ),
-    ] = None,
+    source: Annotated[SourceName | None, typer.Option(help="What the sources are. Default: recognised.")] = None,
     ffmpeg_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="End an ffmpeg that takes no frame for so long.")
     ] = 300.0,
@@ -228,14 +215,7 @@ def segment(
         str | None, typer.Option(metavar="I/N", help="Take the I-th of N shares of the recordings (from 0).")
     ] = None,
     config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar=f"[{'|'.join(SOURCES)}]",
-            callback=_known_source,
-            help="What the sources are. Default: recognised.",
-        ),
-    ] = None,
+    source: Annotated[SourceName | None, typer.Option(help="What the sources are. Default: recognised.")] = None,
     tracker: Annotated[
         str | None,
         typer.Option(metavar="MODULE:NAME", help="A tracker of your own, see pipeline/segment/tracker.py."),

@@ -9,13 +9,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
+
+SourceName = Literal["contractor", "minestudio", "lmdb", "plain"]
+"""What `--source` takes: the keys of `pipeline.sources.SOURCES`, known here without importing the readers."""
 
 WINDOW_HEIGHT_PX = 720
 """Height of the game window that the recorder's mouse positions refer to, whatever size the video has."""
@@ -50,8 +53,29 @@ REASONS: Mapping[str, str] = {
     "missing_masks": "other recordings have masks, this one has none; it is used without",
     "too_short": "the episode has fewer frames than `min_frames`",
     "minestudio_rule": "MineStudio's own converter leaves it out (compat: minestudio)",
+    "video_missing": "the video is not there",
+    "video_unreadable": "the video cannot be opened, such as an mp4 whose end is missing",
+    "no_video_stream": "the file holds no video",
+    "frame_too_large": "the frames are larger than any recorder's",
+    "several_videos": "the file holds more than one video, and which one the log is about is not known",
+    "not_upright": "players turn or mirror the pictures",
+    "edit_list": "an edit list hides frames, and the log is neither about all frames nor about the others",
+    "no_frames": "the video has no frame",
+    "bad_frame": "a frame does not decode or had to be patched up; what is before it is used",
+    "lost_frames": "coded frames give no picture; what is before them is used",
+    "missing_frames": "frames are missing in the video; what is before them is used",
+    "uneven_times": "the time between two frames is not always the same; frames and lines are paired in order",
+    "frames_per_second": "the video does not have 20 frames per second",
+    "reduced_rate": "frames of a faster video between those that were taken; their actions count (reduce_rate)",
 }
-"""Reason codes; `probe.VIDEO_REASONS` has those about videos."""
+"""Reason codes of rejected.jsonl, and what they mean."""
+
+REMEDIES: Mapping[str, str] = {
+    "several_videos": "Keep the right one: ffmpeg -i OLD -map 0:v:0 -c copy NEW",
+    "not_upright": "Turn the pictures themselves: ffmpeg -i OLD -fps_mode passthrough -crf 12 NEW",
+    "edit_list": "Make a log with a line for each frame, hidden ones too.",
+}
+"""What to do, for reasons that always have the same remedy."""
 
 
 class SourceError(RocketError):
@@ -104,7 +128,7 @@ class Rejection:
 
     Attributes:
         recording: its name.
-        reason: a key of `REASONS` or of `probe.VIDEO_REASONS`.
+        reason: a key of `REASONS`.
         detail: one sentence with the values that were met and expected.
         path: the file at fault.
         first_frame: first frame that is left out; 0 = the whole recording.
@@ -259,7 +283,7 @@ class Breakage:
 
     Attributes:
         first_frame: the first frame that cannot be used.
-        reason: a key of `REASONS` or of `probe.VIDEO_REASONS`.
+        reason: a key of `REASONS`.
         detail: what was met there.
     """
 

@@ -60,7 +60,7 @@ def test_no_module_shadows_the_standard_librarys_inspect():
 
 LAYERS = {
     "shards": ["storage", "schedule", "display"],
-    "pipeline": ["episodes sources transcode", "build look", "sample segment"],
+    "pipeline": ["sources", "episodes", "transcode", "build look", "sample segment"],
     "trainer": ["policy", "data", "checkpoints", "learning", "callbacks", "look", "play"],
 }
 """Sub-packages, lowest first: each imports only those before it; those of one line may import each other."""

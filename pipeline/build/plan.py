@@ -11,10 +11,10 @@ from itertools import repeat
 from pathlib import Path
 
 from pipeline.episodes.groups import BuildPlan, PlannedRecording
-from pipeline.recording import Findings, Recording, Rejection, SourceError
+from pipeline.recording import REMEDIES, Findings, Recording, Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
-from pipeline.transcode.probe import MAX_RATE_ERROR, VIDEO_REMEDIES, BadVideo, read_header
+from pipeline.transcode.probe import MAX_RATE_ERROR, BadVideo, read_header
 from shards.action_space import ACTION_SPACE
 
 _STAMP_BYTES = 4096
@@ -77,7 +77,7 @@ def _look_at(recording: Recording, settings: BuildSettings) -> PlannedRecording 
                 bad.detail,
                 str(recording.video),
                 num_frames=extent.num_frames,
-                remedy=VIDEO_REMEDIES.get(bad.reason, "Download the video again."),
+                remedy=REMEDIES.get(bad.reason, "Download the video again."),
             )
         rate = header.usual_frames_per_second
         every = _times_as_fast(rate)

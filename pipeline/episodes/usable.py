@@ -8,10 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.episodes.groups import PlannedRecording
-from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, Breakage, Extent, RecordingContent, Rejection
+from pipeline.recording import (
+    MINESTUDIO_CHUNK_FRAMES,
+    REMEDIES,
+    Breakage,
+    Extent,
+    RecordingContent,
+    Rejection,
+)
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
-from pipeline.transcode.probe import VIDEO_REMEDIES
 
 
 @dataclass(frozen=True)
@@ -52,7 +58,7 @@ def usable_frames(
     rejections: list[Rejection] = []
 
     def leave_out(why: Breakage, path: str, num_frames: int) -> None:
-        remedy = VIDEO_REMEDIES.get(why.reason)
+        remedy = REMEDIES.get(why.reason)
         rejections.append(
             Rejection(recording.name, why.reason, why.detail, path, why.first_frame, num_frames, remedy)
         )

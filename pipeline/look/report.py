@@ -15,7 +15,6 @@ from pipeline.look.footage import read_frames, spaced
 from pipeline.look.lane_plan import EpochPlan, plan_lanes
 from pipeline.look.overview import Overview, overview_of
 from pipeline.recording import REASONS
-from pipeline.transcode.probe import VIDEO_REASONS
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.drawing import draw_frame
@@ -83,7 +82,7 @@ def report_page(collection: Collection, settings: ScheduleSettings | None = None
         counted=_counted(datasets, overview),
         entries=[entry for one in datasets for entry in one.rejected()][:_MAX_LISTED],
         interaction_type=interaction_type,
-        reasons={**REASONS, **VIDEO_REASONS},
+        reasons=REASONS,
         frames_per_second=ACTION_SPACE.frames_per_second,
         text=_text,
         lengths_chart=charts.lengths_chart(overview),

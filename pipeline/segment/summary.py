@@ -8,7 +8,6 @@ from pathlib import Path
 from pipeline.recording import REASONS
 from pipeline.segment.job import SegmentReport
 from pipeline.segment.stretches import SKIP_REASONS
-from pipeline.transcode.probe import VIDEO_REASONS
 from shards.display.wording import count, number_of
 
 
@@ -21,9 +20,7 @@ def summary_lines(report: SegmentReport, sources: Sequence[Path]) -> list[str]:
     if found:
         lines.append("  " + ", ".join(f"{name} {count(n)}" for name, n in report.found.items()))
     lines += _reasons("Events without masks:", report.skipped, SKIP_REASONS)
-    lines += _reasons(
-        "Recordings that cannot be read to their end:", report.problems, {**REASONS, **VIDEO_REASONS}
-    )
+    lines += _reasons("Recordings that cannot be read to their end:", report.problems, REASONS)
     if report.num_guessed:
         lines.append(
             f"{number_of(report.num_guessed, 'recording')} without statistics: events are guessed from buttons, "

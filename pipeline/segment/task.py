@@ -125,7 +125,7 @@ class _Frames:
 
     Attributes:
         size: [height, width] of the pictures, once there is one.
-        problem: why the video ended early, a key of `VIDEO_REASONS`; empty if it did not.
+        problem: why the video ended early, a key of `REASONS`; empty if it did not.
     """
 
     def __init__(self, frames: Iterator[VideoFrame], max_height: int, num_frames: int) -> None:

@@ -1,6 +1,7 @@
 """One kind of source: all that has to be done for it, in one object.
 
-A new kind is a subclass of `Source` in a module of its own and a line in `pipeline.sources.SOURCES`.
+A new kind is a subclass of `Source` in a module of its own, a line in `pipeline.sources.SOURCES`, and a
+name in `pipeline.recording.SourceName`.
 """
 
 from __future__ import annotations

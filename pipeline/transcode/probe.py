@@ -1,8 +1,7 @@
-"""What a source video's container claims, and the reasons to leave a video out, or what comes after some frame."""
+"""What a source video's container claims, before anything of it is decoded."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,36 +14,11 @@ from av.video.stream import VideoStream
 from pipeline.recording import FrameCounts, VideoHeader
 from shards.action_space import ACTION_SPACE
 
-VIDEO_REASONS: Mapping[str, str] = {
-    "video_missing": "the video is not there",
-    "video_unreadable": "the video cannot be opened, such as an mp4 whose end is missing",
-    "no_video_stream": "the file holds no video",
-    "frame_too_large": "the frames are larger than any recorder's",
-    "several_videos": "the file holds more than one video, and which one the log is about is not known",
-    "not_upright": "players turn or mirror the pictures",
-    "edit_list": "an edit list hides frames, and the log is neither about all frames nor about the others",
-    "no_frames": "the video has no frame",
-    "bad_frame": "a frame does not decode or had to be patched up; what is before it is used",
-    "lost_frames": "coded frames give no picture; what is before them is used",
-    "missing_frames": "frames are missing in the video; what is before them is used",
-    "uneven_times": "the time between two frames is not always the same; frames and lines are paired in order",
-    "frames_per_second": "the video does not have 20 frames per second",
-    "reduced_rate": "frames of a faster video between those that were taken; their actions count (reduce_rate)",
-}
-"""Reason codes about videos, beside those of `pipeline.recording.REASONS`."""
-
 MAX_RATE_ERROR = 0.5
 """Frames per second: recorders that could not keep up say 19.9."""
 
 MAX_FRAME_PIXELS = 4096 * 2304
 """Larger frames are refused before anything is allocated for them."""
-
-VIDEO_REMEDIES: Mapping[str, str] = {
-    "several_videos": "Keep the right one: ffmpeg -i OLD -map 0:v:0 -c copy NEW",
-    "not_upright": "Turn the pictures themselves: ffmpeg -i OLD -fps_mode passthrough -crf 12 NEW",
-    "edit_list": "Make a log with a line for each frame, hidden ones too.",
-}
-"""What to do about a video, by reason; elsewhere: download it again."""
 
 
 class BadVideo(Exception):

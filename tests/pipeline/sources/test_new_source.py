@@ -3,13 +3,14 @@
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
 from pipeline.build.job import build_shards
-from pipeline.recording import EPISODE_START, Extent, Findings, Recording, RecordingContent
+from pipeline.recording import EPISODE_START, Extent, Findings, Recording, RecordingContent, SourceName
 from pipeline.sources import SOURCES
 from pipeline.sources.recorder import COLUMN
 from pipeline.sources.source import DEFAULTS, Search, Source
@@ -90,6 +91,10 @@ def test_new_kind_of_source_is_a_class_and_an_entry(folder: Path, tmp_path: Path
     assert [recording.source for recording in dataset.episode_row(0).recordings] == ["npy"]
     [left_out] = [json.loads(line) for line in (tmp_path / "out" / REJECTED_FILE).read_text().splitlines()]
     assert (left_out["recording"], left_out["first_frame"], left_out["num_frames"]) == ("play2", 18, 2)
+
+
+def test_command_line_names_every_kind_of_source() -> None:
+    assert get_args(SourceName) == tuple(SOURCES)
 
 
 def test_new_kind_of_source_can_be_asked_for_alone(folder: Path, tmp_path: Path, monkeypatch) -> None:
