@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.build.job import BuildReport
-from shards.display.wording import count, number_of, play_time, size
+from shards.display.wording import count, frames_account, number_of, play_time, size
 
 _MAX_REASONS, _MAX_NAMES = 8, 3
 
@@ -47,13 +47,7 @@ def _accounts(report: BuildReport) -> Sequence[str]:
     for row in report.rejected:
         by_reason.setdefault(row["reason"], []).append(row)
     unknown = sum(row["num_frames"] is None and row["reason"] != "duplicate" for row in report.rejected)
-    more = f", and {number_of(unknown, 'recording')} of unknown length" if unknown else ""
-    lines = [
-        (
-            f"Of {number_of(kept + noops + lost, 'source frame')} {count(kept)} were kept, {count(noops)} dropped "
-            f"as no-ops and {count(lost)} left out{more}."
-        )
-    ]
+    lines = [frames_account(kept, noops, lost, unknown)]
     if not by_reason:
         return [*lines, "Nothing was left out."]
     totals = {reason: sum(row["num_frames"] or 0 for row in rows) for reason, rows in by_reason.items()}

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shards.action_space import ACTION_SPACE
+from shards.display.wording import frames_account
 from shards.events import is_measure
 from shards.interaction_types import interaction_type
 from shards.reader import Dataset
@@ -113,6 +114,7 @@ class Overview:
     """The facts of a dataset; `to_json` is what scripts get.
 
     Attributes:
+        num_source_frames: of the recordings that the episodes came from.
         num_masked_frames: frames with at least one interaction's mask.
         num_overlap_frames: frames with several.
         events: by how much the game's counters rose, without those of time and distance.
@@ -146,12 +148,18 @@ class Overview:
     num_gui_frames: int
     shards: ShardFacts
     sources: Mapping[str, int]
+    num_noop_frames: int
     num_rejected: int
     num_rejected_frames: int
     rejected: Sequence[RejectedFacts]
     codec: Mapping[str, Any]
     tools: Mapping[str, str]
     settings: Mapping[str, Any]
+
+    def account(self) -> str:
+        """What became of all source frames, as a sentence."""
+        unknown = sum(facts.num_unknown for facts in self.rejected if facts.reason != "duplicate")
+        return frames_account(self.num_frames, self.num_noop_frames, self.num_rejected_frames, unknown)
 
     def share(self, num_frames: float) -> float:
         """A number of frames as a share of all frames."""
@@ -209,6 +217,7 @@ def overview_of(*datasets: Dataset) -> Overview:
         num_gui_frames=tally.num_gui_frames,
         shards=_shard_facts(datasets),
         sources=_most_frequent(tally.sources),
+        num_noop_frames=counts["num_noop_frames"],
         num_rejected=counts["num_rejected"],
         num_rejected_frames=counts["num_rejected_frames"],
         rejected=_rejected_facts([record for one in datasets for record in one.rejected()]),

@@ -131,10 +131,11 @@ def _shards(o: Overview, columns: int) -> list[str]:
 
 
 def _rejected(o: Overview, columns: int) -> list[str]:
+    account = textwrap.wrap(o.account(), columns, subsequent_indent="  ")
     if not o.num_rejected:
-        return _titled("Left out", "nothing", columns)
-    whole = o.num_frames + o.num_rejected_frames
-    lines = _titled(
+        return [*account, *_titled("Left out", "nothing", columns)]
+    whole = o.num_frames + o.num_noop_frames + o.num_rejected_frames
+    lines = account + _titled(
         "Left out",
         f"{number_of(o.num_rejected, 'entry', 'entries')}, {number_of(o.num_rejected_frames, 'frame')} "
         f"({percent(o.num_rejected_frames / whole if whole else 0)} of all)",

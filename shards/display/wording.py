@@ -82,6 +82,15 @@ def number_of(number: int, unit: str, units: str = "") -> str:
     return f"{count(number)} {unit if number == 1 else units or unit + 's'}"
 
 
+def frames_account(kept: int, noops: int, left_out: int, num_unknown: int = 0) -> str:
+    """What became of all source frames, as a sentence; `num_unknown` recordings left out are of unknown length."""
+    more = f", and {number_of(num_unknown, 'recording')} of unknown length" if num_unknown else ""
+    return (
+        f"Of {number_of(kept + noops + left_out, 'source frame')} {count(kept)} were kept, {count(noops)} dropped "
+        f"as no-ops and {count(left_out)} left out{more}."
+    )
+
+
 def span(ends: tuple[int, int], unit: str) -> str:
     """What lies between two numbers, the same one twice for a single number: 3 to 5 episodes, 1 episode."""
     low, high = ends
