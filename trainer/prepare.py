@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from shards.errors import RocketError
-from shards.schedule.plan import SplitPlan, plan_splits
+from shards.schedule.watch_out import less_padding
 from shards.tally import Tally
 from trainer.build import build_data, check_devices, count_ranks
 from trainer.checkpoints.checkpoint import (
@@ -26,7 +26,6 @@ from trainer.plan import DataFacts
 from trainer.policy.backbone import check_name
 from trainer.ranks import is_main_process
 from trainer.settings import RunConfig
-from trainer.watch_out import MUCH_PADDING
 
 AUTO = "auto"
 """`--resume auto`: the newest whole checkpoint of the run's folder."""
@@ -93,29 +92,10 @@ def data_facts(data: RocketDataModule) -> DataFacts:
         steps_per_epoch=plan.num_steps,
         val_steps=val_plan.num_steps,
         num_lane_groups=plan.settings.num_groups,
-        less_padding=_less_padding(data) if _padding(plan) > MUCH_PADDING else None,
+        less_padding=less_padding(data.collection, plan, plan.settings.num_lanes // data.config.batch_size),
         shares_shards=plan.by_episode,
         shares=plan.shares,
     )
-
-
-def _less_padding(data: RocketDataModule) -> str | None:
-    """The setting that leaves little padding: one group, or else as many lanes as can be; None if none does."""
-    settings = data.plan.settings
-    num_ranks = settings.num_lanes // data.config.batch_size
-    choices = {"data.num_lane_groups=1": replace(settings, num_groups=1)} if settings.num_groups > 1 else {}
-    for num_lanes in range(settings.num_lanes - num_ranks, 0, -num_ranks):
-        if num_lanes % settings.num_groups == 0:
-            choices[f"data.num_lanes={num_lanes}"] = replace(settings, num_lanes=num_lanes)
-    for text, changed in choices.items():
-        if _padding(plan_splits(data.collection, changed)[0]) <= MUCH_PADDING:
-            return text
-    return None
-
-
-def _padding(plan: SplitPlan) -> float:
-    """The share of an epoch."""
-    return plan.num_padding / max(plan.num_padding + plan.num_windows, 1)
 
 
 def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | None, list[str]]:

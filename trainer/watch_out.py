@@ -8,13 +8,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.schedule.watch_out import few_masks, much_padding, no_validation
 from trainer.plan import DataFacts, PolicyFacts, checkpoint_bytes, size
 from trainer.settings import RunConfig
-
-FEW_MASKS = 0.1
-"""Share of the frames with a mask, under which the run says how many they are."""
-MUCH_PADDING = 0.05
-"""Share of an epoch."""
 
 
 @dataclass(frozen=True)
@@ -86,18 +82,13 @@ def _machine(config: RunConfig, num_ranks: int, machine: Machine) -> Iterator[st
 
 
 def _data(config: RunConfig, data: DataFacts) -> Iterator[str]:
-    share = data.num_masked_frames / max(data.num_frames, 1)
-    if config.data.enable_segment and share < FEW_MASKS:
-        have = f"only {share:.1%} of the frames have one" if data.num_masked_frames else "the data have none"
-        yield f"the policy is shown object masks, but {have}. To train without, set data.enable_segment=false"
-    if not data.num_val_episodes and config.trainer.val_every is not None:
-        episodes = data.num_train_episodes
-        remedy = "data.split_ratio=0.9" if episodes > 1 else "trainer.val_every=null"
-        yield f"no episode is left to validate on ({_many(episodes, 'episode')} in all). Set {remedy}"
-    padding = data.num_padding / max(data.num_padding + data.num_windows, 1)
-    if padding > MUCH_PADDING:
-        remedy = f"Set {data.less_padding}" if data.less_padding else "Add episodes"
-        yield f"{padding:.0%} of each epoch is padding: there are few episodes for so many lanes. {remedy}"
+    if config.data.enable_segment and (line := few_masks(data.num_masked_frames, data.num_frames)):
+        yield line
+    num_episodes = data.num_train_episodes + data.num_val_episodes
+    if config.trainer.val_every is not None and (line := no_validation(data.num_val_episodes, num_episodes)):
+        yield line
+    if line := much_padding(data.num_padding, data.num_windows, data.less_padding):
+        yield line
     if data.shares_shards:
         yield (
             f"there are fewer shards than the {data.num_lane_groups} groups of lanes, so ranks read the same "

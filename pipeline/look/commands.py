@@ -108,7 +108,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Print what a training run would do: steps, padding, shards of each rank, time, ways to resume."""
-    from shards.display.wording import print_json, print_lines, terminal_columns
+    from shards.display.wording import print_json, print_lines, terminal_columns, watch_out_block
 
     if lanes is None and run is None:
         raise typer.BadParameter("give --lanes L or --run RUN_DIR", param_hint="--lanes")
@@ -126,7 +126,9 @@ def plan(
         return
     from pipeline.look.lane_plan_text import plan_lines
 
-    lines = plan_lines(planned, terminal_columns(), frames_per_second)
+    columns = terminal_columns()
+    lines = plan_lines(planned, columns, frames_per_second)
+    lines += watch_out_block(planned.watch_out(of_run=run is not None), columns)
     print_lines([*lines, "", f"Wrote {out}"] if out is not None else lines)
 
 

@@ -16,6 +16,8 @@ from shards.schedule.lanes import Schedule, lanes_of_rank
 from shards.schedule.mixing import MixedPlan
 from shards.schedule.plan import plan_splits
 from shards.schedule.settings import ScheduleSettings
+from shards.schedule.watch_out import few_masks, less_padding, much_padding, no_validation
+from shards.tally import Tally
 
 Split = Literal["train", "val"]
 _CONFIG_FILE = "config.yaml"
@@ -45,6 +47,7 @@ class EpochPlan:
 
     Attributes:
         episodes: those of the split.
+        num_val_episodes: of the split for validation, whichever is planned.
         by_episode: True where there are fewer shards than groups of lanes, so that groups share shards.
         whole_shard_ranks: numbers of ranks that the run could continue on, each rank with shards of its own.
         sharing_ranks: further numbers of ranks that it could continue on, by reading byte ranges of shared shards.
@@ -61,6 +64,7 @@ class EpochPlan:
     ranks: Sequence[RankShare]
     whole_shard_ranks: Sequence[int]
     sharing_ranks: Sequence[int]
+    num_val_episodes: int
 
     @property
     def padding_fraction(self) -> float:
@@ -74,6 +78,23 @@ class EpochPlan:
     def seconds(self, frames_per_second: float) -> float:
         """How long the epoch takes at that speed of all ranks together, padding included."""
         return self.schedule.num_steps * self.frames_per_step / frames_per_second
+
+    def watch_out(self, *, of_run: bool) -> list[str]:
+        """What is odd about the data and their lanes, a line each, with the setting that changes it.
+
+        Args:
+            of_run: the settings are a run's; otherwise a split that all train in is only the default.
+        """
+        collection = self.collection
+        tallies = [Tally.from_json(one.info.tally) for one in collection.datasets]
+        num_masked = sum(tally.num_masked_frames for tally in tallies)
+        found = [few_masks(num_masked, int(collection.num_frames.sum()))]
+        if of_run or self.settings.split_ratio < 1:
+            found.append(no_validation(self.num_val_episodes, len(collection.episode_ids)))
+        train = plan_splits(collection, self.settings)[0]
+        remedy = less_padding(collection, train, self.num_ranks)
+        found.append(much_padding(train.num_padding, train.num_windows, remedy))
+        return [line for line in found if line]
 
     def to_json(self) -> dict[str, Any]:
         """The plan for scripts."""
@@ -127,7 +148,8 @@ def plan_lanes(
             "It has no lanes to plan or to show."
         )
     lanes_of_rank(0, num_ranks, settings.num_lanes)  # do the lanes divide over the ranks?
-    plan = plan_splits(collection, settings)[split == "val"]
+    splits = plan_splits(collection, settings)
+    plan = splits[split == "val"]
     if isinstance(plan, MixedPlan):
         shares = "; ".join(f"{one.path} {one.share:.2%}" for one in plan.shares)
         raise RocketError(
@@ -157,6 +179,7 @@ def plan_lanes(
         ],
         whole_shard_ranks=whole,
         sharing_ranks=[ranks for ranks in divisors if ranks not in whole],
+        num_val_episodes=len(splits[1].episodes),
     )
 
 

@@ -17,6 +17,7 @@ from shards.display.wording import frames_account
 from shards.events import is_measure
 from shards.interaction_types import interaction_type
 from shards.reader import Dataset
+from shards.schedule.watch_out import few_masks, no_validation
 from shards.tally import Tally
 
 _MINUTE, _HOUR = 60, 3600
@@ -160,6 +161,15 @@ class Overview:
         """What became of all source frames, as a sentence."""
         unknown = sum(facts.num_unknown for facts in self.rejected if facts.reason != "duplicate")
         return frames_account(self.num_frames, self.num_noop_frames, self.num_rejected_frames, unknown)
+
+    def watch_out(self) -> list[str]:
+        """What is odd about the data for training, whatever its settings, with the setting that changes it."""
+        episodes_to_validate_on = self.num_episodes - 1  # a split leaves one at least to train on
+        found = [
+            few_masks(self.num_masked_frames, self.num_frames),
+            no_validation(episodes_to_validate_on, self.num_episodes),
+        ]
+        return [line for line in found if line]
 
     def share(self, num_frames: float) -> float:
         """A number of frames as a share of all frames."""

@@ -8,7 +8,18 @@ from typing import Any
 
 from pipeline.look.overview import Overview
 from shards.action_space import ACTION_SPACE
-from shards.display.wording import bar, count, number_of, percent, play_time, short_event, size, span, table
+from shards.display.wording import (
+    bar,
+    count,
+    number_of,
+    percent,
+    play_time,
+    short_event,
+    size,
+    span,
+    table,
+    watch_out_block,
+)
 
 _BAR_COLUMNS = 12
 _MAX_REASONS = 6
@@ -24,7 +35,7 @@ def overview_lines(overview: Overview, columns: int = 80) -> list[str]:
         if lines:
             lines.append("")
         lines += section(overview, columns)
-    return lines
+    return lines + watch_out_block(overview.watch_out(), columns)
 
 
 def _head(o: Overview, columns: int) -> list[str]:

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -89,6 +90,18 @@ def frames_account(kept: int, noops: int, left_out: int, num_unknown: int = 0) -
         f"Of {number_of(kept + noops + left_out, 'source frame')} {count(kept)} were kept, {count(noops)} dropped "
         f"as no-ops and {count(left_out)} left out{more}."
     )
+
+
+def watch_out_block(found: Iterable[str], columns: int) -> list[str]:
+    """What was found, under a heading and after a blank line; nothing if nothing was."""
+    lines = [
+        line
+        for text in found
+        for line in textwrap.wrap(
+            text, columns, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False
+        )
+    ]
+    return ["", "Watch out", *lines] if lines else []
 
 
 def span(ends: tuple[int, int], unit: str) -> str:

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -67,6 +68,45 @@ def test_episode_text_says_where_events_are(small_dataset):
         ["mine_block:stone", "8", "3,", "13,", "23,", "33"],
         ["custom:jump", "6", "0,", "7,", "14,", "21,", "..."],
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, []),
+        (
+            {"num_masked_frames": 0},
+            [
+                "",
+                "Watch out",
+                "  the policy is shown object masks, but the data have none. To train",
+                "    without, set data.enable_segment=false",
+            ],
+        ),
+        (
+            {"num_masked_frames": 8},  # of 192
+            [
+                "",
+                "Watch out",
+                "  the policy is shown object masks, but only 4.2% of the frames have",
+                "    one. To train without, set data.enable_segment=false",
+            ],
+        ),
+        (
+            {"num_episodes": 1},
+            [
+                "",
+                "Watch out",
+                "  no episode is left to validate on (1 episode in all). Set",
+                "    trainer.val_every=null",
+            ],
+        ),
+    ],
+)
+def test_overview_ends_with_what_to_watch_out_for(overview, changes, expected):
+    lines = overview_lines(replace(overview, **changes), 70)
+    start = lines.index("Watch out") - 1 if "Watch out" in lines else len(lines)
+    assert lines[start:] == expected
 
 
 def test_lengths_put_each_episode_into_one_bin():

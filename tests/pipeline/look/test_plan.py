@@ -157,3 +157,18 @@ def test_what_is_no_run_is_refused(tmp_path, text, problem):
         (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(RocketError, match=problem):
         lanes_of_run(tmp_path)
+
+
+def test_plan_watches_out_for_padding_with_lanes_that_leave_little(dataset):
+    # 16 windows: on 8 lanes, the longest episode takes 5 steps, so 24 of 40 places are padding.
+    assert plan_lanes(dataset, _settings(1, 1)).watch_out(of_run=False) == []
+    [line] = plan_lanes(dataset, _settings(8, 1)).watch_out(of_run=False)
+    assert line == ("60% of each epoch is padding: there are few episodes for so many lanes. Set data.num_lanes=2")
+    assert plan_lanes(dataset, _settings(2, 1)).watch_out(of_run=False) == []
+
+
+def test_plan_of_a_run_watches_out_for_a_split_without_validation(dataset):
+    planned = plan_lanes(dataset, _settings(1, 1))
+    line = "no episode is left to validate on (7 episodes in all). Set data.split_ratio=0.9"
+    assert planned.watch_out(of_run=True) == [line]
+    assert plan_lanes(dataset, _settings(1, 1, split_ratio=0.9)).watch_out(of_run=True) == []
