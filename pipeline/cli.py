@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
 import typer
 
@@ -15,9 +15,11 @@ from pipeline.look.commands import add_commands
 from pipeline.recording import SourceName
 from shards.display.settings_help import command_with_settings
 from shards.display.wording import version_line
-from shards.errors import RocketError
+from shards.errors import RocketError, SettingsError, UsageError
 from shards.places import on_this_machine
-from shards.settings import Section, SettingsError, UsageError, load_settings, yaml_lines
+
+if TYPE_CHECKING:
+    from shards.settings import Section
 
 app = typer.Typer(
     name="rocket-prep",
@@ -143,6 +145,7 @@ def build_shards(
     from pipeline.build.summary import summary_lines
     from pipeline.progress import progress_on_stderr
     from pipeline.settings import BuildSettings
+    from shards.settings import load_settings
 
     overrides = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
     sources = [Path(word) for word in words if word not in overrides]
@@ -230,6 +233,7 @@ def segment(
     from pipeline.segment.job import segment_recordings
     from pipeline.segment.settings import SegmentSettings
     from pipeline.segment.summary import summary_lines
+    from shards.settings import load_settings
 
     overrides = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
     sources = [Path(word) for word in words if word not in overrides]
@@ -267,6 +271,7 @@ def list_settings(
       rocket-prep settings preset=slow crf=20 > mine.yaml
     """
     from pipeline.settings import BuildSettings
+    from shards.settings import load_settings, yaml_lines
 
     for line in yaml_lines(load_settings(BuildSettings, None, words or [])):
         typer.echo(line)

@@ -1,8 +1,22 @@
 """Errors that a user can cause; command lines print them as one line, without a traceback."""
 
+from collections.abc import Sequence
+
 
 class RocketError(ValueError):
     """Something outside the program is wrong; the message names the place, the problem and the remedy."""
+
+
+class SettingsError(RocketError):
+    """The settings are wrong; `problems` holds one finished line for each thing to fix."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = list(problems)
+
+
+class UsageError(RocketError):
+    """The command line itself is malformed; commands end with status 2."""
 
 
 class DatasetError(RocketError):

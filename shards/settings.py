@@ -17,21 +17,9 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from shards.errors import RocketError
+from shards.errors import SettingsError, UsageError
 
 Record = TypeVar("Record", bound="Section")
-
-
-class SettingsError(RocketError):
-    """The settings are wrong; `problems` holds one finished line for each thing to fix."""
-
-    def __init__(self, problems: Sequence[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = list(problems)
-
-
-class UsageError(RocketError):
-    """The command line itself is malformed; commands end with status 2."""
 
 
 class Section(BaseModel):

@@ -18,7 +18,7 @@ from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
 
-from shards.settings import SettingsError
+from shards.errors import SettingsError
 from trainer.checkpoints.checkpoint import AtomicCheckpointIO
 from trainer.data.datamodule import RocketDataModule
 from trainer.lightning_parts import mute_lightning

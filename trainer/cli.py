@@ -15,9 +15,9 @@ from typer.core import TyperGroup
 
 from shards.display.settings_help import command_with_settings
 from shards.display.wording import version_line
-from shards.errors import RocketError
+from shards.errors import RocketError, UsageError
 from shards.places import on_this_machine
-from shards.settings import Section, UsageError, yaml_lines
+from shards.settings import Section, yaml_lines
 from trainer.ranks import RankFailed, is_main_process
 
 CHECKPOINT_HELP = "A run's folder, for its newest weights, or a checkpoint: full or weights only."

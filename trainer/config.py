@@ -8,14 +8,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from shards.errors import RocketError
+from shards.errors import RocketError, SettingsError, UsageError
 from shards.places import on_this_machine
 from shards.reader import read_info
 from shards.schedule.settings import nearest_divisor
 from shards.settings import (
     Setting,
-    SettingsError,
-    UsageError,
     check_settings,
     nearest,
     override,

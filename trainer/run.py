@@ -13,8 +13,7 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
 from omegaconf import OmegaConf
 
-from shards.errors import RocketError
-from shards.settings import SettingsError
+from shards.errors import RocketError, SettingsError
 from trainer.build import build_data, build_policy, build_trainer, build_wandb, load_teacher
 from trainer.callbacks.checkpoints import Checkpoints
 from trainer.callbacks.ema import Ema

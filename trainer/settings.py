@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
-from shards.settings import Section, SettingsError, check_settings, setting
+from shards.errors import SettingsError
+from shards.settings import Section, check_settings, setting
 
 fixed = partial(setting, resume="fixed")
 """A setting that may not change in the middle of a run."""

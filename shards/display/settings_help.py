@@ -1,11 +1,14 @@
 """Settings in a command's --help."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typer.core import TyperCommand
 
-from shards.settings import Section, settings_of, shown
+if TYPE_CHECKING:  # pydantic takes a while to import, and only help and settings need it
+    from shards.settings import Section
 
 
 def command_with_settings(load: Callable[[], type[Section]]) -> type[TyperCommand]:
@@ -13,6 +16,8 @@ def command_with_settings(load: Callable[[], type[Section]]) -> type[TyperComman
 
     class SettingsCommand(TyperCommand):
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
+            from shards.settings import settings_of, shown
+
             super().format_epilog(ctx, formatter)
             with formatter.section("Settings, as KEY=VALUE or in YAML"):
                 keys = settings_of(load())

@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.settings import BuildSettings
-from shards.settings import SettingsError, load_settings, settings_of
+from shards.errors import SettingsError
+from shards.settings import load_settings, settings_of
 
 
 def test_settings_without_a_file_are_the_defaults():

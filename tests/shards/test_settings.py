@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 import pytest
 from pydantic import Field
 
-from shards.settings import Section, SettingsError, UsageError, load_settings, setting, settings_of, shown
+from shards.errors import SettingsError, UsageError
+from shards.settings import Section, load_settings, setting, settings_of, shown
 
 
 class Inner(Section):

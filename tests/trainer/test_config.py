@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shards.settings import SettingsError, settings_of
+from shards.errors import SettingsError
+from shards.settings import settings_of
 from trainer.config import changes_on_resume, config_names, config_path, load_config, parse_config, resolve_lanes
 from trainer.settings import ObjectiveConfig, RunConfig
 

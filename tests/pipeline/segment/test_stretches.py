@@ -12,7 +12,8 @@ import pytest
 from pipeline.segment.settings import SegmentSettings
 from pipeline.segment.stretches import Play, Stretch, find_stretches
 from shards.action_space import ACTION_SPACE
-from shards.settings import SettingsError, load_settings
+from shards.errors import SettingsError
+from shards.settings import load_settings
 
 N = 100
 DEFAULTS = SegmentSettings()

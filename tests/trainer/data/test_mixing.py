@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from shards.settings import SettingsError
+from shards.errors import SettingsError
 from tests.synthetic import frame_number, make_dataset
 from tests.trainer.batches import assert_same, joined, make_module, plain, take
 from trainer.data.position import PositionMismatch
