@@ -32,12 +32,15 @@ class Interaction:
         event: what it leads to, such as `mine_block:stone`.
         start: first frame in the episode.
         stop: one past the frame of the event.
+        cut_frames: source frames that it would go on for, but the data end first; the event is in the last of them.
+            0: it is whole.
     """
 
     type: int
     event: str
     start: int
     stop: int
+    cut_frames: int = 0
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,13 @@ _RECORDING = pa.struct(
     ]
 )
 _INTERACTION = pa.struct(
-    [("type", pa.int8()), ("event", pa.string()), ("start", pa.int32()), ("stop", pa.int32())]
+    [
+        ("type", pa.int8()),
+        ("event", pa.string()),
+        ("start", pa.int32()),
+        ("stop", pa.int32()),
+        ("cut_frames", pa.int32()),
+    ]
 )
 _EVENT = pa.struct([("name", pa.string()), ("count", pa.int64()), ("frames", pa.list_(pa.int32()))])
 _CANDIDATE_RUN = pa.struct([("start", pa.int32()), ("stop", pa.int32()), ("interactions", pa.list_(pa.int32()))])

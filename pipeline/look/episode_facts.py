@@ -100,7 +100,7 @@ def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
                         str(index),
                         interaction_type(item.type).name,
                         item.event,
-                        f"{item.start}:{item.stop}",
+                        f"{item.start}:{item.stop}" + (f" + {item.cut_frames} cut off" if item.cut_frames else ""),
                         play_time(item.stop - item.start),
                     ]
                     for index, item in enumerate(facts.interactions[:_MAX_INTERACTIONS])

@@ -42,7 +42,7 @@ class _Current:
     recording: Recording
     content: RecordingContent
     masks: RecordingMasks | None
-    kept_before: NDArray[np.int64]  # (n + 1,) episode frame of the first kept frame at or after source frame i
+    kept_before: NDArray[np.int64]  # (n + 1,) episode frame of the first kept one from i on, of n source frames
     interactions: dict[int, int] = field(default_factory=dict)  # index in the recording -> index in the episode
     bad_masks: list[tuple[int, str]] = field(default_factory=list)
     cursor_px: NDArray[np.float64] | None = None
@@ -101,7 +101,7 @@ class EpisodeWriter:
         assert self._current is None, "end_recording comes first"
         kept_before = self.num_frames + np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))
         if max_frames is not None:
-            kept_before = np.minimum(kept_before, max_frames)
+            kept_before = kept_before[kept_before <= max_frames]
         self._current = _Current(recording, content, masks, kept_before)
         self._recordings.append(RecordingRow(recording.name, recording.source, content.num_lines, len(keep), 0))
         self._runs.clear()
@@ -260,10 +260,11 @@ class EpisodeWriter:
         num_frames = len(current.kept_before) - 1
         first, stop = max(0, min(source.start, num_frames)), max(0, min(source.stop, num_frames))
         start_frame, stop_frame = int(current.kept_before[first]), int(current.kept_before[max(first, stop)])
+        cut_frames = max(0, source.stop - num_frames)
         if stop_frame <= start_frame:  # a range that does not hold the frame of its own mask
-            start_frame, stop_frame = self.num_frames, self.num_frames + 1
+            start_frame, stop_frame, cut_frames = self.num_frames, self.num_frames + 1, 0
         current.interactions[index] = len(self._interactions)
-        self._interactions.append(Interaction(source.type, source.event, start_frame, stop_frame))
+        self._interactions.append(Interaction(source.type, source.event, start_frame, stop_frame, cut_frames))
         return current.interactions[index]
 
     def _write(self, videos: Iterable[bytes]) -> None:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from pipeline.build.job import build_shards
 from pipeline.build.summary import summary_lines
+from pipeline.look.episode_facts import episode_facts, episode_lines
 from pipeline.look.overview import overview_of
 from pipeline.look.overview_text import overview_lines
 from pipeline.look.report import report_page
+from pipeline.look.verify import verify
+from shards.clip import Interaction
 from shards.manifest import REJECTED_FILE
 from shards.reader import open_dataset
 from shards.schedule.collection import open_collection
@@ -130,3 +133,19 @@ def test_masks_of_frames_that_are_not_there_are_told(tmp_path):
     _, [row] = build(tmp_path)
     assert (row["reason"], row["first_frame"], row["num_frames"]) == ("mask_unused", 20, 0)
     assert row["detail"] == "4 frames have masks that are not among the recording's 20"
+
+
+def test_interaction_cut_off_by_the_end_of_the_data_keeps_its_stop(tmp_path):
+    """The video ends at frame 20, in the middle of a hunt; the no-op in it is dropped."""
+    recording = TinyRecording(
+        1, 30, stem="a", num_video_frames=20, noops=[16], interactions=[(2, "mine", 3, 9), (0, "hunt", 15, 24)]
+    )
+    write_recording(tmp_path / "in", recording)
+    build(tmp_path)
+    dataset = open_dataset(str(tmp_path / "out"))
+    mine, hunt = Interaction(2, "mine", 3, 9), Interaction(0, "hunt", 15, 19, cut_frames=4)
+    assert dataset.interactions(0) == [mine, hunt]
+    [_, last] = [dataset.read_clip(0, row) for row in dataset.clip_rows(0)]
+    assert last.info.interactions == {1: hunt}
+    assert verify(dataset).faults == []
+    assert any("15:19 + 4 cut off" in line for line in episode_lines(episode_facts(dataset, "a")))
