@@ -32,8 +32,7 @@ class Interaction:
         event: what it leads to, such as `mine_block:stone`.
         start: first frame in the episode.
         stop: one past the frame of the event.
-        cut_frames: source frames that it would go on for, but the data end first; the event is in the last of them.
-            0: it is whole.
+        cut_frames: 0, or the recording's data end before the event: so many source frames it would go on for.
     """
 
     type: int
