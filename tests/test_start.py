@@ -1,6 +1,7 @@
 """Both commands start where a package of another distribution hides theirs, and say so in one line."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+START = ROOT / "configs" / "start"
 
 
 def start(command: str, *path: Path, folder: Path | None = None) -> "subprocess.CompletedProcess[str]":
@@ -15,7 +17,7 @@ def start(command: str, *path: Path, folder: Path | None = None) -> "subprocess.
     code = f"import sys, rocket1; sys.argv = ['rocket', '--version']; rocket1.{command}()"
     return subprocess.run(
         [sys.executable, "-P", "-c", code],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT]))},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [*path, ROOT, START]))},
         cwd=folder,
         capture_output=True,
         text=True,
@@ -54,7 +56,7 @@ def test_package_of_another_distribution_is_named_in_one_line(tmp_path: Path, pa
 def test_package_that_another_distribution_has_overwritten_is_named_in_one_line(tmp_path: Path) -> None:
     """pip writes both into one folder, so that only what the other lacks tells."""
     site = distribution(tmp_path / "site", "trainer")
-    (site / "rocket1.py").write_text((ROOT / "rocket1.py").read_text())
+    shutil.copytree(START / "rocket1", site / "rocket1")
     for name in ("configs", "pipeline", "shards"):
         (site / name).symlink_to(ROOT / name)
     # As where nothing else serves this project's modules: an editable installation has a finder of its own.

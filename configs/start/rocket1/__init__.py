@@ -1,7 +1,8 @@
 """Where both commands start, under a name that no other project uses.
 
 `pipeline`, `shards`, `trainer` and `configs` are common names: other distributions install packages of the same
-names, and Python imports whichever comes first. Here that is noticed, and said in one line.
+names, and Python imports whichever comes first. Here that is noticed, and said in one line. This package is
+installed beside them; pyproject.toml says so.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ def train() -> None:
 
 
 def _run(start: Callable[[], None]) -> None:
-    here = Path(__file__).resolve().parent
+    here = next(
+        folder for folder in Path(__file__).resolve().parents if all((folder / name).is_dir() for name in PACKAGES)
+    )
     clash = next((found for name in PACKAGES if (found := _elsewhere(name, here)) is not None), None)
     if clash is None:
         try:
