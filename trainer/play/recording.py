@@ -39,8 +39,8 @@ class EpisodeRecorder:
 
     def __init__(self, folder: Path, plan: EpisodePlan) -> None:
         """Begin an episode's files; the name holds the task and, as the session's id, the seed."""
-        self.name = f"play-{plan.task or 'task'}-{plan.seed:012x}-20200101-000000"
-        self._event = f"play:{plan.task or 'task'}"
+        self.name = f"play-{plan.name}-{plan.seed:012x}-20200101-000000"
+        self._event = f"play:{plan.name}"
         self._folder = folder
         self._film = Film(folder / f"{self.name}.mp4")
         self._log: IO[str] = open(folder / f"{self.name}.jsonl", "w", encoding="utf-8")  # noqa: SIM115

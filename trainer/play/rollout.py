@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,11 @@ class EpisodePlan:
 
     task: str | None
     seed: int
+
+    @property
+    def name(self) -> str:
+        """The task in a file's name: where the task is itself a file, its name without folder and ending."""
+        return Path(self.task or "task").stem
 
 
 @dataclass(frozen=True)

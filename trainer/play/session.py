@@ -110,7 +110,7 @@ class _EpisodeFiles:
         self._film = self._recorder = None
         if video is not None:
             video.mkdir(parents=True, exist_ok=True)
-            self._film = Film(video / f"{plan.task or 'task'}-{plan.seed}.mp4")
+            self._film = Film(video / f"{plan.name}-{plan.seed}.mp4")
         if record is not None:
             record.mkdir(parents=True, exist_ok=True)
             self._recorder = EpisodeRecorder(record, plan)
@@ -135,7 +135,7 @@ class _EpisodeFiles:
             goal = Interaction(frame.obj_id, age, 0, 0)
             masks.append(ShownMask(goal, frame.mask.astype(bool)))
         action = ShownAction(frame.buttons, (float(frame.camera[0]), float(frame.camera[1])))
-        name = f"{self._plan.task or 'task'} {self._plan.seed}"
+        name = f"{self._plan.name} {self._plan.seed}"
         return ShownFrame(name, self._num_frames, np.ascontiguousarray(frame.image), action, frame.gui, masks)
 
 
