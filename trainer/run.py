@@ -29,6 +29,7 @@ from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
 from trainer.look.metrics_csv import METRICS_FILE, MetricsCsv
 from trainer.plan import PolicyFacts, count_weights, plan_lines, policy_facts
+from trainer.play.validation import PlayValidation
 from trainer.policy import RocketPolicy
 from trainer.prepare import Start, prepare
 from trainer.ranks import RankFailed, is_main_process
@@ -205,6 +206,8 @@ def _callbacks(
     callbacks: list[Callback] = [StopSignals()]
     if config.data.episode_continuous_batch:
         callbacks.append(LaneAuditor())
+    if config.validation.play_episodes:
+        callbacks.append(PlayValidation(config))
     if config.ema.enabled:
         callbacks.append(Ema(**config.ema.model_dump(exclude={"enabled"})))
     callbacks += [speed, Reporter(speed), progress, LastValidation(num_steps)]

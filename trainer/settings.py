@@ -172,6 +172,8 @@ class ValidationConfig(Section):
         "of the second before the game counts such an event",
     )
     compare_memory: bool = setting(True, "also the loss without carried memory; validation takes twice as long")
+    play_episodes: NotNegativeInt = setting(0, "episodes that the policy plays at each validation; 0: none")
+    play_env: str = setting("sample", "where it plays: sample, or a gymnasium id such as their/Env-v0")
 
 
 class EmaConfig(Section):

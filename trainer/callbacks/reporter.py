@@ -230,6 +230,8 @@ def validation_text(figures: Mapping[str, float]) -> str:
             f"; in windows with a past {figures['loss_with_memory']:.4f} with memory, "
             f"{figures['loss_without_memory']:.4f} without"
         )
+    if "play_success" in figures:
+        text += f"; {figures['play_success']:.0%} of the played episodes won"
     return text
 
 

@@ -66,6 +66,7 @@ def run_charts(rows: Rows, validation: Mapping[str, float]) -> dict[str, Markup]
         "loss": chart("loss", loss, unit, "training and validation loss by step", guess),
         "parts": chart("parts", parts, unit, "loss of buttons and camera by step"),
         "memory": chart("memory", memory, unit, "validation loss with and without memory by step"),
+        "play": chart("play", [Curve("val/play_success", "", 2)], "share won", "played episodes won by step"),
         "position": _position_chart(_group(validation, "loss_by_position")),
         "types": _types_chart(_group(validation, "loss_by_type")),
         **{

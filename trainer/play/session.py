@@ -29,8 +29,8 @@ SHORT_NAMES = {"sample": "rocket1/Sample-v0", "minestudio": "rocket1/MineStudio-
 """Environments of ours; any other is named by its gymnasium id."""
 
 
-def env_maker(name: str) -> Callable[[], Any]:
-    """What makes a new environment of this name.
+def env_maker(name: str, where: str = "--env") -> Callable[[], Any]:
+    """What makes a new environment of this name, which was given at `where`.
 
     Raises:
         RocketError: there is none, or it needs what is not installed.
@@ -42,7 +42,7 @@ def env_maker(name: str) -> Callable[[], Any]:
         gymnasium.spec(env_id)
     except gymnasium.error.Error as error:
         raise RocketError(
-            f"--env {name}: gymnasium knows no such environment ({str(error).splitlines()[0]}). "
+            f"{where} {name}: gymnasium knows no such environment ({str(error).splitlines()[0]}). "
             f"Expected {', '.join(SHORT_NAMES)}, or an id that an installed package registers."
         ) from error
     return partial(gymnasium.make, env_id, disable_env_checker=True)
