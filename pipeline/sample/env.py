@@ -33,7 +33,7 @@ _MERGED_TYPES = {1: 3}
 
 
 def register() -> None:
-    """`gymnasium.make(ENV_ID)` works; gymnasium calls this when it is imported."""
+    """`gymnasium.make(ENV_ID)` works; the package's entry point in the group "gymnasium.envs"."""
     gymnasium.register(ENV_ID, entry_point="pipeline.sample.env:SampleEnv", max_episode_steps=MAX_STEPS)
 
 

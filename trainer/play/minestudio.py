@@ -6,7 +6,7 @@ A task is a YAML file: MineStudio's own keys for its callbacks (`custom_init_com
     segment: {type: mine, points: [[320, 180]], sam_path: models/sam2, sam_choice: base}
 
 Points are (x, y) px on the first 640x360 frame; SAM-2 follows the object from there. Nothing of ours imports this
-module: gymnasium does, by its entry point. Source: minestudio 1.1.6, simulator/entry.py, simulator/callbacks/ and
+module: it is found by its entry point. Source: minestudio 1.1.6, simulator/entry.py, simulator/callbacks/ and
 tutorials/inference/evaluate_rocket/utils.py.
 """
 
@@ -55,7 +55,7 @@ _TYPE_IDS = {kind.name: kind.id for kind in INTERACTION_TYPES}
 
 
 def register() -> None:
-    """`gymnasium.make(ENV_ID)` works; gymnasium calls this when it is imported."""
+    """`gymnasium.make(ENV_ID)` works; the package's entry point in the group "gymnasium.envs"."""
     gymnasium.register(ENV_ID, entry_point="trainer.play.minestudio:MineStudioEnv", max_episode_steps=MAX_STEPS)
 
 

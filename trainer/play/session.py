@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,9 @@ def env_maker(name: str, where: str = "--env") -> Callable[[], Any]:
     import gymnasium
 
     env_id = SHORT_NAMES.get(name, name)
+    if env_id not in gymnasium.registry:
+        for plugin in entry_points(group="gymnasium.envs"):  # gymnasium itself loads none since 1.0
+            plugin.load()()
     try:
         gymnasium.spec(env_id)
     except gymnasium.error.Error as error:

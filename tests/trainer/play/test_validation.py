@@ -1,7 +1,10 @@
 """A run that plays at its validations."""
 
+import importlib
 import io
 import re
+import tomllib
+from pathlib import Path
 
 import gymnasium
 import pytest
@@ -11,8 +14,11 @@ from shards.errors import RocketError
 from tests.trainer.runs import make_run_dataset, small_config
 from trainer.look.metrics_csv import read_metrics
 from trainer.look.run_page import run_page
+from trainer.play.session import SHORT_NAMES, env_maker
 from trainer.play.validation import PlayValidation
 from trainer.run import train
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture
@@ -44,6 +50,21 @@ def test_validations_play_and_change_nothing_else(tmp_path, short_episodes):
     pages = [run_page(tmp_path / name, frames=False) for name in ("plain", "played")]
     assert [bool(re.search(r'<g id="play-figure_1"', page)) for page in pages] == [False, True]
     assert f"3 episodes of {short_episodes} at each validation" in pages[1]
+
+
+def test_entry_points_register_the_environments_with_short_names(monkeypatch):
+    monkeypatch.setattr(gymnasium.envs.registration, "registry", registry := {})
+    entries = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["gymnasium.envs"]
+    for module, _, function in (entry.partition(":") for entry in entries.values()):
+        getattr(importlib.import_module(module), function)()
+    assert sorted(registry) == sorted(SHORT_NAMES.values())
+
+
+def test_environment_is_found_by_its_entry_point():
+    gymnasium.registry.pop("rocket1/Sample-v0", None)
+    env = env_maker("sample")()
+    assert env.spec.id == "rocket1/Sample-v0"
+    env.close()
 
 
 def test_unknown_environment_is_refused_before_the_run(tmp_path):
