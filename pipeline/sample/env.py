@@ -34,7 +34,8 @@ _MERGED_TYPES = {1: 3}
 
 def register() -> None:
     """`gymnasium.make(ENV_ID)` works; the package's entry point in the group "gymnasium.envs"."""
-    gymnasium.register(ENV_ID, entry_point="pipeline.sample.env:SampleEnv", max_episode_steps=MAX_STEPS)
+    if ENV_ID not in gymnasium.registry:
+        gymnasium.register(ENV_ID, entry_point="pipeline.sample.env:SampleEnv", max_episode_steps=MAX_STEPS)
 
 
 class SampleEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):

@@ -56,7 +56,10 @@ _TYPE_IDS = {kind.name: kind.id for kind in INTERACTION_TYPES}
 
 def register() -> None:
     """`gymnasium.make(ENV_ID)` works; the package's entry point in the group "gymnasium.envs"."""
-    gymnasium.register(ENV_ID, entry_point="trainer.play.minestudio:MineStudioEnv", max_episode_steps=MAX_STEPS)
+    if ENV_ID not in gymnasium.registry:
+        gymnasium.register(
+            ENV_ID, entry_point="trainer.play.minestudio:MineStudioEnv", max_episode_steps=MAX_STEPS
+        )
 
 
 class Prompt(BaseModel):
