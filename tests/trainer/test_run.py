@@ -236,6 +236,24 @@ def test_finished_run_has_nothing_left_to_do_until_it_gets_more_steps(
     assert rates[-4:] == [1e-3, 1e-3, 5e-4, 5e-4]  # new settings rule over those in the checkpoint
 
 
+def test_resumed_cosine_schedule_goes_on_as_if_never_interrupted(dataset: Path, tmp_path: Path) -> None:
+    cosine = ("optimizer.schedule=cosine", "optimizer.learning_rate=8e-4", "trainer.val_every=null")
+    whole, broken, log = tmp_path / "whole", tmp_path / "broken", tmp_path / "log"
+    finish(in_child(*overrides(dataset, whole, *cosine), log=log), log)
+    arguments = overrides(dataset, broken, *cosine)
+    process = in_child(*arguments, log=log)
+    wait_for_step(broken, 6, process)  # after a checkpoint, while the rate falls
+    process.kill()
+    process.join()
+    finish(in_child(*arguments, resume="auto", log=log), log)
+    rates = [row["train/learning_rate"] for row in rows(whole)]
+    assert [row["train/learning_rate"] for row in rows(broken)] == rates
+    # 4 steps up; then 8 down: half of 1 + cos(k pi / 8), by a pocket calculator.
+    decay = [1, 0.96194, 0.853553, 0.691342, 0.5, 0.308658, 0.146447, 0.03806]
+    expected = [2e-4, 4e-4, 6e-4, 8e-4, *(8e-4 * share for share in decay)]
+    assert [float(rate) for rate in rates] == pytest.approx(expected, rel=1e-4)
+
+
 def test_run_of_whole_epochs_ends_with_them_and_can_be_given_another(dataset: Path, tmp_path: Path) -> None:
     run_dir, log = tmp_path / "run", tmp_path / "log"
     arguments = overrides(dataset, run_dir, "trainer.max_steps=null", "trainer.val_every=null")
