@@ -44,12 +44,17 @@ def count_ranks(config: RunConfig) -> int:
         on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
         devices = torch.cuda.device_count() if on_gpu else 1
     num_ranks = devices * config.trainer.num_nodes
-    variable = "SLURM_NTASKS" if SLURMEnvironment.detect() else "WORLD_SIZE"
+    variable = "SLURM_NTASKS" if started_by_slurm() else "WORLD_SIZE"
     started = os.environ.get(variable)
     if started is not None and int(started) != num_ranks:
         problem = f"trainer.devices x trainer.num_nodes = {num_ranks} ranks, but {variable} is {started}."
         raise SettingsError([f"{problem} Set both to what torchrun or srun starts."])
     return num_ranks
+
+
+def started_by_slurm() -> bool:
+    """Whether srun started this process; torchrun's variables win inside a SLURM job, as in Lightning."""
+    return SLURMEnvironment.detect() and not torch.distributed.is_torchelastic_launched()
 
 
 def check_devices(config: RunConfig) -> None:
@@ -148,7 +153,7 @@ def build_trainer(
             timeout=COLLECTIVE_TIMEOUT,
         )
     plugins: list[Any] = [AtomicCheckpointIO()]
-    if SLURMEnvironment.detect():
+    if started_by_slurm():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # see callbacks/signals.py
     return lightning.Trainer(
         accelerator="gpu" if on_gpu else "cpu",
@@ -169,7 +174,7 @@ def build_trainer(
         callbacks=list(callbacks),
         plugins=plugins,
         default_root_dir=config.run_dir,
-        benchmark=True if on_gpu else None,
+        benchmark=False,  # padding is left out, so that the number of frames differs from step to step
     )
 
 

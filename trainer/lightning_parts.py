@@ -60,6 +60,18 @@ def validation_follows(trainer: Trainer) -> bool:
     return bool(loop.epoch_loop._should_check_val_fx(loop._data_fetcher))
 
 
+def validate_now(trainer: Trainer) -> None:
+    """A validation has run between two training batches.
+
+    Source: loops/training_epoch_loop.py (`on_advance_end`).
+    """
+    first_loop_iter = trainer._logger_connector._first_loop_iter
+    trainer.validating = True
+    trainer.fit_loop.epoch_loop.val_loop.run()
+    trainer.training = True
+    trainer._logger_connector._first_loop_iter = first_loop_iter
+
+
 def loop_state(fresh: Mapping[str, Any], epoch: int, step: int, global_step: int) -> dict[str, Any]:
     """The fit loop's counters at a position, as if everything up to it were done and nothing begun.
 

@@ -21,6 +21,7 @@ from trainer.checkpoints.checkpoint import (
 )
 from trainer.config import resolve_lanes
 from trainer.data.datamodule import RocketDataModule
+from trainer.learning.objectives import find_objective
 from trainer.look.metrics_csv import METRICS_FILE
 from trainer.plan import DataFacts
 from trainer.policy.backbone import check_name
@@ -40,6 +41,8 @@ class Start:
     data: DataFacts | None
     checkpoint: Path | None
     position: Position | None
+    validation_due: bool
+    """The checkpoint was made before a validation, which is still to do."""
     notes: list[str]
 
 
@@ -59,12 +62,14 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
     if not dry_run:
         check_devices(config)
     check_name(config.policy.backbone)
+    for objective in config.objectives:
+        find_objective(objective.name)
     checkpoint, notes = _choose_checkpoint(config, resume)
     if not config.data.datasets and dry_run:
-        return Start(config, num_ranks, None, checkpoint, None, notes)
+        return Start(config, num_ranks, None, checkpoint, None, False, notes)
     data = build_data(config, rank=0, num_ranks=num_ranks)
     data.setup()
-    position = None
+    position, validation_due = None, False
     if checkpoint is not None:
         content = read_full(checkpoint)
         check_architecture(checkpoint, content, config)
@@ -73,7 +78,8 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
         except RocketError as error:
             raise CheckpointError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
         position = Position(**content["rocket"]["position"])
-    return Start(config, num_ranks, data_facts(data), checkpoint, position, notes)
+        validation_due = content["rocket"]["validation_due"]
+    return Start(config, num_ranks, data_facts(data), checkpoint, position, validation_due, notes)
 
 
 def data_facts(data: RocketDataModule) -> DataFacts:

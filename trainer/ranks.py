@@ -19,7 +19,8 @@ class RankFailed(RocketError):
 
 def is_main_process() -> bool:
     """Whether this process speaks for the run."""
-    return all(os.environ.get(name, "0") == "0" for name in _RANK_VARIABLES)
+    names = ("RANK",) if "TORCHELASTIC_RUN_ID" in os.environ else _RANK_VARIABLES  # torchrun's wins over SLURM's
+    return all(os.environ.get(name, "0") == "0" for name in names)
 
 
 def rank_name() -> str:

@@ -19,12 +19,13 @@ from trainer.callbacks.checkpoints import Checkpoints
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.callbacks.reporter import LastValidation, PageWriter, ProgressLine, Reporter, validation_text
+from trainer.callbacks.same_start import SameStart
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import SpeedMeter
 from trainer.checkpoints.checkpoint import set_aside
 from trainer.data.datamodule import RocketDataModule
 from trainer.gpu_memory import gpu_memory, memory_lines
-from trainer.learning.guard import LossStop, RunInterrupted
+from trainer.learning.guard import AgreedStop, RunInterrupted
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
 from trainer.look.metrics_csv import METRICS_FILE, MetricsCsv
@@ -65,7 +66,7 @@ def train(
         print_line(note)
     assert start.data is not None
     num_steps = config.total_steps(start.data.steps_per_epoch)
-    if start.position is not None and start.position.global_step >= num_steps:
+    if start.position is not None and start.position.global_step >= num_steps and not start.validation_due:
         print_line(
             f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on."
         )
@@ -84,19 +85,15 @@ def train(
     if start.checkpoint is not None and is_main_process():
         set_aside(run_dir, start.checkpoint)
     data = build_data(config)
-    module = RocketModule(
-        policy,
-        config,
-        build_objectives(config.objectives, load_teacher),
-        name_of_episode=lambda episode: data.collection.episode_ids[episode],
-    )
+    module = RocketModule(policy, config, build_objectives(config.objectives, load_teacher))
     if config.trainer.activation_checkpointing:
         policy.enable_activation_checkpointing()
     if config.trainer.compile:
         policy.compile_layers()
     resume_command = f"{command} --resume auto"
     callbacks, checkpoints = _callbacks(config, start, facts, resume_command)
-    lightning_trainer = build_trainer(config, start.num_ranks, callbacks, _loggers(config, start))
+    loggers = _loggers(config, start)
+    lightning_trainer = build_trainer(_with_room(config, start, num_steps), start.num_ranks, callbacks, loggers)
     interrupted: RunInterrupted | None = None
     try:
         lightning_trainer.fit(
@@ -107,11 +104,11 @@ def train(
         )
     except RunInterrupted as stop:
         interrupted = stop
-    except LossStop as stop:
+    except AgreedStop as stop:
         if not is_main_process():
             return 0  # the main process reports, and fails, for all
         saved = f" Saved before it: {checkpoints.last_saved}." if checkpoints.last_saved else ""
-        raise LossStop(f"{stop}{saved}") from stop
+        raise AgreedStop(f"{stop}{saved}") from stop
     except RocketError as error:
         if is_main_process():
             raise
@@ -162,6 +159,8 @@ def summary_lines(
         lines.append(f"step {global_step:,}: loss {report.losses['loss']:.4f}")
     if validation:
         lines.append(validation_text(validation))
+    if module.skipped:
+        lines.append(f"skipped: {len(module.skipped)} steps with bad losses, the last: {module.skipped[-1]}")
     lost = module.lost_windows
     if lost:
         frames, shards = sum(frames for _, frames in lost), sorted({shard for shard, _ in lost})
@@ -189,6 +188,17 @@ def write_page(run_dir: Path, *, frames: bool = True) -> str:
         return f"page: not written, {error}"
 
 
+def _with_room(config: RunConfig, start: Start, num_steps: int) -> RunConfig:
+    """The settings, with one more step than the run has where only its last validation is left to do.
+
+    Lightning does nothing at all once the last step is done.
+    """
+    if start.position is None or start.position.global_step < num_steps:
+        return config
+    longer = {"max_steps": num_steps + 1, "max_epochs": None}
+    return config.model_copy(update={"trainer": config.trainer.model_copy(update=longer)})
+
+
 def _callbacks(
     config: RunConfig, start: Start, facts: PolicyFacts, resume_command: str
 ) -> tuple[list[Callback], Checkpoints]:
@@ -203,7 +213,7 @@ def _callbacks(
         pages.is_due = True
 
     checkpoints = Checkpoints(run_dir, config.trainer.save_every, resume_command, saved)
-    callbacks: list[Callback] = [StopSignals()]
+    callbacks: list[Callback] = [SameStart(start.checkpoint), StopSignals()]
     if config.data.episode_continuous_batch:
         callbacks.append(LaneAuditor())
     if config.validation.play_episodes:

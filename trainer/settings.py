@@ -119,12 +119,13 @@ class PolicyConfig(Section):
 
 
 class ObjectiveConfig(Section):
-    name: Literal["behavior_cloning", "kl_to_teacher"] = fixed(..., "which loss")
+    name: str = fixed(..., "behavior_cloning, kl_to_teacher, an installed package's, or package.module:Class")
     weight: float = setting(1.0, "factor on it")
     reduction: Literal["mean", "sum"] = fixed(
         "mean", "mean of the frames that count; or a window's sum, mean of lanes"
     )
     teacher: str | None = fixed(None, "kl_to_teacher: the frozen policy, a source as for policy.init_from")
+    options: dict[str, Any] = fixed({}, "what else an objective of your own takes")
 
 
 class OptimizerConfig(Section):
@@ -161,7 +162,10 @@ class TrainerConfig(Section):
     activation_checkpointing: bool = setting(False, "compute layers again in the backward pass, to save memory")
     memory: Literal["carry", "reset"] = fixed("carry", "keep a lane's memory from window to window, or forget it")
     spike_factor: AboveOne | None = setting(
-        10.0, "stop at a loss this many times its running mean; null: only at NaN"
+        10.0, "a loss this many times its running mean is bad; null: only NaN is"
+    )
+    on_bad_loss: Literal["stop", "skip"] = setting(
+        "stop", "stop at a bad loss, or skip its step; the window counts towards data.max_damaged_windows"
     )
 
 
@@ -229,7 +233,7 @@ class RunConfig(Section):
         for index, objective in enumerate(self.objectives):
             if objective.name == "kl_to_teacher" and objective.teacher is None:
                 yield f"objectives[{index}].teacher is null, expected the teacher's checkpoint. Set its path."
-            if objective.name != "kl_to_teacher" and objective.teacher is not None:
+            if objective.name == "behavior_cloning" and objective.teacher is not None:
                 yield f"objectives[{index}].teacher is set, but {objective.name} has no teacher. Remove it."
         if policy.backbone_weights is not None and not policy.pretrained:
             yield "policy.backbone_weights is set, but policy.pretrained is false. Set policy.pretrained=true."

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -105,8 +105,13 @@ def finish(process: BaseProcess, log: Path, status: int = 0) -> str:
     return said
 
 
-def start_ranks(*arguments: str, num_ranks: int, log: Path, resume: str | None = None) -> list[BaseProcess]:
-    """As many real processes as ranks, started as torchrun starts them: `logN` gets what rank N says."""
+def start_ranks(
+    *arguments: str, num_ranks: int, log: Path, resume: str | Sequence[str] | None = None
+) -> list[BaseProcess]:
+    """As many real processes as ranks, started as torchrun starts them: `logN` gets what rank N says.
+
+    `resume` may be a sequence with what each rank gets.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -116,7 +121,7 @@ def start_ranks(*arguments: str, num_ranks: int, log: Path, resume: str | None =
             *arguments,
             f"trainer.devices={num_ranks}",
             log=log.with_name(f"{log.name}{rank}"),
-            resume=resume,
+            resume=resume if resume is None or isinstance(resume, str) else resume[rank],
             env={**place, "LOCAL_RANK": str(rank)},
         )
         for rank in range(num_ranks)

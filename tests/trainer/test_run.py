@@ -5,6 +5,8 @@ import os
 import re
 import shutil
 import signal
+import subprocess
+from collections.abc import Iterator
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ import torch
 from tests.readme import masked, shown_after
 from tests.trainer.runs import finish, in_child, make_run_dataset, overrides, small_config, start_ranks
 from tests.waiting import wait_until
+from trainer import run
 from trainer.build import build_wandb
 from trainer.checkpoints.checkpoint import (
+    AtomicCheckpointIO,
     fault_of,
     full_checkpoints,
     full_path,
@@ -24,6 +28,7 @@ from trainer.checkpoints.checkpoint import (
     read_full,
     step_of,
 )
+from trainer.learning.module import RocketModule
 
 NUM_STEPS = 23
 """Two epochs of ten steps, and a bit."""
@@ -118,13 +123,86 @@ def test_sigterm_saves_first_and_the_run_goes_on_as_if_nothing_had_happened(
     wait_for_step(run_dir, step, process)
     process.terminate()
     said = finish(process, log, status=128 + signal.SIGTERM)
-    saved = full_checkpoints(run_dir)
-    assert len(saved) == 1
-    assert step <= step_of(saved[0]) < NUM_STEPS
-    assert f"stopped after step {step_of(saved[0])} as asked; everything is in {saved[0]}. Go on with: " in said
+    saved = full_checkpoints(run_dir)[-1]
+    assert step <= step_of(saved) < NUM_STEPS
+    assert f"stopped after step {step_of(saved)} as asked; everything is in {saved}. Continue with: " in said
     finish(in_child(*arguments, resume="auto", log=log), log)
     training = [(row["step"], row["train/loss"], row["train/gradient_norm"]) for row in rows(run_dir)]
     assert training == [(row["step"], row["train/loss"], row["train/gradient_norm"]) for row in rows(undisturbed)]
+
+
+@pytest.mark.parametrize("step", [6, NUM_STEPS])
+@pytest.mark.parametrize("hook", ["training_step", "validation_step"])
+def test_sigterm_at_a_validation_does_not_lose_it(
+    dataset: Path, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, hook: str
+) -> None:
+    config = small_config(dataset, tmp_path / "run", *RUN)
+    original = getattr(RocketModule, hook)
+    num_validated = []
+
+    def signalled(module: RocketModule, batch: Any, batch_idx: int) -> Any:
+        if module.trainer.global_step == (step if hook == "validation_step" else step - 1):
+            os.kill(os.getpid(), signal.SIGTERM)
+            num_validated.append(batch_idx)
+        return original(module, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RocketModule, hook, signalled)
+        assert run.train(config) == 128 + signal.SIGTERM
+    assert len(num_validated) == 1  # a validation stops with its batch
+    assert step_of(full_checkpoints(tmp_path / "run")[-1]) == step
+    assert run.train(config, resume="auto") == 0
+    assert rows(tmp_path / "run") == rows(undisturbed)
+    assert_same_content(final_checkpoint(tmp_path / "run"), final_checkpoint(undisturbed))
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 48 MB, for those who may mount one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", folder]
+    mounted = subprocess.run(command, check=False, capture_output=True)
+    if mounted.returncode:
+        pytest.skip("this user may not mount a file system")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_full_disk_makes_the_run_wait_for_room_and_loses_nothing(
+    dataset: Path, undisturbed: Path, tmp_path: Path, small_disk: Path
+) -> None:
+    log, filler = tmp_path / "log", small_disk / "filler"
+    filler.write_bytes(bytes(47 << 20))
+    arguments = overrides(dataset, small_disk / "run", *RUN, "trainer.max_steps=7", "trainer.save_every=100")
+    process = in_child(*arguments, log=log)
+    wait_until(lambda: log.exists() and "the disk is full" in log.read_text(), "the run finds the disk full")
+    filler.unlink()
+    said = finish(process, log)
+    assert re.search(
+        r"step-00000006\.ckpt: the disk is full \(No space left on device\), got [\d.]+ MB free, "
+        r"expected [\d.]+ MB\. The run waits 10 minutes for you to make room\.",
+        said,
+    )
+    training = [row["train/loss"] for row in rows(small_disk / "run")]
+    assert training == [row["train/loss"] for row in rows(undisturbed)][:7]
+
+
+def test_ranks_that_would_continue_from_different_checkpoints_stop(dataset: Path, tmp_path: Path) -> None:
+    run_dir, other_dir = tmp_path / "run", tmp_path / "other"
+    arguments = overrides(dataset, run_dir, *SPREAD, "trainer.max_steps=2", "trainer.val_every=null")
+    finish(in_child(*arguments, log=tmp_path / "log", dropout=False), tmp_path / "log")
+    first = full_path(run_dir, 2)
+    other = full_path(other_dir, 2)
+    content = read_checkpoint(first)
+    content["state_dict"] = {name: tensor + 1 for name, tensor in content["state_dict"].items()}
+    AtomicCheckpointIO().save_checkpoint(content, other)
+    longer = [*arguments, "trainer.max_steps=4"]
+    main, second = start_ranks(*longer, num_ranks=2, log=tmp_path / "rank", resume=[str(first), str(other)])
+    said = finish(main, tmp_path / "rank0", status=1)
+    finish(second, tmp_path / "rank1")
+    chosen = f"error: --resume: the main process would continue from {first}, but LOCAL_RANK 1, NODE_RANK 0 from"
+    assert f"{chosen} {other}. Put run_dir on a folder that all machines share" in said
 
 
 def losses(run_dir: Path) -> dict[int, float]:
@@ -164,7 +242,8 @@ def test_ranks_and_micro_batches_give_the_losses_of_one_rank_over_twenty_steps(
     dataset: Path, on_one_rank: Path, tmp_path: Path, num_ranks: int
 ) -> None:
     """The second epoch of ten steps ends on uneven data: lanes of one rank are padding while the other's go on."""
-    on_ranks(num_ranks, tmp_path, *overrides(dataset, tmp_path / "run", *SPREAD))
+    arguments = overrides(dataset, tmp_path / "run", *SPREAD, "trainer.activation_checkpointing=true")
+    on_ranks(num_ranks, tmp_path, *arguments)
     assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), abs=1e-4, rel=0)
     validated = [float(row["val/loss"]) for row in rows(tmp_path / "run") if "val/loss" in row]
     assert len(validated) == 4

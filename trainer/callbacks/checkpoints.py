@@ -1,17 +1,17 @@
-"""Checkpoints of a run: the last two whole ones to go on from, and all weights with their average.
+"""Checkpoints of a run: the last two full ones to continue from, and all weights with their average.
 
 Lightning's ModelCheckpoint keeps its list of files inside the checkpoints, and deletes by it what a resumed run
-may need; it knows neither twins nor broken files. So this one looks at the folder instead.
+may need; it knows neither averages beside weights nor broken files. So this one looks at the folder instead.
 """
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
@@ -25,16 +25,21 @@ from trainer.checkpoints.checkpoint import (
     full_path,
     weights_path,
 )
+from trainer.collectives import sum_over_ranks
 from trainer.learning.guard import LossStop, RunInterrupted
 from trainer.learning.module import RocketModule
-from trainer.lightning_parts import validation_follows
+from trainer.lightning_parts import validate_now, validation_follows
 
 NUM_FULL = 2
 """Full checkpoints that are kept: the last, and the one before in case the last turns out broken."""
 
 
 class Checkpoints(Checkpoint):
-    """Saves every n steps, at the end, before a stop that was asked for, and before a step that went wrong."""
+    """Saves every n steps, before a validation, at the end, and before a stop that is asked for or a bad step.
+
+    A checkpoint before a validation says so, and a run that continues from it validates first. So the run can stop
+    at any time of a validation without losing it.
+    """
 
     def __init__(
         self,
@@ -48,40 +53,68 @@ class Checkpoints(Checkpoint):
         Args:
             run_dir: the run's folder.
             every_n_steps: optimizer steps between checkpoints.
-            resume_hint: the command that goes on, for messages.
-            saved: called with the step and the checkpoint's path, in the main process.
+            resume_hint: the command that continues the run, for messages.
+            saved: called with the step and the checkpoint's path, once a step, in the main process.
         """
         self.run_dir, self.every_n_steps, self.resume_hint = run_dir, every_n_steps, resume_hint
-        self._saved = saved
+        self._when_saved = saved
         self.last_saved: Path | None = None
-        self._last_step = -1
-        self._due = False
+        self._saved: tuple[int, bool] | None = None
+        self._weights_step = -1
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do the validation before which the run was stopped."""
+        assert isinstance(pl_module, RocketModule)
+        if pl_module.validation_due:
+            validate_now(trainer)
 
     @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save if it is time; where a validation comes first, after it: a resumed run does not repeat it."""
+        """Save if it is time.
+
+        Raises:
+            RunInterrupted: some rank got a signal.
+        """
         del outputs, batch, batch_idx
         assert isinstance(pl_module, RocketModule)
         assert pl_module.report is not None
         signal = pl_module.report.stop_signal
+        pl_module.validation_due = validation_follows(trainer)
+        regular = trainer.global_step % self.every_n_steps == 0
+        if regular or signal or pl_module.validation_due:
+            self.save(trainer, pl_module, weights=bool(regular or signal))
         if signal:
-            self.save(trainer, pl_module)
-            raise RunInterrupted(
-                f"stopped after step {trainer.global_step} as asked; everything is in {self.last_saved}. "
-                f"Go on with: {self.resume_hint}",
-                signal,
-            )
-        if trainer.global_step % self.every_n_steps == 0:
-            self._due = validation_follows(trainer)
-            if not self._due:
-                self.save(trainer, pl_module)
+            self._interrupt(trainer, signal)
+
+    @override
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Stop in the middle of a validation if some rank got a signal; its checkpoint is there.
+
+        Raises:
+            RunInterrupted: some rank did.
+        """
+        assert isinstance(pl_module, RocketModule)
+        signal = pl_module.requested_signal
+        signals = torch.tensor([signal, int(signal > 0)])
+        total, count = sum_over_ranks(signals, pl_module.device).tolist()
+        if count:
+            self._interrupt(trainer, round(total / count))
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._due:
-            self.save(trainer, pl_module)
+        assert isinstance(pl_module, RocketModule)
+        pl_module.validation_due = False
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -97,46 +130,56 @@ class Checkpoints(Checkpoint):
         if isinstance(exception, LossStop) and trainer.global_step > 0:
             self.save(trainer, pl_module)
 
-    def save(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write this step's checkpoint and weights, unless they are there; every rank must call it."""
+    def save(self, trainer: Trainer, pl_module: LightningModule, weights: bool = True) -> None:
+        """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it.
+
+        Raises:
+            CheckpointError: the files cannot be written.
+        """
         assert isinstance(pl_module, RocketModule)
-        self._due = False
         step = trainer.global_step
-        if step == self._last_step:
-            return
         try:
-            self._write(trainer, pl_module, step)
+            if weights and step != self._weights_step:
+                self._write_weights(trainer, pl_module, step)
+                self._weights_step = step
+            if self._saved != (step, pl_module.validation_due):
+                trainer.save_checkpoint(full_path(self.run_dir, step), weights_only=False)
+                self._saved = (step, pl_module.validation_due)
         except OSError as error:
             raise CheckpointError(
-                f"{self.run_dir}: no checkpoint could be written at step {step}: {error.strerror or error}, "
-                f"{_free_gib(self.run_dir)} free. Make room, then: {self.resume_hint}"
+                f"{self.run_dir}: no checkpoint could be written at step {step}: {error.strerror or error}. "
+                f"Check the folder, then: {self.resume_hint}"
             ) from error
-        self._last_step = step
-        self.last_saved = full_path(self.run_dir, step)
+        path = full_path(self.run_dir, step)
+        is_new, self.last_saved = path != self.last_saved, path
         if trainer.is_global_zero:
             for old in full_checkpoints(self.run_dir)[:-NUM_FULL]:
                 old.unlink(missing_ok=True)
-            self._saved(step, self.last_saved)
+            if is_new:
+                self._when_saved(step, path)
 
-    def _write(self, trainer: Trainer, pl_module: RocketModule, step: int) -> None:
+    def _interrupt(self, trainer: Trainer, signal: int) -> None:
+        raise RunInterrupted(
+            f"stopped after step {trainer.global_step} as asked; everything is in {self.last_saved}. "
+            f"Continue with: {self.resume_hint}",
+            signal,
+        )
+
+    def _write_weights(self, trainer: Trainer, pl_module: RocketModule, step: int) -> None:
         counts = pl_module.gather_counts()
-        if trainer.is_global_zero:
-            policies = {False: pl_module.policy.state_dict()}
-            ema = next((callback for callback in trainer.callbacks if isinstance(callback, Ema)), None)  # type: ignore[attr-defined]
-            if ema is not None:
-                policies[True] = ema.average.module.state_dict()
-            for averaged, state in policies.items():
-                content = {
-                    "pytorch-lightning_version": lightning.__version__,
-                    "epoch": trainer.current_epoch,
-                    "global_step": step,
-                    "hyper_parameters": pl_module.hyper_parameters(),
-                    "state_dict": {f"policy.{name}": tensor for name, tensor in state.items()},
-                    "rocket": {"format": FORMAT, "averaged": averaged, "counts": counts},
-                }
-                AtomicCheckpointIO().save_checkpoint(content, weights_path(self.run_dir, step, averaged))
-        trainer.save_checkpoint(full_path(self.run_dir, step), weights_only=False)
-
-
-def _free_gib(folder: Path) -> str:
-    return f"{shutil.disk_usage(folder).free / 2**30:.1f} GiB"
+        if not trainer.is_global_zero:
+            return
+        policies = {False: pl_module.policy.state_dict()}
+        ema = next((callback for callback in trainer.callbacks if isinstance(callback, Ema)), None)  # type: ignore[attr-defined]
+        if ema is not None:
+            policies[True] = ema.average.module.state_dict()
+        for averaged, state in policies.items():
+            content = {
+                "pytorch-lightning_version": lightning.__version__,
+                "epoch": trainer.current_epoch,
+                "global_step": step,
+                "hyper_parameters": pl_module.hyper_parameters(),
+                "state_dict": {f"policy.{name}": tensor for name, tensor in state.items()},
+                "rocket": {"format": FORMAT, "averaged": averaged, "counts": counts},
+            }
+            AtomicCheckpointIO().save_checkpoint(content, weights_path(self.run_dir, step, averaged))

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from typing_extensions import override
 
 from trainer.callbacks.speed import SpeedMeter
+from trainer.checkpoints.checkpoint import Position
 from trainer.learning.guard import LossStop
 from trainer.learning.module import RocketModule
 
@@ -31,6 +32,12 @@ class Reporter(Callback):
         self.speed = speed
 
     @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """The rows are written here alone."""
+        assert isinstance(pl_module, RocketModule)
+        pl_module.logs_itself = False
+
+    @override
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -44,7 +51,8 @@ class Reporter(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RocketModule)
         row: dict[str, float] = {f"val/{name}": value for name, value in pl_module.validation.items()}
-        self._log(trainer, {"epoch": trainer.current_epoch, **row})
+        position = Position.after(max(trainer.global_step - 1, 0), trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
+        self._log(trainer, {"epoch": position.epoch, **row})
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -65,6 +73,11 @@ class LastValidation(Callback):
 
     def __init__(self, total_steps: int) -> None:
         self.total_steps = total_steps
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step >= self.total_steps:
+            trainer.should_stop = True  # only its last validation was left to do
 
     @override
     def on_train_batch_end(

@@ -68,6 +68,8 @@ class SpeedMeter(Callback):
         self._windows += float((batch["host"]["num_frames"] > 0).sum()) * trainer.world_size
         if trainer.global_step % pl_module.config.log_freq == 0:
             self._measure(trainer.world_size)
+            if pl_module.logs_itself:
+                pl_module.log_dict(self.figures)
 
     def _measure(self, world_size: int) -> None:
         seconds = max(time.perf_counter() - self._began - self._paused, 1e-9)

@@ -10,6 +10,8 @@ Lightning's loop counters in it follow from the position alone (`lightning_parts
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import pickle
 import re
@@ -25,9 +27,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from shards.errors import RocketError
+from trainer.checkpoints.disk import write_atomically, write_when_room
 from trainer.settings import RunConfig
 
-FORMAT = 1
+FORMAT = 2
 FULL_FOLDER, WEIGHTS_FOLDER = "checkpoints", "weights"
 EMA_SUFFIX = "-EMA"
 AVERAGE_KEY = "ema_state_dict"
@@ -61,25 +64,16 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
     ) -> None:
-        """Write aside, flush to the disk, rename."""
+        """Write aside, flush to the disk, rename; on a full disk, wait for room.
+
+        Raises:
+            DiskFull: nobody made room.
+        """
         del storage_options
-        final = Path(path)
-        final.parent.mkdir(parents=True, exist_ok=True)
-        partial = final.with_name(f".{final.name}.part")
-        try:
-            with partial.open("wb") as file:
-                torch.save(checkpoint, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, final)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        folder = os.open(final.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        final, buffer = Path(path), io.BytesIO()
+        torch.save(checkpoint, buffer)
+        content = buffer.getbuffer()
+        write_when_room(lambda: write_atomically(final, content), final, len(content))
 
     @override
     def load_checkpoint(
@@ -125,6 +119,20 @@ def fault_of(path: Path) -> str | None:
     except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
         return f"not whole ({str(error).splitlines()[0].lower()})"
     return None if broken is None else f"damaged ({broken} fails its checksum)"
+
+
+def content_hash(path: Path) -> str:
+    """A short hash over the names, sizes and checksums of all that the file holds.
+
+    Raises:
+        CheckpointError: it is not a whole checkpoint.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise CheckpointError(f"{path}: not readable: {error}. Use an older checkpoint of the run.") from error
+    return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]
 
 
 def newest_whole(run_dir: Path) -> tuple[Path | None, list[str]]:

@@ -1,4 +1,4 @@
-"""When a run must stop: a loss that is no number, or far above what it was."""
+"""Steps that must not reach the weights: a loss that is no number, or far above what it was."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ HORIZON_STEPS = 100
 """Steps that the running mean looks back on, roughly."""
 
 
-class LossStop(RocketError):
-    """Training cannot go on: the message names the step, the lane and the episode."""
+class AgreedStop(RocketError):
+    """All ranks raise it alike; the main process reports it for all."""
+
+
+class LossStop(AgreedStop):
+    """Training cannot continue: the message names the step, the lane and the episode."""
 
 
 class RunInterrupted(RocketError):
@@ -61,18 +65,31 @@ class LossGuard:
         self.mean, self.num_steps = float(state["mean"]), int(state["num_steps"])
 
 
-def loss_stop(step: int, problem: str, where: str, frames: range, lane_loss: float) -> LossStop:
-    """The exception for a refused step.
+@dataclass(frozen=True)
+class BadStep:
+    """A step whose loss or gradients must not reach the weights; every rank makes the same record of it."""
 
-    Args:
-        step: the refused step, counted from 1.
-        problem: the guard's verdict.
-        where: the lane with the largest loss, and its episode.
-        frames: the frames of its window.
-        lane_loss: the sum of its losses.
-    """
-    return LossStop(
-        f"step {step}: {problem}; the largest share has {where}, frames {frames.start} to {frames.stop - 1} "
-        f"(its sum of losses is {lane_loss:.4g}). The weights are as before this step. Look at those frames with "
-        "rocket-prep preview, or lower optimizer.learning_rate, and go on with --resume auto."
-    )
+    step: int
+    """Counted from 1."""
+    problem: str
+    """The guard's verdict."""
+    lane: int
+    """The lane at fault: with the largest loss, or the largest gradients where only they are bad."""
+    episode: str
+    start_frame: int
+    stop_frame: int
+    size: float
+    """The sum of the lane's losses, or the largest of its gradients."""
+
+    def __str__(self) -> str:
+        return (
+            f"step {self.step}: {self.problem}; the largest share has lane {self.lane}, episode {self.episode}, "
+            f"frames {self.start_frame} to {self.stop_frame - 1} ({self.size:.4g})"
+        )
+
+    def stop(self) -> LossStop:
+        """The exception for a run that stops at bad steps."""
+        return LossStop(
+            f"{self}. The weights are as before this step. Look at those frames with rocket-prep preview, lower "
+            "optimizer.learning_rate, or skip such windows with trainer.on_bad_loss=skip; then --resume auto."
+        )

@@ -7,6 +7,8 @@ optimizer has stepped, so that a checkpoint between steps is always consistent, 
 # B lanes of this rank, T frames in the window
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any, cast
@@ -17,16 +19,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
+from shards.settings import SettingsError
 from trainer.checkpoints.checkpoint import FORMAT, Position
+from trainer.collectives import gather_objects, gather_rows, mean_over_ranks, sum_over_ranks
 from trainer.data.layout import Batch, rows_of_batch
-from trainer.learning.guard import LossGuard, LossStop, loss_stop
+from trainer.learning.guard import BadStep, LossGuard, LossStop
 from trainer.learning.metrics import ActionCounts, ValidationTable
 from trainer.learning.objectives import Objective, Scale, Step
-from trainer.learning.optimizer import apply_settings, build_optimizer
+from trainer.learning.optimizer import apply_settings, build_optimizer, match_layouts
 from trainer.learning.policies import PolicyAndTeachers, teacher_name
 from trainer.learning.step import StepReport, UnfinishedStep, step_seed
 from trainer.lightning_parts import loop_state
 from trainer.settings import RunConfig
+
+_log = logging.getLogger(__name__)
 
 
 class RocketModule(LightningModule):
@@ -37,6 +43,9 @@ class RocketModule(LightningModule):
         validation: figures of the last validation, by name without `val/`.
         lost_windows: (shard, frames) of each window that damage cost any rank, known when training has ended.
         requested_signal: set by whoever wants the run to stop after this step; a signal's number.
+        logs_itself: losses go to the trainer's loggers by `self.log`; false where a Reporter writes rows of them.
+        validation_due: a validation follows the last step; kept in checkpoints.
+        skipped: bad steps that were left out so far (`trainer.on_bad_loss=skip`); kept in checkpoints.
     """
 
     def __init__(
@@ -44,7 +53,7 @@ class RocketModule(LightningModule):
         policy: nn.Module,
         config: RunConfig,
         objectives: Sequence[Objective],
-        name_of_episode: Callable[[int], str] = str,
+        name_of_episode: Callable[[int], str] | None = None,
     ) -> None:
         """Wrap the policy for training.
 
@@ -52,21 +61,23 @@ class RocketModule(LightningModule):
             policy: a `RocketPolicy`; its value head is frozen unless an objective uses it.
             config: the run's settings.
             objectives: the terms of the loss.
-            name_of_episode: what messages call the episode with this index.
+            name_of_episode: what messages call the episode with this index; None for the data module's id.
         """
         super().__init__()
         self.policy = policy
         self.config = config
         self.objectives = list(objectives)
-        self.name_of_episode = name_of_episode
+        self.name_of_episode = name_of_episode or self._episode_id
         self.guard = LossGuard(config.trainer.spike_factor)
         self.counts = ActionCounts()
         self.report: StepReport | None = None
         self.validation: dict[str, float] = {}
         self.lost_windows: list[tuple[str, int]] = []
         self.requested_signal = 0
-        carries = config.trainer.memory == "carry" and config.data.episode_continuous_batch
-        self.policies = PolicyAndTeachers(policy, self.objectives, carries, self.lanes_of)
+        self.logs_itself = True
+        self.validation_due = False
+        self.skipped: list[BadStep] = []
+        self.policies = PolicyAndTeachers(policy, self.objectives, lambda: self.carries, self.lanes_of)
         self._unfinished: UnfinishedStep | None = None
         self._table: ValidationTable | None = None
         self._buffers_before: list[Tensor] = []
@@ -85,6 +96,34 @@ class RocketModule(LightningModule):
             lanes: range = data.lanes
             return lanes
         return range(self.global_rank * per_rank, (self.global_rank + 1) * per_rank)
+
+    @property
+    def carries(self) -> bool:
+        """Whether lanes remember from window to window."""
+        return self.config.trainer.memory == "carry" and self.config.data.episode_continuous_batch
+
+    @override
+    def setup(self, stage: str) -> None:
+        """Take over the data module's settings.
+
+        Raises:
+            SettingsError: what was set twice differs.
+        """
+        own, data = self.config.data, self.trainer.datamodule.config  # type: ignore[attr-defined]
+        clip, trainer_clip = self.config.optimizer.gradient_clip, self.trainer.gradient_clip_val
+        problems = [
+            f"data.{name}: got {getattr(data, name)} in the data module and {getattr(own, name)} for training. "
+            "Set both to one value."
+            for name in ("batch_size", "win_len")
+            if name in own.model_fields_set and getattr(own, name) != getattr(data, name)
+        ]
+        if clip is not None and trainer_clip is not None and clip != trainer_clip:
+            problems.append(
+                f"optimizer.gradient_clip: got {clip}, but gradient_clip_val={trainer_clip} in Trainer. Set one."
+            )
+        if problems:
+            raise SettingsError(problems)
+        self.config = self.config.model_copy(update={"data": data})
 
     # -------------------------------------------------------------- training
 
@@ -107,6 +146,8 @@ class RocketModule(LightningModule):
     @override
     def on_train_start(self) -> None:
         self.policies.teachers_to(self.device)
+        for optimizer in self.trainer.optimizers:
+            match_layouts(optimizer)
 
     @override
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -118,7 +159,7 @@ class RocketModule(LightningModule):
         torch._foreach_copy_(self._buffers_before, buffers)
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
-        num_frames = self._mean_over_ranks(batch["valid"].sum().float())
+        num_frames = mean_over_ranks(batch["valid"].sum().float(), self.device)
         self._unfinished = UnfinishedStep(batch, Scale(num_frames, num_lanes=len(batch["valid"])))
         *others, _ = self._micro_batches(batch)
         for rows in others:
@@ -156,7 +197,10 @@ class RocketModule(LightningModule):
         place = first_row // (rows.stop - rows.start)
         torch.manual_seed(step_seed(self.config.seed, self.trainer.global_step, place))
         self.policy.updates_statistics = rows.start == 0
+        # Not for longer than this: who copies the policy copies its hooks.
+        watch = self.policy.recurrent.register_forward_pre_hook(self._watch_gradients)  # type: ignore[union-attr]
         latents, memories = self.policies.forward_with_memory("train", batch)
+        watch.remove()
         total = torch.zeros((), device=self.device)
         by_frame_BT = torch.zeros_like(batch["valid"], dtype=torch.float32)
         parts: dict[str, Tensor] = {}
@@ -185,21 +229,24 @@ class RocketModule(LightningModule):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: str | None = None,
     ) -> None:
-        """Clip, and refuse a step that would harm the weights.
+        """Clip, and refuse a step that would harm the weights: stop, or skip it if the settings say so.
 
         Raises:
             LossStop: the loss or the gradients are no numbers, or the loss is a spike; on every rank alike.
         """
-        del gradient_clip_val, gradient_clip_algorithm
+        del gradient_clip_algorithm
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        limit = self.config.optimizer.gradient_clip or float("inf")
+        limit = self.config.optimizer.gradient_clip or gradient_clip_val or float("inf")
+        for parameter in parameters:
+            if parameter.grad is not None and parameter.grad.stride() != parameter.stride():  # fused AdamW refuses
+                parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         step = self._unfinished
         assert step is not None
         signal = torch.tensor([self.requested_signal, self.requested_signal > 0], device=self.device).float()
         found = {**step.figures, "num_frames": step.scale.num_frames, "signals": signal[0], "signalled": signal[1]}
         # One wait for the device a step, here, where its result still decides something.
-        means = self._mean_over_ranks(torch.stack([value.float() for value in found.values()]))
+        means = mean_over_ranks(torch.stack([value.float() for value in found.values()]), self.device)
         values = torch.cat([means, norm.detach().float()[None]]).tolist()
         figures = dict(zip([*found, "norm"], values, strict=True))
         norm_value, frames = figures.pop("norm"), figures.pop("num_frames") * self.trainer.world_size
@@ -213,7 +260,9 @@ class RocketModule(LightningModule):
         )
         problem = self.guard.verdict(figures["loss"], norm_value)
         if problem is not None:
-            raise self._refuse(problem)
+            self._refuse(problem)
+            for parameter in parameters:
+                parameter.grad = None  # so that the optimizer changes nothing
 
     @override
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -223,7 +272,10 @@ class RocketModule(LightningModule):
         assert step is not None
         for memory, lane, after in step.memories:
             memory.store(lane, after)
-        self.counts.add(step.batch["action"], step.batch["valid"])
+            if step.lanes_to_reset is not None:
+                memory.empty(step.lanes_to_reset)
+        if step.lanes_to_reset is None:
+            self.counts.add(step.batch["action"], step.batch["valid"])
         self._unfinished = None
 
     @override
@@ -234,31 +286,64 @@ class RocketModule(LightningModule):
             parameters, self.config.optimizer, lambda: self._num_steps, fused=self.device.type == "cuda"
         )
 
-    def _refuse(self, problem: str) -> LossStop:
-        """The exception that names step, lane and episode; batch statistics are as before the step."""
+    def _watch_gradients(self, _module: nn.Module, arguments: tuple[Any, ...]) -> None:
+        """Note each lane's largest gradient, for the case that gradients alone are bad."""
+        features_BTD: Tensor = arguments[0]
+        if not features_BTD.requires_grad:
+            return
+
+        def note(gradient_BTD: Tensor) -> None:
+            assert self._unfinished is not None
+            self._unfinished.lane_gradients.append(gradient_BTD.detach().float().abs().amax((1, 2)))
+
+        features_BTD.register_hook(note)  # type: ignore[no-untyped-call]
+
+    def _refuse(self, problem: str) -> None:
+        """Batch statistics are as before the step; the step is recorded as skipped, if the settings allow that.
+
+        Raises:
+            LossStop: they do not, or too many are skipped.
+        """
         torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
-        assert self._unfinished is not None
-        batch, lane_losses = self._unfinished.batch, torch.cat(self._unfinished.lane_losses)
-        columns = [lane_losses, batch["lane"], batch["episode"], batch["start_frame"]]
-        rows = torch.stack([column.double() for column in columns], dim=1)
-        rows = self.trainer.strategy.all_gather(rows).reshape(-1, 4).cpu()
-        self._unfinished = None
-        losses = rows[:, 0].nan_to_num(nan=torch.inf)
-        loss, lane, episode, start = rows[int(losses.argmax())].tolist()
-        frames = range(int(start), int(start) + self.config.data.win_len)
-        where = f"lane {int(lane)}, episode {self.name_of_episode(int(episode))}"
-        return loss_stop(self.trainer.global_step + 1, problem, where, frames, loss)
+        unfinished, self._unfinished = self._unfinished, None
+        assert unfinished is not None
+        batch, losses = unfinished.batch, torch.cat(unfinished.lane_losses)
+        gradients = torch.cat(unfinished.lane_gradients) if unfinished.lane_gradients else torch.zeros_like(losses)
+        columns = [losses, gradients, *(batch[name] for name in ("lane", "episode", "start_frame", "stop_frame"))]
+        rows = gather_rows(torch.stack([column.double() for column in columns], dim=1), self.device).cpu()
+        bad = ~rows[:, 0].isfinite()
+        size = rows[:, 0]
+        if not bad.any() and self.report is not None and not math.isfinite(self.report.gradient_norm):
+            bad, size = ~rows[:, 1].isfinite(), rows[:, 1]
+        worst = int(size.nan_to_num(nan=torch.inf).argmax())
+        bad[worst] = True
+        lane, episode, start, stop = map(int, rows[worst, 2:].tolist())
+        name = self.name_of_episode(episode) if episode >= 0 else "none (padding)"
+        step = BadStep(self.trainer.global_step + 1, problem, lane, name, start, stop, float(size[worst]))
+        limit = self.config.data.max_damaged_windows
+        if self.config.trainer.on_bad_loss == "stop":
+            raise step.stop()
+        self.skipped.append(step)
+        self._warn(f"{step}; skipped ({len(self.skipped)} of at most {limit}, data.max_damaged_windows).")
+        if len(self.skipped) > limit:
+            raise LossStop(
+                f"{step}; {len(self.skipped)} windows are skipped, expected at most {limit} "
+                "(data.max_damaged_windows). Look at those frames with rocket-prep preview, or raise the limit."
+            )
+        unfinished.lanes_to_reset = [int(lane) for lane in rows[bad, 2]]
+        self._unfinished = unfinished
+
+    @override
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        if self.logs_itself and self.report is not None:
+            self.log_dict({f"train/{name}": value for name, value in self.report.losses.items()})
 
     @override
     def on_train_end(self) -> None:
         """Learn what all ranks lost to damage."""
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         lost = [(window.damage.shard, window.num_frames) for window in (*data.damage.lost, *data.val_damage.lost)]
-        everywhere = [lost]
-        if self.trainer.world_size > 1:
-            everywhere = [[] for _ in range(self.trainer.world_size)]
-            torch.distributed.all_gather_object(everywhere, lost)
-        self.lost_windows = [window for rank in everywhere for window in rank]
+        self.lost_windows = [window for rank in gather_objects(lost) for window in rank]
 
     # ------------------------------------------------------------ validation
 
@@ -288,9 +373,11 @@ class RocketModule(LightningModule):
     @override
     def on_validation_epoch_end(self) -> None:
         assert self._table is not None
-        self._table.reduce(self._sum_over_ranks)
+        self._table.reduce(lambda sums: sum_over_ranks(sums, self.device))
         self.validation = self._table.summary(self.gather_counts())
         self._table = None
+        if self.logs_itself:
+            self.log_dict({f"val/{name}": value for name, value in self.validation.items()}, sync_dist=True)
 
     # ----------------------------------------------------------- checkpoints
 
@@ -300,10 +387,7 @@ class RocketModule(LightningModule):
 
     def gather_counts(self) -> dict[str, Tensor]:
         """How often each action was trained on, by all ranks; every rank must call it."""
-        return {
-            name: self._sum_over_ranks(tensor.to(self.device)).cpu()
-            for name, tensor in self.counts.tensors().items()
-        }
+        return {name: sum_over_ranks(tensor, self.device).cpu() for name, tensor in self.counts.tensors().items()}
 
     @property
     def position(self) -> Position:
@@ -314,6 +398,7 @@ class RocketModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that Lightning does not know of; every rank must take part."""
         checkpoint["hyper_parameters"] = self.hyper_parameters()
+        checkpoint["epoch"] = self.position.epoch  # Lightning's depends on how the run ended
         checkpoint["loops"] = self._loops(self.position)
         checkpoint["rocket"] = {
             "format": FORMAT,
@@ -321,6 +406,8 @@ class RocketModule(LightningModule):
             "memories": self.policies.gather_memories(),
             "guard": self.guard.state_dict(),
             "counts": self.gather_counts(),
+            "validation_due": self.validation_due,
+            "skipped": [asdict(bad) for bad in self.skipped],
         }
 
     @override
@@ -329,6 +416,8 @@ class RocketModule(LightningModule):
         rocket = checkpoint["rocket"]
         self.policies.load_memories(rocket["memories"])
         self.guard.load_state_dict(rocket["guard"])
+        self.validation_due = rocket["validation_due"]
+        self.skipped = [BadStep(**bad) for bad in rocket["skipped"]]
         counts = rocket["counts"]
         if self.global_rank != 0:  # the sum over ranks must stay what it was
             counts = {name: torch.zeros_like(tensor) for name, tensor in counts.items()}
@@ -347,20 +436,21 @@ class RocketModule(LightningModule):
 
     # --------------------------------------------------------------- helpers
 
+    def _warn(self, line: str) -> None:
+        if self.global_rank == 0:
+            _log.warning(line)
+
     @override
     def train(self, mode: bool = True) -> RocketModule:
         super().train(mode)
         self._freeze_batch_norm()
         return self
 
+    def _episode_id(self, episode: int) -> str:
+        return str(self.trainer.datamodule.collection.episode_ids[episode])  # type: ignore[attr-defined]
+
     def _freeze_batch_norm(self) -> None:
         if self.config.policy.batch_norm == "frozen":
             for layer in self.policy.modules():
                 if isinstance(layer, _BatchNorm):
                     layer.eval()
-
-    def _mean_over_ranks(self, tensor: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(tensor, reduce_op="mean")
-
-    def _sum_over_ranks(self, tensor: Tensor) -> Tensor:
-        return self.trainer.strategy.reduce(tensor.clone(), reduce_op="sum")

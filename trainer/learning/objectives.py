@@ -10,12 +10,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from shards.action_space import ACTION_SPACE
+from shards.settings import SettingsError
 from trainer.data.layout import Batch, PolicyAction
 from trainer.settings import ObjectiveConfig
 
@@ -118,15 +120,21 @@ class Objective(ABC):
     name: ClassVar[str]
     uses_value_head: ClassVar[bool] = False
 
-    def __init__(self, config: ObjectiveConfig, load_policy: Callable[[str], nn.Module]) -> None:
+    def __init__(
+        self,
+        config: ObjectiveConfig | None = None,
+        load_policy: Callable[[str], nn.Module] | None = None,
+        **settings: Any,
+    ) -> None:
         """Prepare the objective.
 
         Args:
-            config: its settings.
+            config: its settings, `options` among them; or give them by name.
             load_policy: gives the policy that a checkpoint or Hugging Face source holds, for those who need one.
+            settings: such as `weight=0.5`.
         """
         del load_policy
-        self.config = config
+        self.config = config if config is not None else ObjectiveConfig(name=self.name, **settings)
         self.teacher: nn.Module | None = None
 
     @abstractmethod
@@ -163,10 +171,16 @@ class KlToTeacher(Objective):
 
     name = "kl_to_teacher"
 
-    def __init__(self, config: ObjectiveConfig, load_policy: Callable[[str], nn.Module]) -> None:
-        super().__init__(config, load_policy)
-        assert config.teacher is not None
-        self.teacher = load_policy(config.teacher).eval().requires_grad_(requires_grad=False)
+    def __init__(
+        self,
+        config: ObjectiveConfig | None = None,
+        load_policy: Callable[[str], nn.Module] | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(config, load_policy, **settings)
+        assert self.config.teacher is not None
+        assert load_policy is not None
+        self.teacher = load_policy(self.config.teacher).eval().requires_grad_(requires_grad=False)
 
     def loss(self, step: Step) -> ObjectiveLoss:
         assert step.teacher_latents is not None
@@ -187,8 +201,31 @@ class KlToTeacher(Objective):
 OBJECTIVES: dict[str, type[Objective]] = {
     objective.name: objective for objective in (BehaviorCloning, KlToTeacher)
 }
+ENTRY_POINTS = "rocket1.objectives"
+"""Group of entry points by which an installed package offers objectives by name."""
+
+
+def find_objective(name: str) -> type[Objective]:
+    """The class of an objective: one of ours, of an installed package, or `package.module:Class`.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    if name in OBJECTIVES:
+        return OBJECTIVES[name]
+    offered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    point = offered.get(name, EntryPoint(name, name, ENTRY_POINTS))
+    try:
+        found = point.load()
+    except (ImportError, AttributeError, ValueError) as error:
+        names = ", ".join([*OBJECTIVES, *offered])
+        problem = f"objectives: no objective {name!r}, expected one of {names}, or package.module:Class ({error})."
+        raise SettingsError([f"{problem} Check the name, and that its package is installed."]) from error
+    if not (isinstance(found, type) and issubclass(found, Objective)):
+        raise SettingsError([f"objectives: {name} is no subclass of trainer.learning.objectives.Objective."])
+    return found
 
 
 def build_objectives(configs: list[ObjectiveConfig], load_policy: Callable[[str], nn.Module]) -> list[Objective]:
     """The objectives of a run, in the order of its settings."""
-    return [OBJECTIVES[config.name](config, load_policy) for config in configs]
+    return [find_objective(config.name)(config, load_policy) for config in configs]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from trainer.settings import OptimizerConfig
 
@@ -47,3 +47,14 @@ def apply_settings(
     schedule = checkpoint["lr_schedulers"][0]
     schedule["base_lrs"] = [settings.learning_rate for _ in schedule["base_lrs"]]
     schedule["_last_lr"] = [rate for _ in schedule["base_lrs"]]
+
+
+def match_layouts(optimizer: torch.optim.Optimizer) -> None:
+    """The optimizer's averages have the layout of their parameters.
+
+    A checkpoint from another kind of device may have others, which fused optimizers refuse.
+    """
+    for parameter, state in optimizer.state.items():
+        for name, value in state.items():
+            if isinstance(value, Tensor) and value.shape == parameter.shape:
+                state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -19,14 +19,18 @@ class PolicyAndTeachers:
     """Runs the policy and its teachers, and keeps their memories, those of training and validation apart."""
 
     def __init__(
-        self, policy: nn.Module, objectives: Sequence[Objective], carries: bool, lanes: Callable[[str], range]
+        self,
+        policy: nn.Module,
+        objectives: Sequence[Objective],
+        carries: Callable[[], bool],
+        lanes: Callable[[str], range],
     ) -> None:
         """Start with empty memories.
 
         Args:
             policy: the policy in training.
             objectives: may each have a teacher.
-            carries: whether memory is carried from window to window; otherwise every window starts without a past.
+            carries: tells whether memory is carried from window to window; otherwise none has a past.
             lanes: gives this rank's global lanes in a stage, once there is a rank.
         """
         self._modules: dict[str, nn.Module] = {POLICY: policy}
@@ -48,7 +52,7 @@ class PolicyAndTeachers:
     ) -> tuple[Any, list[tuple[LaneMemory, Memory]]]:
         """The latents of the windows, and pairs (memory, its content after them) to store once they count."""
         module = self._modules[name]
-        if not self._carries:
+        if not self._carries():
             return module(batch, None)[0], []
         memory = self.memory(stage, name)
         latents, after = module(batch, memory.fetch(batch["lane"], batch["first"]))

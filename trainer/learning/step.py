@@ -37,6 +37,10 @@ class UnfinishedStep:
     """Scalars, summed over the micro-batches."""
     lane_losses: list[Tensor] = field(default_factory=list)
     """Of each micro-batch, one loss a lane."""
+    lane_gradients: list[Tensor] = field(default_factory=list)
+    """Of each micro-batch, the largest gradient a lane of what its frames became before the recurrent part."""
+    lanes_to_reset: list[int] | None = None
+    """Set where the step is skipped: the global lanes whose memory is emptied."""
 
 
 def step_seed(seed: int, step: int, micro_batch: int) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only
+
+from trainer.checkpoints.disk import write_atomically, write_when_room
 
 METRICS_FILE = "metrics.csv"
 FIRST_COLUMNS = ("step", "epoch", "train/loss", "val/loss")
@@ -57,10 +58,14 @@ class MetricsCsv(Logger):
         if new:
             self._columns += new
             self._rewrite(self._rows_before())
+        line = self._line(self._row)
+        write_when_room(lambda: self._write_row(line), self.path, len(line))
+
+    def _write_row(self, line: str) -> None:
         with self.path.open("r+", newline="") as file:
             file.seek(self._row_offset)
             file.truncate()
-            file.write(self._line(self._row))
+            file.write(line)
 
     def _start(self) -> None:
         """Keep what the checkpoint knows of, or begin an empty file."""
@@ -87,12 +92,9 @@ class MetricsCsv(Logger):
 
     def _rewrite(self, rows: list[dict[str, Any]]) -> None:
         """The file holds these rows under the current columns; readers see the old file or the new one."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.path.with_name(f".{self.path.name}.part")
-        with partial.open("w", newline="") as file:
-            file.write(self._line({name: name for name in self._columns}))
-            file.writelines(self._line(row) for row in rows)
-        os.replace(partial, self.path)
+        lines = [self._line({name: name for name in self._columns}), *map(self._line, rows)]
+        content = "".join(lines).encode()
+        write_when_room(lambda: write_atomically(self.path, content), self.path, len(content))
         self._row_offset = self.path.stat().st_size
 
     def _line(self, row: Mapping[str, Any]) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
 from shards.errors import RocketError
+from trainer.collectives import gather_rows
 
 Memory = list[Tensor]
 """For each layer: flags of the frames that count (B, 1, M) bool, keys (B, M, D), values (B, M, D)."""
@@ -82,29 +82,24 @@ class LaneMemory:
             for kept, new in zip(self._current(lane.device), memory, strict=True):
                 kept.index_copy_(0, rows, new.detach().to(kept.dtype))
 
+    def empty(self, lanes: Sequence[int]) -> None:
+        """Those of the given lanes that are this rank's forget everything."""
+        rows = [lane - self.first_lane for lane in lanes if 0 <= lane - self.first_lane < self.num_lanes]
+        for tensor in self._memory or []:
+            tensor[rows] = 0
+
     def reset(self) -> None:
         """All lanes forget everything."""
         self._memory = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Lanes and their memories on the CPU; for all ranks' lanes see `gather`."""
-        memory = self._memory if self._memory is not None else self._initial_state(self.num_lanes)
-        lanes = torch.arange(self.first_lane, self.first_lane + self.num_lanes)
-        return {"lanes": lanes, "memory": [tensor.detach().cpu().clone() for tensor in memory]}
-
     def gather(self) -> dict[str, Any]:
-        """The `state_dict` of all ranks' lanes together, in the order of the lanes; every rank must call it.
-
-        Without a process group it is this rank's own.
-        """
-        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
-            return self.state_dict()
+        """All ranks' lanes and their memories on the CPU, in the order of the lanes; every rank must call it."""
         memory = self._memory if self._memory is not None else self._initial_state(self.num_lanes)
-        device = memory[0].device
-        lanes = torch.arange(self.first_lane, self.first_lane + self.num_lanes, device=device)
-        all_lanes = _all_gather(lanes)
+        device = self._initial_state(1)[0].device  # a memory that was loaded and never used is still on the CPU
+        lanes = torch.arange(self.first_lane, self.first_lane + self.num_lanes)
+        all_lanes = gather_rows(lanes, device)
         order = all_lanes.argsort()
-        gathered = [_all_gather(tensor)[order].cpu() for tensor in memory]
+        gathered = [gather_rows(tensor, device)[order].cpu() for tensor in memory]
         return {"lanes": all_lanes[order].cpu(), "memory": gathered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -149,15 +144,3 @@ class LaneMemory:
         if lane.device.type == "cpu":  # elsewhere the check would wait for the device
             assert bool(((rows >= 0) & (rows < self.num_lanes)).all()), (lane, self.first_lane, self.num_lanes)
         return rows
-
-
-def _all_gather(tensor: Tensor) -> Tensor:
-    """The ranks' tensors one after another along the first axis, which may differ (booleans go as bytes)."""
-    sent = (tensor.to(torch.uint8) if tensor.dtype == torch.bool else tensor).contiguous()
-    lengths = [torch.zeros(1, dtype=torch.int64, device=tensor.device) for _ in range(dist.get_world_size())]
-    dist.all_gather(lengths, torch.tensor([len(sent)], device=tensor.device))
-    longest = max(int(length) for length in lengths)
-    received = [sent.new_empty(longest, *sent.shape[1:]) for _ in lengths]
-    dist.all_gather(received, torch.cat([sent, sent.new_zeros(longest - len(sent), *sent.shape[1:])]))
-    parts = [part[: int(length)] for part, length in zip(received, lengths, strict=True)]
-    return torch.cat(parts).to(tensor.dtype)

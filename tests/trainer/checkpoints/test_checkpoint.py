@@ -26,7 +26,7 @@ from trainer.checkpoints.checkpoint import (
 CONTENT: dict[str, Any] = {
     "state_dict": {"policy.weight": torch.arange(100_000.0)},
     "optimizer_states": [],
-    "rocket": {"format": 1},
+    "rocket": {"format": 2},
 }
 
 
@@ -106,8 +106,8 @@ def test_missing_checkpoint_is_named() -> None:
     ("content", "message"),
     [
         ({"state_dict": {}}, r"not made by rocket-train\. Start from it with policy\.init_from="),
-        ({"state_dict": {}, "rocket": {"format": 9}}, "checkpoint format 9, expected 1"),
-        ({"state_dict": {}, "rocket": {"format": 1}}, "holds weights alone, so a run cannot go on from it"),
+        ({"state_dict": {}, "rocket": {"format": 9}}, "checkpoint format 9, expected 2"),
+        ({"state_dict": {}, "rocket": {"format": 2}}, "holds weights alone, so a run cannot go on from it"),
     ],
 )
 def test_file_that_a_run_cannot_go_on_from_says_why(tmp_path: Path, content: dict[str, Any], message: str) -> None:

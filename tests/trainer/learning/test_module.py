@@ -191,6 +191,72 @@ def test_loss_that_is_no_number_stops_with_step_lane_and_episode_and_harms_nothi
     assert all(torch.equal(memory_after[name], value) for name, value in memory_before.items())
 
 
+class Spoil(Callback):
+    """Lane 2 gives no numbers in the third step: its losses, or its gradients alone."""
+
+    def __init__(self, policy: Any, gradients_alone: bool = False) -> None:
+        self.policy, self.gradients_alone = policy, gradients_alone
+        self.weights: list[torch.Tensor] = []
+        self.flags: list[list[bool]] = []
+
+    def on_train_batch_start(self, trainer: Any, pl_module: RocketModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 2:
+            self.handle = self.policy.pi_head["buttons"].register_forward_hook(self.spoil)
+
+    def spoil(self, layer: Any, args: Any, logits: torch.Tensor) -> torch.Tensor:
+        self.handle.remove()
+        mask = torch.zeros_like(logits)
+        mask[2] = math.nan
+        if self.gradients_alone:
+            logits.register_hook(lambda gradient: gradient + mask)
+            return logits
+        return logits + mask
+
+    def on_train_batch_end(
+        self, trainer: Any, pl_module: RocketModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.weights.append(self.policy.final_ln.weight.detach().clone())
+        self.flags.append(pl_module.policies.memory("train").gather()["memory"][0].any(-1).flatten().tolist())
+
+
+def test_skipped_step_changes_no_weight_and_empties_the_memory_of_its_lane(dataset: Path, tmp_path: Path) -> None:
+    config = small_config(
+        dataset,
+        tmp_path,
+        *SHORT,
+        "trainer.on_bad_loss=skip",
+        "data.max_damaged_windows=1",
+        "data.num_lane_groups=1",
+    )
+    policy = build_policy(config)
+    module = fit(config, spoil := Spoil(policy), policy=policy, name_of_episode=lambda index: f"ep{index:03d}")
+    before, after, later = spoil.weights[1:4]
+    assert torch.equal(before, after)
+    assert not torch.equal(after, later)
+    assert spoil.flags[2] == [True, True, False, True]
+    (skipped,) = module.skipped
+    assert (skipped.step, skipped.lane, skipped.problem) == (3, 2, "the loss is nan")
+    assert module.report.losses["loss"] < math.inf
+
+
+def test_more_skipped_steps_than_allowed_stop_the_run(dataset: Path, tmp_path: Path) -> None:
+    config = small_config(dataset, tmp_path, *SHORT, "trainer.on_bad_loss=skip")
+    policy = build_policy(config)
+    with pytest.raises(
+        LossStop, match=r"step 3: .*; 1 windows are skipped, expected at most 0 \(data\.max_damaged"
+    ):
+        fit(config, Spoil(policy), policy=policy)
+
+
+def test_bad_gradients_alone_name_their_lane(dataset: Path, tmp_path: Path) -> None:
+    config = small_config(dataset, tmp_path, *SHORT)
+    policy = build_policy(config)
+    with pytest.raises(
+        LossStop, match=r"step 3: the gradients' norm is nan; the largest share has lane 2, episode"
+    ):
+        fit(config, Spoil(policy, gradients_alone=True), policy=policy)
+
+
 def test_teacher_sees_its_own_memory_and_pulls(dataset: Path, tmp_path: Path) -> None:
     from trainer.weights import export_weights
 

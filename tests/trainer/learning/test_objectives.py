@@ -1,20 +1,21 @@
 """Objectives against MineStudio's recorded losses, hand-made numbers, and slow obvious versions."""
 
 import math
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import torch
 
+from shards.settings import SettingsError
 from tests.trainer.policies import golden_recording, tiny_policy
 from trainer.learning.objectives import (
-    OBJECTIVES,
     BehaviorCloning,
     KlToTeacher,
     Objective,
     Scale,
     Step,
     build_objectives,
+    find_objective,
 )
 from trainer.policy import RocketPolicy
 from trainer.settings import ObjectiveConfig
@@ -69,8 +70,32 @@ def slow_losses(latents: dict[str, Any], batch: dict[str, Any]) -> tuple[float, 
     return buttons, camera, frames
 
 
-def test_every_objective_of_the_settings_exists_and_none_besides() -> None:
-    assert set(OBJECTIVES) == set(get_args(ObjectiveConfig.model_fields["name"].annotation))
+class OwnObjective(BehaviorCloning):
+    """An objective of somebody else, which a config names by module and class."""
+
+    name = "own"
+
+
+def test_objective_of_ones_own_is_named_by_its_module() -> None:
+    config = ObjectiveConfig(name=f"{__name__}:OwnObjective", weight=0.5, options={"margin": 2})
+    (objective,) = build_objectives([config], no_policy)
+    assert isinstance(objective, OwnObjective)
+    assert objective.config.options == {"margin": 2}
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        (
+            "behaviour_cloning",
+            "no objective 'behaviour_cloning', expected one of behavior_cloning, kl_to_teacher, or",
+        ),
+        ("json:loads", "json:loads is no subclass of trainer.learning.objectives.Objective"),
+    ],
+)
+def test_unknown_objective_names_those_that_there_are(name: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
+        find_objective(name)
 
 
 @torch.no_grad()

@@ -82,7 +82,7 @@ def test_checkpointed_memory_goes_to_the_lanes_of_another_split():
     for lanes in ([0, 1], [2, 3]):
         memory = LaneMemory(empty, lanes)
         memory.store(torch.tensor(lanes), marked(lanes))
-        halves.append(memory.state_dict())
+        halves.append(memory.gather())
     whole = {
         "lanes": torch.cat([half["lanes"] for half in halves]),
         "memory": [torch.cat(parts) for parts in zip(*(half["memory"] for half in halves), strict=True)],
@@ -97,7 +97,7 @@ def test_checkpointed_memory_goes_to_the_lanes_of_another_split():
 def test_state_is_a_snapshot():
     memory = LaneMemory(empty, range(2))
     memory.store(torch.arange(2), marked([1, 2]))
-    state = memory.state_dict()
+    state = memory.gather()
     memory.store(torch.arange(2), marked([3, 4]))
     assert lanes_of(state["memory"]) == [1, 2]
     memory.load_state_dict(state)
