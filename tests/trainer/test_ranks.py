@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from shards.settings import SettingsError
+from shards.errors import SettingsError
 from tests.trainer.memories import marked
 from tests.trainer.rank_without_frames import BATCH_NORMS, COMBINATIONS, train_in_rank
 from tests.trainer.runs import small_config

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
-from shards.settings import SettingsError
+from shards.errors import SettingsError
 from trainer.checkpoints.checkpoint import FORMAT, Position
 from trainer.collectives import gather_objects, gather_rows, mean_over_ranks, sum_over_ranks
 from trainer.data.layout import Batch, rows_of_batch

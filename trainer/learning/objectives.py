@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from shards.action_space import ACTION_SPACE
-from shards.settings import SettingsError
+from shards.errors import SettingsError
 from trainer.data.layout import Batch, PolicyAction
 from trainer.settings import ObjectiveConfig
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from shards.settings import SettingsError
+from shards.errors import SettingsError
 from tests.trainer.policies import golden_recording, tiny_policy
 from trainer.learning.objectives import (
     BehaviorCloning,
