@@ -46,7 +46,7 @@ def reference(datasets):
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17, 64, 5, 31, 48, 20, 9]
 """Frames of the 13 episodes; the first 7 are those of the first dataset."""
-LANES = [[6, 3, 8, 12, 1], [4, 7, 10], [0, 5, 9, 2, 11]]
+LANES = [[0, 7, 9, 2], [5, 8, 10, 4, 1], [3, 11, 12, 6]]
 """The episodes of each lane in the first epoch of seed 5: written down once, a change is a change of the order."""
 
 
