@@ -1,5 +1,6 @@
 """The demo's claim: the policy learns from the sample recordings, and what it remembers is worth something."""
 
+import json
 import os
 import subprocess
 import sys
@@ -61,3 +62,15 @@ def test_the_demo_learns_and_needs_its_memory(tmp_path):
     assert carry["loss"] < 0.6 * carry["loss_constant_guess"]
     # What rings a bell was seen more than a window ago: without memory, only a guess is left.
     assert reset["loss_watched"] > 1.3 * carry["loss_watched"]
+    # And played: the demo prints 200 episodes each; a bell is won by chance in half of them.
+    (policy,) = (tmp_path / "carry" / "weights").glob("step-00000300.ckpt")
+    words = ["play", str(policy), "--tasks", "bell", "--episodes", "50", "--lanes", "25"]
+    plays = {
+        memory: _start("trainer", *words, "--memory", memory, "--json", str(tmp_path / f"{memory}.json"))
+        for memory in ("carry", "reset")
+    }
+    for process in plays.values():
+        _finish(process)
+    rates = {memory: json.loads((tmp_path / f"{memory}.json").read_text())["tasks"][0]["rate"] for memory in plays}
+    assert rates["carry"] >= 0.75
+    assert rates["reset"] <= 0.65
