@@ -17,15 +17,15 @@ demo: $(INSTALLED)
 	$(BIN)/rocket-prep build-shards demo/recordings --out demo/dataset frame_width=64 frame_height=64
 	$(BIN)/rocket-prep inspect demo/dataset
 	@echo "# Half a run, then the rest of it from its checkpoint."
-	$(BIN)/rocket-train demo trainer.max_steps=150
+	$(BIN)/rocket-train demo trainer.max_steps=210
 	$(BIN)/rocket-train demo --resume auto
 	@echo "# The same run with its memory emptied before every window."
 	$(BIN)/rocket-train demo trainer.memory=reset run_dir=demo/run-without-memory
 	$(BIN)/rocket-train compare demo/run demo/run-without-memory
 	@echo "# Does it play? A bell must be rung as a lamp said more than a window before; chance wins half."
-	$(BIN)/rocket-train play demo/run/weights/step-00000300.ckpt --tasks bell --episodes 200 --lanes 50
+	$(BIN)/rocket-train play demo/run/weights/step-00000420.ckpt --tasks bell --episodes 200 --lanes 50
 	@echo "# The same policy with its memory emptied after every window."
-	$(BIN)/rocket-train play demo/run/weights/step-00000300.ckpt --tasks bell --episodes 200 --lanes 50 --memory reset
+	$(BIN)/rocket-train play demo/run/weights/step-00000420.ckpt --tasks bell --episodes 200 --lanes 50 --memory reset
 	@echo
 	@echo "recordings  demo/recordings"
 	@echo "shards      demo/dataset    look at them:  $(BIN)/rocket-prep report demo/dataset --out demo/report.html"

@@ -63,7 +63,7 @@ def test_the_demo_learns_and_needs_its_memory(tmp_path):
     # What rings a bell was seen more than a window ago: without memory, only a guess is left.
     assert reset["loss_watched"] > 1.3 * carry["loss_watched"]
     # And played: the demo prints 200 episodes each; a bell is won by chance in half of them.
-    (policy,) = (tmp_path / "carry" / "weights").glob("step-00000300.ckpt")
+    (policy,) = (tmp_path / "carry" / "weights").glob("step-00000420.ckpt")
     words = ["play", str(policy), "--tasks", "bell", "--episodes", "50", "--lanes", "25"]
     plays = {
         memory: _start("trainer", *words, "--memory", memory, "--json", str(tmp_path / f"{memory}.json"))

@@ -148,7 +148,7 @@ def evaluate(
 
 
 @app.command(
-    epilog="Example: rocket-train play demo/run/weights/step-00000300.ckpt --tasks bell --episodes 200 --lanes 25"
+    epilog="Example: rocket-train play demo/run/weights/step-00000420.ckpt --tasks bell --episodes 200 --lanes 25"
 )
 def play(
     checkpoint: Annotated[Path, typer.Argument(help="A checkpoint of rocket-train, full or weights only.")],
