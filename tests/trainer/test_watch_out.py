@@ -100,11 +100,11 @@ GPUS = replace(MACHINE, num_gpus=4)
             ),
         ),
         (
-            # 6 saves of 8 MB, and 3 full ones of 16 MB: 96 MB.
+            # 9 saves of 8 MB, and 3 full ones of 16 MB: 120 MB.
             (),
             replace(MACHINE, free_bytes=90 * 10**6),
             (
-                "all checkpoints together take 96.00 MB, and the disk of demo/run has 90.00 MB free. Set "
+                "all checkpoints together take 120.00 MB, and the disk of demo/run has 90.00 MB free. Set "
                 "run_dir=FOLDER to another disk, or trainer.save_every=100"
             ),
         ),
