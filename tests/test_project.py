@@ -43,7 +43,7 @@ def test_dependencies_are_what_the_packages_import():
     extras = PROJECT["optional-dependencies"]
     optional = listed(*[text for name, texts in extras.items() if name != "dev" for text in texts])
     required = listed(*PROJECT["dependencies"])
-    found = imported(*OURS) - {"minestudio", "sam2"}  # its simulator is installed apart, and has an error of its own
+    found = imported(*OURS) - {"minestudio", "sam2"}  # installed apart, as their error says
     assert found - optional <= required
     assert required - found - set(NEEDED_BY_OTHERS) == set()
 

@@ -109,7 +109,10 @@ class RocketModule(LightningModule):
         Raises:
             SettingsError: what was set twice differs.
         """
-        own, data = self.config.data, self.trainer.datamodule.config  # type: ignore[attr-defined]
+        module = self.trainer.datamodule  # type: ignore[attr-defined]
+        if module is None:  # `evaluate` hands over its loader alone
+            return
+        own, data = self.config.data, module.config
         clip, trainer_clip = self.config.optimizer.gradient_clip, self.trainer.gradient_clip_val
         problems = [
             f"data.{name}: got {getattr(data, name)} in the data module and {getattr(own, name)} for training. "
