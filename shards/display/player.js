@@ -175,6 +175,12 @@ class Player {
         element.onloadeddata = () => done(element);
         element.onerror = () => done(null);
       });
+      const note = (_, { mediaTime }) => {
+        element.presented = mediaTime;
+        element.onpresented?.();
+        element.requestVideoFrameCallback(note);
+      };
+      element.requestVideoFrameCallback?.(note);
       element.src = URL.createObjectURL(new Blob([bytes], { type: "video/mp4" }));
       element.load();
       this.videos.set(number, { element, ready });
@@ -182,12 +188,15 @@ class Player {
     return this.videos.get(number).ready;
   }
 
-  seek(video, time) {
-    if (Math.abs(video.currentTime - time) < 1e-6 && !video.seeking) return null;
-    return new Promise((done) => {
-      video.onseeked = done;
-      video.currentTime = time;
-    });
+  // The frame at this time has been presented: when "seeked" is told, a browser may still draw the one before.
+  async seek(video, time) {
+    const isThere = () => video.presented !== undefined && Math.abs(video.presented + 0.5 / this.film.fps - time) < 0.25 / this.film.fps;
+    if (isThere() && !video.seeking) return;
+    const seeked = new Promise((done) => { video.onseeked = done; });
+    const presented = new Promise((done) => { video.onpresented = () => isThere() && done(); });
+    video.currentTime = time;
+    await seeked;
+    if (video.requestVideoFrameCallback && !isThere()) await Promise.race([presented, new Promise((done) => setTimeout(done, 1000))]);
   }
 
   draw(at, video) {
