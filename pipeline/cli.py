@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -296,7 +295,6 @@ def _share(text: str | None) -> tuple[int, int] | None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; a known error is one line on stderr and exit status 1, misuse is 2."""
-    os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started from here imports from the current folder
     try:
         app(args=arguments)
     except SettingsError as error:

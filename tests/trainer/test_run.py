@@ -237,6 +237,7 @@ def on_one_rank(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder / "run"
 
 
+# In float32, rounding alone makes 1e-5 of the loss in twenty steps.
 @pytest.mark.parametrize("num_ranks", [2, 4])
 def test_ranks_and_micro_batches_give_the_losses_of_one_rank_over_twenty_steps(
     dataset: Path, on_one_rank: Path, tmp_path: Path, num_ranks: int
@@ -244,11 +245,11 @@ def test_ranks_and_micro_batches_give_the_losses_of_one_rank_over_twenty_steps(
     """The second epoch of ten steps ends on uneven data: lanes of one rank are padding while the other's go on."""
     arguments = overrides(dataset, tmp_path / "run", *SPREAD, "trainer.activation_checkpointing=true")
     on_ranks(num_ranks, tmp_path, *arguments)
-    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), abs=1e-4, rel=0)
+    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), rel=1e-4)
     validated = [float(row["val/loss"]) for row in rows(tmp_path / "run") if "val/loss" in row]
     assert len(validated) == 4
     assert validated == pytest.approx(
-        [float(row["val/loss"]) for row in rows(on_one_rank) if "val/loss" in row], abs=1e-4
+        [float(row["val/loss"]) for row in rows(on_one_rank) if "val/loss" in row], rel=1e-4
     )
 
 
@@ -259,7 +260,7 @@ def test_run_moves_from_four_ranks_to_one_and_to_two_in_the_middle_of_an_epoch(
     on_ranks(4, tmp_path, *arguments, "trainer.max_steps=6")
     finish(in_child(*arguments, "trainer.max_steps=13", log=tmp_path / "log", resume="auto"), tmp_path / "log")
     on_ranks(2, tmp_path, *arguments, resume="auto")
-    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), abs=1e-4, rel=0)
+    assert losses(tmp_path / "run") == pytest.approx(losses(on_one_rank), rel=1e-4)
 
 
 def test_all_lanes_at_once_are_another_run_than_one_at_a_time(

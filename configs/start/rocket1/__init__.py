@@ -8,6 +8,7 @@ installed beside them; pyproject.toml says so.
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from collections.abc import Callable
 from importlib.metadata import packages_distributions
@@ -39,6 +40,7 @@ def train() -> None:
 
 
 def _run(start: Callable[[], None]) -> None:
+    os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started from here imports from the current folder
     here = next(
         folder for folder in Path(__file__).resolve().parents if all((folder / name).is_dir() for name in PACKAGES)
     )

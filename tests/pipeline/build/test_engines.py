@@ -94,13 +94,13 @@ def test_workers_import_nothing_from_the_folder_where_the_user_is(source, tmp_pa
     """Files there that have names of standard modules or of ours break a build that imports them."""
     for name in ("random.py", "shards.py", "socket.py", "numpy.py"):
         (tmp_path / name).write_text("raise SystemExit('imported from the current folder')\n")
-    prep = [sys.executable, "-P", "-c", "from pipeline.cli import main; main()"]
+    prep = [sys.executable, "-P", "-c", "from rocket1 import prep; prep()"]
     words = [f"{key}={value}" for key, value in TINY.model_dump(exclude_none=True).items()]
     for command in (["build-shards", str(source), "--out", "out", *words], ["verify", "out"]):
         done = subprocess.run(
             [*prep, *command, "--workers", "2"],
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'configs' / 'start'}"},
             capture_output=True,
             text=True,
             timeout=120,

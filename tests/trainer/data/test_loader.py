@@ -330,13 +330,11 @@ def test_loader_processes_end_when_the_trainer_is_killed(datasets):
         """
     )
     # Not guarded by __main__: loader processes do not import the script again.
-    process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    pids = [int(word) for word in process.stdout.readline().split()]
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pids = [int(word) for word in process.stdout.readline().split()]
+        process.kill()
     assert len(pids) == 2
-    process.kill()
-    process.wait()
-    process.stdout.close()
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the loader processes' end")
 
 
