@@ -1,24 +1,21 @@
 """The data module: datasets in, this rank's batches out, with the tutorial's parameters."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning import LightningDataModule
 
-from shards.errors import RocketError
-from shards.schedule.collection import Collection, open_collection
+from shards.schedule.collection import Collection
 from shards.schedule.lanes import LanePlan, lanes_of_rank
 from shards.schedule.mixing import MixedPlan
-from shards.schedule.plan import SplitPlan, plan_splits, shards_of_rows
-from shards.schedule.settings import ScheduleSettings
+from shards.schedule.plan import SplitPlan
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport
 from trainer.data.layout import BatchLayout
 from trainer.data.loader import LaneLoader
 from trainer.data.pinned import InFlight, pin
-from trainer.data.position import save_position, saved_position, schedule_key
+from trainer.data.plan import DataPlan
 from trainer.data.shuffled import ShuffledSteps
 from trainer.data.source import EpisodeSource
 from trainer.data.steps import LaneSteps, Steps
@@ -31,14 +28,8 @@ class RocketDataModule(LightningDataModule):
 
     Attributes:
         config: its settings.
-        collection: the open datasets (after `setup`).
-        plan, val_plan: the lanes of both splits (after `setup`).
         damage: what this rank lost to damage in training; `val_damage` in validation.
     """
-
-    collection: Collection
-    plan: SplitPlan
-    val_plan: LanePlan
 
     def __init__(
         self,
@@ -77,7 +68,7 @@ class RocketDataModule(LightningDataModule):
         self._val_loader: LaneLoader | None = None
         self._saved: Mapping[str, Any] | None = None
         self._in_flight = InFlight()
-        self._ready = False
+        self._data: DataPlan | None = None
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (all stages need the same)
         """The datasets are open, split and planned, and this rank's shards are known to be there.
@@ -85,20 +76,16 @@ class RocketDataModule(LightningDataModule):
         Raises:
             RocketError: what is wrong with the datasets or does not fit them.
         """
-        if self._ready:
-            return
-        self.collection = open_collection([one.path for one in self.config.datasets])
-        self._check_size()
-        self._make_plans(self._schedule_settings())
-        self._ready = True
-        self.load_state_dict(self._saved or {})
+        if self._data is None:
+            self._use(DataPlan.open(self.config, self.seed, self._num_ranks))
+            self.load_state_dict(self._saved or {})
 
     def train_dataloader(self) -> LaneLoader:
         """Batches of the training split, from the position on that was loaded, else from the beginning."""
         if self._loader is None:
             self._loader = self._make_loader(self.plan, self.damage, augment=self.config.augment, only_epoch=None)
             if self._saved is not None:
-                self._loader.set_position(*saved_position(self._key, self._saved))
+                self._loader.set_position(*self.data.saved_position(self._saved))
         return self._loader
 
     def val_dataloader(self) -> LaneLoader | list[Any]:
@@ -115,7 +102,7 @@ class RocketDataModule(LightningDataModule):
             return dict(self._saved or {})
         epoch, step = self._loader.position
         at = epoch * self.plan.num_steps + step - self._num_unfinished()
-        return save_position(self._key, *divmod(at, self.plan.num_steps))
+        return self.data.save_position(*divmod(at, self.plan.num_steps))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Training goes on at the saved position.
@@ -126,10 +113,15 @@ class RocketDataModule(LightningDataModule):
         if not state_dict:
             return
         self._saved = dict(state_dict)
-        if not self._ready:
+        if self._data is None:
             return
-        self._adopt_groups(state_dict.get("num_groups"))
-        position = saved_position(self._key, state_dict)
+        if self.config.num_lane_groups is None:
+            data = self._data.with_groups(state_dict.get("num_groups"))
+            if data is not self._data:
+                self.teardown()
+                self._loader = self._val_loader = None
+                self._use(data)
+        position = self.data.saved_position(state_dict)
         if self._loader is not None:
             self._loader.set_position(*position)
 
@@ -147,13 +139,31 @@ class RocketDataModule(LightningDataModule):
                 loader.close()
 
     @property
+    def data(self) -> DataPlan:
+        """The open datasets and their plans (after `setup`)."""
+        assert self._data is not None
+        return self._data
+
+    @property
+    def collection(self) -> Collection:
+        return self.data.collection
+
+    @property
+    def plan(self) -> SplitPlan:
+        return self.data.train
+
+    @property
+    def val_plan(self) -> LanePlan:
+        return self.data.val
+
+    @property
     def lanes(self) -> range:
         """This rank's lanes in training."""
         return self.plan.lanes_of_rows(self._rows)
 
     @property
     def _rows(self) -> range:
-        return lanes_of_rank(self._rank, self._num_ranks, self._num_lanes)
+        return lanes_of_rank(self._rank, self._num_ranks, self.config.batch_size * self._num_ranks)
 
     @property
     def _rank(self) -> int:
@@ -163,55 +173,9 @@ class RocketDataModule(LightningDataModule):
     def _num_ranks(self) -> int:
         return self.num_ranks or (self.trainer.world_size if self.trainer else 1)
 
-    @property
-    def _num_lanes(self) -> int:
-        num_lanes = self.config.batch_size * self._num_ranks
-        if self.config.num_lanes not in (None, num_lanes):
-            raise RocketError(
-                f"data.num_lanes: {self._num_ranks} ranks of {self.config.batch_size} lanes are {num_lanes}, got "
-                f"{self.config.num_lanes}. Leave one of data.num_lanes and data.batch_size out."
-            )
-        return num_lanes
-
-    @property
-    def _key(self) -> dict[str, int | float | str | bool]:
-        return schedule_key(self.plan.settings, self.collection.fingerprint, len(self.plan.episodes))
-
-    def _schedule_settings(self) -> ScheduleSettings:
-        config = self.config
-        return ScheduleSettings(
-            num_lanes=self._num_lanes,
-            num_groups=config.num_lane_groups or self._num_ranks,
-            window_frames=config.win_len,
-            seed=self.seed,
-            split_ratio=config.split_ratio,
-            shuffle=config.shuffle_episodes,
-            weights=config.weights,
-            contiguous=config.episode_continuous_batch,
-        )
-
-    def _adopt_groups(self, num_groups: object) -> None:
-        """Unless set, the number of groups is that of ranks when the run began, not of today's."""
-        settings = self.plan.settings
-        if self.config.num_lane_groups is not None or num_groups == settings.num_groups:
-            return
-        if isinstance(num_groups, int) and settings.num_lanes % num_groups == 0:
-            self.teardown()
-            self._loader = self._val_loader = None
-            self._make_plans(replace(settings, num_groups=num_groups))
-
-    def _make_plans(self, settings: ScheduleSettings) -> None:
-        self.plan, self.val_plan = plan_splits(self.collection, settings)
-        self.collection.check_shards(shards_of_rows(self.collection, (self.plan, self.val_plan), self._rows))
-
-    def _check_size(self) -> None:
-        found = (self.collection.frame_width, self.collection.frame_height)
-        if found != (self.config.frame_width, self.config.frame_height):
-            raise RocketError(
-                f"{self.config.datasets[0].path}: its frames are {found[0]}x{found[1]}, got data.frame_width x "
-                f"data.frame_height = {self.config.frame_width}x{self.config.frame_height}. "
-                f"Use data.frame_width={found[0]} data.frame_height={found[1]}, or rebuild the dataset."
-            )
+    def _use(self, data: DataPlan) -> None:
+        data.check_shards(self._rows)
+        self._data = data
 
     def _make_loader(
         self, plan: SplitPlan, damage: DamageReport, *, augment: bool, only_epoch: int | None

@@ -8,7 +8,7 @@ import pytest
 from shards.errors import SettingsError
 from tests.synthetic import frame_number, make_dataset
 from tests.trainer.batches import assert_same, joined, make_module, plain, take
-from trainer.data.position import PositionMismatch
+from trainer.data.plan import PositionMismatch
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.synthetic import make_dataset
 from tests.trainer.batches import assert_same, joined, make_module, plain, take
-from trainer.data.position import PositionMismatch
+from trainer.data.plan import PositionMismatch
 
 
 @pytest.fixture(scope="module")
