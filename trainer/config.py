@@ -1,9 +1,8 @@
-"""A run's settings from a file or a name, and what may change when a run goes on."""
+"""A run's settings from a file or a name, checked, with what follows from the number of ranks."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -12,16 +11,8 @@ from shards.errors import RocketError, SettingsError, UsageError
 from shards.places import on_this_machine
 from shards.reader import read_info
 from shards.schedule.settings import nearest_divisor
-from shards.settings import (
-    Setting,
-    check_settings,
-    nearest,
-    override,
-    read_yaml,
-    settings_of,
-    shown,
-)
-from trainer.settings import ObjectiveConfig, RunConfig
+from shards.settings import check_settings, nearest, override, read_yaml
+from trainer.settings import RunConfig
 
 
 def config_names() -> list[str]:
@@ -117,61 +108,6 @@ def go_on_in(config: RunConfig, run_dir: str, overrides: Sequence[str]) -> RunCo
             f"--resume {run_dir}: no checkpoints in this folder. Give the folder of a run, its run_dir."
         )
     return config.model_copy(update={"run_dir": run_dir})
-
-
-@dataclass(frozen=True)
-class Change:
-    """A setting that differs from the one that the run was saved with."""
-
-    key: str
-    old: Any
-    new: Any
-    refused: bool
-
-    def __str__(self) -> str:
-        return f"{self.key}: {shown(self.old)} -> {shown(self.new)}"
-
-
-def changes_on_resume(saved: Mapping[str, Any], config: RunConfig) -> list[Change]:
-    """What differs between a checkpoint's settings and today's, in the order of the settings.
-
-    A change is refused where it would make the run a different one. Settings that the checkpoint does not know,
-    being older, count as their defaults; those that are gone since do not count.
-
-    Args:
-        saved: the nested dict that the checkpoint holds.
-        config: today's settings, with the lanes resolved.
-    """
-    return [
-        change
-        for setting in settings_of(RunConfig)
-        for change in _changes(setting, _at(saved, setting.key), _at(config.model_dump(), setting.key))
-    ]
-
-
-_UNSET = object()
-
-
-def _changes(setting: Setting, old: Any, new: Any) -> Iterator[Change]:
-    if setting.key == "objectives" and isinstance(old, list) and len(old) == len(new):
-        for place, (before, now) in enumerate(zip(old, new, strict=True)):
-            for part in settings_of(ObjectiveConfig):
-                named = Setting(f"objectives[{place}].{part.key}", "", "", part.default, part.marks)
-                yield from _changes(named, before.get(part.key, _UNSET), now[part.key])
-        return
-    if old is _UNSET:
-        old = setting.default
-    if old != new:
-        yield Change(setting.key, old, new, setting.marks.get("resume") == "fixed")
-
-
-def _at(content: Mapping[str, Any], key: str) -> Any:
-    value: Any = content
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return _UNSET
-        value = value[part]
-    return value
 
 
 def resolve_lanes(config: RunConfig, num_ranks: int) -> RunConfig:

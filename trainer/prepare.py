@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from shards.errors import RocketError
 from shards.schedule.watch_out import less_padding
 from shards.tally import Tally
 from trainer.build import build_data, check_devices, count_ranks
+from trainer.changes import Change, changes_on_resume, check_changes, notes_on_record
 from trainer.checkpoints.checkpoint import (
     CheckpointError,
     Position,
-    check_architecture,
     fault_of,
     full_checkpoints,
     newest_whole,
@@ -43,6 +44,8 @@ class Start:
     position: Position | None
     validation_due: bool
     """The checkpoint was made before a validation, which is still to do."""
+    changes: list[Change]
+    """Settings that differ from the checkpoint's."""
     notes: list[str]
 
 
@@ -65,21 +68,27 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
     for objective in config.objectives:
         find_objective(objective.name)
     checkpoint, notes = _choose_checkpoint(config, resume)
+    content: dict[str, Any] = {}
+    changes: list[Change] = []
+    if checkpoint is not None:
+        content = read_full(checkpoint)
+        changes = changes_on_resume(content["hyper_parameters"]["config"], config)
+        check_changes(changes, checkpoint)
+        if checkpoint in full_checkpoints(Path(config.run_dir)):
+            notes += notes_on_record(Path(config.run_dir), changes, config)
     if not config.data.datasets and dry_run:
-        return Start(config, num_ranks, None, checkpoint, None, False, notes)
+        return Start(config, num_ranks, None, checkpoint, None, False, changes, notes)
     data = build_data(config, rank=0, num_ranks=num_ranks)
     data.setup()
     position, validation_due = None, False
     if checkpoint is not None:
-        content = read_full(checkpoint)
-        check_architecture(checkpoint, content, config)
         try:
             data.load_state_dict(content[RocketDataModule.__qualname__])
         except RocketError as error:
             raise CheckpointError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
         position = Position(**content["rocket"]["position"])
         validation_due = content["rocket"]["validation_due"]
-    return Start(config, num_ranks, data_facts(data), checkpoint, position, validation_due, notes)
+    return Start(config, num_ranks, data_facts(data), checkpoint, position, validation_due, changes, notes)
 
 
 def data_facts(data: RocketDataModule) -> DataFacts:

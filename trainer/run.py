@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger
-from omegaconf import OmegaConf
 
 from shards.errors import RocketError, SettingsError
 from trainer.build import build_data, build_policy, build_trainer, build_wandb, load_teacher
@@ -22,6 +22,7 @@ from trainer.callbacks.reporter import LastValidation, PageWriter, ProgressLine,
 from trainer.callbacks.same_start import SameStart
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import SpeedMeter
+from trainer.changes import write_record
 from trainer.checkpoints.checkpoint import set_aside
 from trainer.data.datamodule import RocketDataModule
 from trainer.gpu_memory import gpu_memory, memory_lines
@@ -36,8 +37,6 @@ from trainer.prepare import Start, prepare
 from trainer.ranks import RankFailed, is_main_process
 from trainer.settings import RunConfig
 from trainer.watch_out import this_machine, watch_out
-
-CONFIG_FILE = "config.yaml"
 
 
 def train(
@@ -75,12 +74,6 @@ def train(
     facts = policy_facts(config) if torch.cuda.is_available() else count_weights(policy)
     for line in _before_it_starts(start, facts):
         print_line(line)
-    if start.position is not None:
-        print_line(
-            f"resume       from {start.checkpoint}: {start.position.global_step:,} steps done, "
-            f"at epoch {start.position.epoch}, step {start.position.step}"
-        )
-
     run_dir = Path(config.run_dir)
     if start.checkpoint is not None and is_main_process():
         set_aside(run_dir, start.checkpoint)
@@ -143,10 +136,21 @@ def dry_run(config: RunConfig, resume: str | None = None, out: TextIO | None = N
 
 
 def _before_it_starts(start: Start, policy: PolicyFacts) -> list[str]:
-    """The plan of a run, and what to watch out for."""
+    """The plan of a run, what to watch out for, where it goes on and with what changes."""
     lines = plan_lines(start.config, start.num_ranks, policy, start.data)
     found = watch_out(start.config, start.num_ranks, this_machine(start.config.run_dir), policy, start.data)
-    return lines + [f"{'watch out' if index == 0 else '':<13}{line}" for index, line in enumerate(found)]
+    lines += _under("watch out", found)
+    if start.position is not None:
+        lines.append(
+            f"resume       from {start.checkpoint}: {start.position.global_step:,} steps done, "
+            f"at epoch {start.position.epoch}, step {start.position.step}"
+        )
+    return lines + _under("changed", [str(change) for change in start.changes])
+
+
+def _under(title: str, lines: Sequence[str]) -> list[str]:
+    """The lines with the title in front of the first."""
+    return [f"{'' if index else title:<13}{line}" for index, line in enumerate(lines)]
 
 
 def summary_lines(
@@ -231,14 +235,13 @@ def _loggers(config: RunConfig, start: Start) -> list[Logger]:
     if not is_main_process():
         return []
     run_dir = Path(config.run_dir)
+    resume_step = start.position.global_step if start.position is not None else 0
     try:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        OmegaConf.save(OmegaConf.create(config.model_dump()), run_dir / CONFIG_FILE)
+        write_record(run_dir, config, start.changes, resume_step, datetime.now(UTC).isoformat(timespec="seconds"))
     except OSError as error:
         raise SettingsError(
             [f"run_dir: {run_dir} cannot be written: {error.strerror}. Choose another."]
         ) from error
-    resume_step = start.position.global_step if start.position is not None else 0
     loggers: list[Logger] = [MetricsCsv(run_dir / METRICS_FILE, resume_step)]
     wandb_logger = build_wandb(config, resumed=start.checkpoint is not None)
     return loggers if wandb_logger is None else [*loggers, wandb_logger]

@@ -1,6 +1,6 @@
 """What can be set in a training run: types, meanings with their units, defaults.
 
-`resume="fixed"` marks what may not change in the middle of a run; trainer/config.py reads and compares.
+Each setting is `free` to change when a run goes on, or `fixed`; trainer/changes.py reads these marks and compares.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, mode
 from shards.errors import SettingsError
 from shards.settings import Section, check_settings, setting
 
+free = partial(setting, resume="free")
+"""A setting that may change when a run goes on: where, how fast, or how it learns from then on."""
 fixed = partial(setting, resume="fixed")
-"""A setting that may not change in the middle of a run."""
+"""A setting with another value of which a run would be a different one."""
 
 PositiveInt = Annotated[int, Field(gt=0)]
 EvenInt = Annotated[int, Field(gt=0, multiple_of=2)]  # video stores one colour for 2 x 2 pixels
@@ -36,8 +38,8 @@ WandbMode = Annotated[
 
 
 class DatasetConfig(Section):
-    path: str = setting(..., "folder or address that rocket-prep build-shards wrote")
-    weight: PositiveFloat | None = setting(None, "share of the windows, relative to the others; null: by its size")
+    path: str = free(..., "folder or address that rocket-prep build-shards wrote")
+    weight: PositiveFloat | None = free(None, "share of the windows, relative to the others; null: by its size")
 
     @model_serializer(mode="wrap")
     def _short(self, fields: SerializerFunctionWrapHandler) -> Any:
@@ -53,31 +55,29 @@ def _entries(value: Any) -> Any:
 
 
 class DataConfig(Section):
-    datasets: Annotated[list[DatasetConfig], BeforeValidator(_entries)] = setting(
+    datasets: Annotated[list[DatasetConfig], BeforeValidator(_entries)] = free(
         [], "folders or addresses that rocket-prep build-shards wrote, read as one; or {path: ..., weight: 2}"
     )
     win_len: PositiveInt = fixed(128, "frames in a window: what a lane gets in one step")
     frame_width: EvenInt = fixed(224, "width of the datasets' frames, px")
     frame_height: EvenInt = fixed(224, "height of the datasets' frames, px")
     enable_segment: bool = fixed(True, "show the policy each frame's object mask and interaction type")
-    batch_size: PositiveInt = setting(8, "lanes of one rank")
+    batch_size: PositiveInt = free(8, "lanes of one rank")
     num_lanes: PositiveInt | None = fixed(
         None, "lanes of all ranks; when given, batch_size follows: num_lanes / ranks"
     )
-    num_workers: NotNegativeInt = setting(8, "loader processes of one rank; 0 decodes in the training process")
-    prefetch_factor: PositiveInt = setting(4, "windows that each loader process keeps ready; two batches at least")
+    num_workers: NotNegativeInt = free(8, "loader processes of one rank; 0 decodes in the training process")
+    prefetch_factor: PositiveInt = free(4, "windows that each loader process keeps ready; two batches at least")
     split_ratio: Share = fixed(0.95, "share of the episodes that train; the rest validates")
     shuffle_episodes: bool = fixed(True, "draw the split and each epoch's order by the seed; false: as stored")
     episode_continuous_batch: bool = fixed(True, "lanes of contiguous windows; false: shuffled windows, no memory")
     num_lane_groups: PositiveInt | None = fixed(None, "groups of lanes that shards are tied to; null: one a rank")
-    augment: bool = setting(False, "vary colour and frame geometry, drawn once for a lane's episode")
-    max_damaged_windows: NotNegativeInt = setting(0, "windows that damage may cost a rank before the run stops")
-    cache_dir: str | None = setting(
+    augment: bool = free(False, "vary colour and frame geometry, drawn once for a lane's episode")
+    max_damaged_windows: NotNegativeInt = free(0, "windows that damage may cost a rank before the run stops")
+    cache_dir: str | None = free(
         None, "local folder for copies of shards that lie at an address; null: none are kept"
     )
-    cache_gb: PositiveFloat = setting(
-        100.0, "gigabytes that the copies of all ranks of a machine may take together"
-    )
+    cache_gb: PositiveFloat = free(100.0, "gigabytes that the copies of all ranks of a machine may take together")
 
     @property
     def weights(self) -> tuple[float, ...]:
@@ -106,11 +106,11 @@ class PolicyConfig(Section):
     hiddim: PositiveInt = fixed(1024, "width of the hidden vectors")
     num_heads: PositiveInt = fixed(8, "attention heads, in the pooling and over time; divides hiddim")
     num_layers: PositiveInt = fixed(4, "transformer blocks over time")
-    timesteps: PositiveInt | None = fixed(None, "frames in a window; null: data.win_len, and else equal to it")
+    timesteps: PositiveInt | None = free(None, "frames in a window; null: data.win_len, and else equal to it")
     mem_len: NotNegativeInt = fixed(128, "past frames whose keys and values each block remembers")
-    pretrained: bool = setting(True, "start the backbone from timm's published weights")
-    backbone_weights: str | None = setting(None, "local file with those weights; null: from timm's hub")
-    init_from: str | None = setting(
+    pretrained: bool = free(True, "start the backbone from timm's published weights")
+    backbone_weights: str | None = free(None, "local file with those weights; null: from timm's hub")
+    init_from: str | None = free(
         None, "weights to start from: checkpoint, MineStudio .ckpt, Hugging Face folder or id"
     )
     batch_norm: Literal["per_rank", "synchronised", "frozen"] = fixed(
@@ -120,7 +120,7 @@ class PolicyConfig(Section):
 
 class ObjectiveConfig(Section):
     name: str = fixed(..., "behavior_cloning, kl_to_teacher, an installed package's, or package.module:Class")
-    weight: float = setting(1.0, "factor on it")
+    weight: float = free(1.0, "factor on it")
     reduction: Literal["mean", "sum"] = fixed(
         "mean", "mean of the frames that count; or a window's sum, mean of lanes"
     )
@@ -129,78 +129,74 @@ class ObjectiveConfig(Section):
 
 
 class OptimizerConfig(Section):
-    learning_rate: PositiveFloat = setting(4e-5, "AdamW's step size after warm-up")
-    weight_decay: NotNegativeFloat = setting(1e-3, "AdamW's decoupled decay")
-    warmup_steps: NotNegativeInt = setting(2000, "steps in which the learning rate rises linearly")
-    schedule: Literal["constant", "cosine", "linear"] = setting(
+    learning_rate: PositiveFloat = free(4e-5, "AdamW's step size after warm-up")
+    weight_decay: NotNegativeFloat = free(1e-3, "AdamW's decoupled decay")
+    warmup_steps: NotNegativeInt = free(2000, "steps in which the learning rate rises linearly")
+    schedule: Literal["constant", "cosine", "linear"] = free(
         "constant", "the learning rate after warm-up: constant, or decaying to zero at the run's last step"
     )
-    gradient_clip: PositiveFloat | None = setting(1.0, "largest norm of all gradients together; null: no limit")
+    gradient_clip: PositiveFloat | None = free(1.0, "largest norm of all gradients together; null: no limit")
 
 
 class TrainerConfig(Section):
-    max_steps: PositiveInt | None = setting(
+    max_steps: PositiveInt | None = free(
         None, "optimizer steps after which the run ends; null: max_epochs decides"
     )
-    max_epochs: PositiveInt | None = setting(None, "passes over the training split; null: max_steps decides")
-    devices: PositiveInt | Literal["auto"] = setting(
-        "auto", "ranks on one machine; auto: one for each GPU, or one"
-    )
-    num_nodes: PositiveInt = setting(1, "machines")
-    micro_lanes: PositiveInt | None = setting(
+    max_epochs: PositiveInt | None = free(None, "passes over the training split; null: max_steps decides")
+    devices: PositiveInt | Literal["auto"] = free("auto", "ranks on one machine; auto: one for each GPU, or one")
+    num_nodes: PositiveInt = free(1, "machines")
+    micro_lanes: PositiveInt | None = free(
         None,
         "lanes that a rank computes at once, the rest after them, before the optimizer steps; null: all",
     )
-    accelerator: Literal["auto", "cpu", "gpu"] = setting(
+    accelerator: Literal["auto", "cpu", "gpu"] = free(
         "auto", "where ranks compute; auto: GPUs where there are some"
     )
-    precision: Literal["32-true", "bf16-mixed"] = setting("bf16-mixed", "number format of the computation")
-    save_every: PositiveInt = setting(1000, "steps between checkpoints")
-    val_every: PositiveInt | None = setting(1000, "steps between validations; null: never")
-    limit_val_steps: PositiveInt | None = setting(None, "steps of one validation; null: the whole split")
-    compile: bool = setting(False, "torch.compile the policy's layers")
-    activation_checkpointing: bool = setting(False, "compute layers again in the backward pass, to save memory")
+    precision: Literal["32-true", "bf16-mixed"] = free("bf16-mixed", "number format of the computation")
+    save_every: PositiveInt = free(1000, "steps between checkpoints")
+    val_every: PositiveInt | None = free(1000, "steps between validations; null: never")
+    limit_val_steps: PositiveInt | None = free(None, "steps of one validation; null: the whole split")
+    compile: bool = free(False, "torch.compile the policy's layers")
+    activation_checkpointing: bool = free(False, "compute layers again in the backward pass, to save memory")
     memory: Literal["carry", "reset"] = fixed("carry", "keep a lane's memory from window to window, or forget it")
-    spike_factor: AboveOne | None = setting(
-        10.0, "a loss this many times its running mean is bad; null: only NaN is"
-    )
-    on_bad_loss: Literal["stop", "skip"] = setting(
+    spike_factor: AboveOne | None = free(10.0, "a loss this many times its running mean is bad; null: only NaN is")
+    on_bad_loss: Literal["stop", "skip"] = free(
         "stop", "stop at a bad loss, or skip its step; the window counts towards data.max_damaged_windows"
     )
 
 
 class ValidationConfig(Section):
-    watch_events: Strings = setting(
+    watch_events: Strings = free(
         [],
         "frames whose interaction's event holds one of these get a loss of their own; without masks, the frames "
         "of the second before the game counts such an event",
     )
-    compare_memory: bool = setting(True, "also the loss without carried memory; validation takes twice as long")
-    play_episodes: NotNegativeInt = setting(0, "episodes that the policy plays at each validation; 0: none")
-    play_env: str = setting("sample", "where it plays: sample, or a gymnasium id such as their/Env-v0")
+    compare_memory: bool = free(True, "also the loss without carried memory; validation takes twice as long")
+    play_episodes: NotNegativeInt = free(0, "episodes that the policy plays at each validation; 0: none")
+    play_env: str = free("sample", "where it plays: sample, or a gymnasium id such as their/Env-v0")
 
 
 class EmaConfig(Section):
     enabled: bool = fixed(True, "keep an exponential moving average of the weights")
-    decay: Decay = setting(0.999, "what an update keeps of the old average")
-    every_n_steps: PositiveInt = setting(8, "steps between updates")
-    validate_original_weights: bool = setting(True, "validate the weights themselves, not the average")
-    cpu_offload: bool = setting(False, "keep the average in the machine's memory, not in the GPU's")
+    decay: Decay = free(0.999, "what an update keeps of the old average")
+    every_n_steps: PositiveInt = free(8, "steps between updates")
+    validate_original_weights: bool = free(True, "validate the weights themselves, not the average")
+    cpu_offload: bool = free(False, "keep the average in the machine's memory, not in the GPU's")
 
 
 class LoggingConfig(Section):
-    wandb: WandbMode = setting("auto", "auto: online where there is a key, else offline into run_dir")
-    project: str = setting("rocket1", "the project's name in wandb")
-    page: bool = setting(True, "leave a page with the run's curves in run_dir when it ends")
+    wandb: WandbMode = free("auto", "auto: online where there is a key, else offline into run_dir")
+    project: str = free("rocket1", "the project's name in wandb")
+    page: bool = free(True, "leave a page with the run's curves in run_dir when it ends")
 
 
 class RunConfig(Section):
-    run_dir: str = setting("runs/rocket1", "folder for metrics.csv and checkpoints")
+    run_dir: str = free("runs/rocket1", "folder for metrics.csv and checkpoints")
     seed: NotNegativeInt = fixed(0, "draws the split, the order, goals, first weights and dropout")
-    log_freq: PositiveInt = setting(20, "steps between lines in metrics.csv and wandb")
+    log_freq: PositiveInt = free(20, "steps between lines in metrics.csv and wandb")
     data: DataConfig = DataConfig()
     policy: PolicyConfig = PolicyConfig()
-    objectives: list[ObjectiveConfig] = setting([ObjectiveConfig(name="behavior_cloning")], "losses, added up")
+    objectives: list[ObjectiveConfig] = fixed([ObjectiveConfig(name="behavior_cloning")], "losses, added up")
     optimizer: OptimizerConfig = OptimizerConfig()
     trainer: TrainerConfig = TrainerConfig()
     validation: ValidationConfig = ValidationConfig()

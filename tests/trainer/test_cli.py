@@ -240,21 +240,29 @@ def test_folder_that_holds_a_run_is_not_overwritten(
     )
 
 
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        ("policy.hiddim=64", r"policy.hiddim is 32 in the checkpoint, got 64"),
-        ("data.batch_size=2", r"the global batch \(data.batch_size x ranks\) was 4, got 2"),
-        ("seed=7", "seed was 1, got 7"),
-        ("data.split_ratio=0.5", "data.split_ratio was 0.8, got 0.5"),
-    ],
-)
-def test_checkpoint_of_another_run_is_refused(
-    capsys: pytest.CaptureFixture[str], dataset: Path, run_dir: Path, override: str, message: str
+def test_settings_of_another_run_are_refused_at_once_each_with_a_remedy_that_works(
+    capsys: pytest.CaptureFixture[str], dataset: Path, run_dir: Path
 ) -> None:
-    line = refusal(capsys, "demo", *arguments(dataset, run_dir, override), "--resume", "auto")
-    assert line.startswith(f"{full_path(run_dir, STEPS)}: ")
-    assert re.search(message, line)
+    changed = [
+        "seed=7",
+        "data.batch_size=2",
+        "data.split_ratio=0.5",
+        "policy.hiddim=64",
+        "objectives.0.reduction=sum",
+    ]
+    command = ("demo", *arguments(dataset, run_dir, *changed), "--resume", "auto", "--dry-run")
+    _, err = said(capsys, *command, status=1)
+    as_in = f"as in {full_path(run_dir, STEPS)}: a run cannot change it. "
+    assert [line.partition(" Set ")[0] + " " for line in err.splitlines()] == [
+        f"error: seed: got 7, expected 1 {as_in}",
+        f"error: data.num_lanes: got 2, expected 4 {as_in}",
+        f"error: data.split_ratio: got 0.5, expected 0.8 {as_in}",
+        f"error: policy.hiddim: got 64, expected 32 {as_in}",
+        f"error: objectives.0.reduction: got sum, expected mean {as_in}",
+    ]
+    remedies = re.findall(r"Set (\S+), or train from the beginning", err)
+    out, _ = said(capsys, *command, *remedies)
+    assert f"resume       from {full_path(run_dir, STEPS)}: 4 steps done, at epoch 0, step 4" in out
 
 
 def test_checkpoint_of_another_dataset_is_refused(

@@ -11,7 +11,7 @@ import pytest
 
 from shards.errors import SettingsError
 from shards.settings import settings_of
-from trainer.config import changes_on_resume, config_names, config_path, load_config, parse_config, resolve_lanes
+from trainer.config import config_names, config_path, load_config, parse_config, resolve_lanes
 from trainer.settings import ObjectiveConfig, RunConfig
 
 # The tutorial's full recipe, typed from its text.
@@ -136,64 +136,6 @@ def test_settings_are_refused_before_torch_is_imported() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "[]"
     assert "data.batch_size: got 'x'" in done.stderr
-
-
-def resumed(old: list[str], new: list[str]) -> list[tuple[str, bool]]:
-    """The changes when a run of rocket1 with the first words goes on with the second: (line, refused)."""
-    saved = resolve_lanes(load_config("rocket1", old), 8).model_dump()
-    return [
-        (str(one), one.refused) for one in changes_on_resume(saved, resolve_lanes(load_config("rocket1", new), 8))
-    ]
-
-
-def test_unchanged_settings_have_no_changes_on_resume() -> None:
-    assert resumed([], []) == []
-
-
-def test_changes_on_resume_are_told_as_old_and_new() -> None:
-    new = [
-        "optimizer.learning_rate=1e-4",
-        "data.num_workers=2",
-        "optimizer.gradient_clip=null",
-        "trainer.compile=true",
-    ]
-    assert resumed([], new) == [
-        ("data.num_workers: 8 -> 2", False),
-        ("optimizer.learning_rate: 4e-05 -> 0.0001", False),
-        ("optimizer.gradient_clip: 1.0 -> null", False),
-        ("trainer.compile: false -> true", False),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("word", "change"),
-    [
-        ("seed=1", "seed: 0 -> 1"),
-        ("data.enable_segment=false", "data.enable_segment: true -> false"),
-        ("data.num_lanes=32", "data.num_lanes: 64 -> 32"),
-        ("policy.batch_norm=frozen", "policy.batch_norm: per_rank -> frozen"),
-        ("trainer.memory=reset", "trainer.memory: carry -> reset"),
-        ("ema.enabled=false", "ema.enabled: true -> false"),
-    ],
-)
-def test_what_would_make_it_another_run_is_refused_on_resume(word: str, change: str) -> None:
-    assert (change, True) in resumed([], [word])
-
-
-def test_objectives_are_compared_part_by_part_on_resume() -> None:
-    base = ["objectives=[{name: behavior_cloning, reduction: mean, weight: 1.0}]"]
-    assert resumed(base, [*base, "objectives.0.weight=2.0", "objectives.0.reduction=sum"]) == [
-        ("objectives[0].weight: 1.0 -> 2.0", False),
-        ("objectives[0].reduction: mean -> sum", True),
-    ]
-
-
-def test_settings_that_the_checkpoint_does_not_know_count_as_their_defaults() -> None:
-    config = resolve_lanes(load_config("rocket1"), 8)
-    saved = config.model_dump()
-    del saved["trainer"]["compile"], saved["seed"]
-    saved["gone"] = 3
-    assert changes_on_resume(saved, config) == []
 
 
 def test_settings_that_contradict_each_other_are_all_named() -> None:

@@ -19,6 +19,7 @@ from tests.trainer.runs import finish, in_child, make_run_dataset, overrides, sm
 from tests.waiting import wait_until
 from trainer import run
 from trainer.build import build_wandb
+from trainer.changes import read_history
 from trainer.checkpoints.checkpoint import (
     AtomicCheckpointIO,
     fault_of,
@@ -29,6 +30,7 @@ from trainer.checkpoints.checkpoint import (
     step_of,
 )
 from trainer.learning.module import RocketModule
+from trainer.look.run_page import run_page
 
 NUM_STEPS = 23
 """Two epochs of ten steps, and a bit."""
@@ -311,7 +313,18 @@ def test_finished_run_has_nothing_left_to_do_until_it_gets_more_steps(
     said = finish(in_child(*overrides(dataset, run_dir, *RUN), resume="auto", log=log), log)
     assert "all 23 steps are done. Set a larger trainer.max_steps to train on." in said
     more = overrides(dataset, run_dir, *RUN, "trainer.max_steps=25", "optimizer.learning_rate=5e-4")
-    finish(in_child(*more, resume="auto", log=log), log)
+    told = finish(in_child(*more, resume="auto", log=log), log).splitlines()
+    first = told.index(f"changed      run_dir: {undisturbed} -> {run_dir}")
+    assert told[first + 1 : first + 3] == [
+        "             optimizer.learning_rate: 0.001 -> 0.0005",
+        "             trainer.max_steps: 23 -> 25",
+    ]
+    assert [(entry["step"], entry["key"], entry["new"]) for entry in read_history(run_dir)] == [
+        (23, "run_dir", str(run_dir)),
+        (23, "optimizer.learning_rate", 0.0005),
+        (23, "trainer.max_steps", 25),
+    ]
+    assert re.search(r"<td>optimizer.learning_rate</td>.*>0.001<.*>0.0005<", run_page(run_dir, frames=False))
     rates = [float(row["train/learning_rate"]) for row in rows(run_dir)]
     assert rates[-4:] == [1e-3, 1e-3, 5e-4, 5e-4]  # new settings rule over those in the checkpoint
 

@@ -28,7 +28,6 @@ from typing_extensions import override
 
 from shards.errors import RocketError
 from trainer.checkpoints.disk import write_atomically, write_when_room
-from trainer.settings import RunConfig
 
 FORMAT = 2
 FULL_FOLDER, WEIGHTS_FOLDER = "checkpoints", "weights"
@@ -212,23 +211,6 @@ def read_full(path: Path) -> dict[str, Any]:
             f"start a new run with policy.init_from={path}."
         )
     return content
-
-
-def check_architecture(path: Path, content: Mapping[str, Any], config: RunConfig) -> None:
-    """Return if the checkpoint's policy has the shape that the settings describe.
-
-    Raises:
-        CheckpointError: naming every setting that differs, a line each.
-    """
-    saved = content.get("hyper_parameters", {}).get("model", {})
-    problems = [
-        f"{path}: policy.{name} is {saved.get(name)} in the checkpoint, got {value}. "
-        f"Use policy.{name}={saved.get(name)}, or start a new run."
-        for name, value in config.policy_arguments().items()
-        if saved.get(name) != value
-    ]
-    if problems:
-        raise CheckpointError("\n".join(problems))
 
 
 def policy_state(path: Path, content: Mapping[str, Any], averaged: bool = False) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from shards.display.drawing import draw_frame
 from shards.display.page import data_address, render_page, write_page
 from shards.display.player import Film, make_film
 from shards.errors import RocketError
+from trainer.changes import CONFIG_FILE, read_history
 from trainer.config import parse_config
 from trainer.look import run_charts
 from trainer.look.metrics_csv import METRICS_FILE, read_metrics
@@ -20,7 +21,6 @@ from trainer.look.verdict import verdict
 from trainer.settings import RunConfig
 
 PAGE_FILE = "report.html"
-_CONFIG_FILE = "config.yaml"
 _MAX_FILM_BYTES = 6_000_000
 
 
@@ -70,6 +70,7 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
         run_dir=run_dir,
         config=config,
         settings=config.model_dump(),
+        history=read_history(run_dir),
         rows=rows,
         latest=latest,
         findings=verdict(rows, validations, config.trainer.memory),
@@ -86,7 +87,7 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
 
 
 def _read(run_dir: Path) -> tuple[list[dict[str, float]], RunConfig]:
-    metrics, settings = run_dir / METRICS_FILE, run_dir / _CONFIG_FILE
+    metrics, settings = run_dir / METRICS_FILE, run_dir / CONFIG_FILE
     for path in (metrics, settings):
         if not path.is_file():
             raise RunPageError(f"{run_dir}: no {path.name}, expected a run's folder. Give the run_dir of a run.")

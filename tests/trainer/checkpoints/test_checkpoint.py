@@ -9,12 +9,10 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainer.runs import small_config
 from trainer.checkpoints.checkpoint import (
     AtomicCheckpointIO,
     CheckpointError,
     Position,
-    check_architecture,
     fault_of,
     full_path,
     newest_whole,
@@ -114,17 +112,6 @@ def test_file_that_a_run_cannot_go_on_from_says_why(tmp_path: Path, content: dic
     path = save(tmp_path / "x.ckpt", content)
     with pytest.raises(CheckpointError, match=message):
         read_full(path)
-
-
-def test_another_architecture_is_refused_setting_by_setting(tmp_path: Path) -> None:
-    config = small_config(tmp_path, tmp_path)
-    saved = {**config.policy_arguments(), "hiddim": 64, "mem_len": 24}
-    with pytest.raises(CheckpointError, match="hiddim") as caught:
-        check_architecture(Path("x.ckpt"), {"hyper_parameters": {"model": saved}}, config)
-    assert str(caught.value).splitlines() == [
-        "x.ckpt: policy.hiddim is 64 in the checkpoint, got 32. Use policy.hiddim=64, or start a new run.",
-        "x.ckpt: policy.mem_len is 24 in the checkpoint, got 12. Use policy.mem_len=24, or start a new run.",
-    ]
 
 
 def test_average_is_read_from_a_full_checkpoint_only(tmp_path: Path) -> None:
