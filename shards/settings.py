@@ -21,6 +21,9 @@ from shards.errors import SettingsError, UsageError
 
 Record = TypeVar("Record", bound="Section")
 
+CONFIG_FILE = "config.yaml"
+"""A run's settings, in its folder."""
+
 
 class Section(BaseModel):
     """A record of settings: unknown keys are refused, types are not converted, nothing changes later."""
@@ -139,6 +142,8 @@ def shown(value: Any) -> str:
     """A setting's value as a user types it."""
     if isinstance(value, list):
         return f"[{','.join(shown(one) for one in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {shown(one)}' for key, one in value.items())}}}"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(getattr(value, "name", value))
@@ -206,6 +211,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise SettingsError([f"{path}: got a {type(content).__name__}, expected key: value lines. Fix the file."])
     return {str(key): value for key, value in content.items()}
+
+
+def flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted key; lists stay whole."""
+    found: dict[str, Any] = {}
+    for key, value in content.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
 
 
 def _problems(model: type[Section], error: ValidationError) -> list[str]:

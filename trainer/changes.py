@@ -1,6 +1,7 @@
 """What changes when a run goes on: its settings beside those of its checkpoint, and the history in its folder.
 
 RUN_DIR/config.yaml     the settings of the newest start
+RUN_DIR/datasets.json   the fingerprint of each of its datasets, by path
 RUN_DIR/changes.jsonl   a line for each setting that a start has changed, with which earlier ones can be had
 """
 
@@ -13,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import SettingsError
-from shards.settings import Setting, read_yaml, settings_of, shown
+from shards.reader import read_info
+from shards.settings import CONFIG_FILE, Setting, read_yaml, settings_of, shown
 from trainer.checkpoints.disk import write_atomically
 from trainer.settings import ObjectiveConfig, RunConfig
 
-CONFIG_FILE = "config.yaml"
+DATASETS_FILE = "datasets.json"
 HISTORY_FILE = "changes.jsonl"
 
 
@@ -95,7 +97,7 @@ def notes_on_record(run_dir: Path, changes: Sequence[Change], config: RunConfig)
 
 
 def write_record(run_dir: Path, config: RunConfig, changes: Sequence[Change], step: int, date: str) -> None:
-    """The folder holds today's settings, and what changed in its history.
+    """The folder holds today's settings, the datasets' fingerprints, and what changed in its history.
 
     A change that is there already for that step, from a start that came to no checkpoint, is not repeated.
 
@@ -111,6 +113,8 @@ def write_record(run_dir: Path, config: RunConfig, changes: Sequence[Change], st
     if new:
         lines = "".join(f"{json.dumps(entry)}\n" for entry in [*history, *new])
         write_atomically(run_dir / HISTORY_FILE, lines.encode())
+    fingerprints = {one.path: read_info(one.path).fingerprint for one in config.data.datasets}
+    write_atomically(run_dir / DATASETS_FILE, f"{json.dumps(fingerprints, indent=1)}\n".encode())
     write_atomically(run_dir / CONFIG_FILE, OmegaConf.to_yaml(OmegaConf.create(config.model_dump())).encode())
 
 

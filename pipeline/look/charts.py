@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
-from numpy.typing import NDArray
 
 from pipeline.look.distributions import Coverage, SampledActions
 from pipeline.look.lane_plan import EpochPlan
@@ -26,17 +24,15 @@ from shards.display.chart import (
     save_png,
     to_svg,
 )
-from shards.display.wording import count, number_of, percent, play_time, size
+from shards.display.wording import count, number_of, percent, play_time
 from shards.errors import RocketError
 from shards.interaction_types import interaction_type
-from shards.manifest import shard_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NICE_DEGREES = (2.0, 5.0, 10.0, 20.0, 45.0, 90.0, 180.0)
 _HEAT_BINS = 41
-_MAX_SHARD_ROWS = 12
 _MAX_NAMED_RANKS = 32
 _VECTOR_BLOCKS = 1500
 """With more blocks than this, lanes are drawn as pixels, so that the picture's file stays small."""
@@ -105,6 +101,7 @@ def coverage_chart(coverage: Coverage) -> Markup:
 def camera_chart(actions: SampledActions) -> Markup:
     """Camera movements a frame as a heat map, yaw to the right and pitch downwards."""
     from matplotlib.collections import PolyCollection
+    from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgba
 
     moved = actions.camera[(actions.camera != 0).any(axis=1)]
     reach = float(np.quantile(np.abs(moved).max(axis=1), 0.99)) if len(moved) else 1.0
@@ -115,13 +112,19 @@ def camera_chart(actions: SampledActions) -> Markup:
     rows, columns = np.nonzero(heat)
     share = heat[rows, columns] / max(len(actions.camera), 1) * 100
     low, high = (float(share.min()), float(share.max())) if share.size else (0.01, 1.0)
-    squares = [
-        [(x, y), (x + width, y), (x + width, y + width), (x, y + width)]
-        for x, y, width in zip(edges[columns], edges[rows], [2 * limit / _HEAT_BINS] * len(rows), strict=True)
-    ]
+    square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)]) * (edges[1] - edges[0])
+    # One hue, the more solid the more frames: the page's ground is the scale's low end.
+    ends = [to_rgba(SERIES[1], 0.22), to_rgba(SERIES[1], 1.0)]
     with new_chart(NARROW_INCHES, 3.8) as (figure, axes):
-        axes.add_collection(
-            PolyCollection(squares, facecolors=_heat_colours(share, low, high), linewidths=0, antialiaseds=False)
+        squares = axes.add_collection(
+            PolyCollection(
+                square + np.stack((edges[columns], edges[rows]), axis=1)[:, None],
+                array=share,
+                cmap=LinearSegmentedColormap.from_list("heat", ends, 32),
+                norm=LogNorm(low, max(high, low * 1.01)),
+                linewidths=0,
+                antialiaseds=False,
+            )
         )
         axes.set_xlim(-limit, limit)
         axes.set_ylim(limit, -limit)
@@ -130,80 +133,9 @@ def camera_chart(actions: SampledActions) -> Markup:
         axes.set_aspect("equal")
         axes.set_xlabel("yaw, degrees a frame")
         axes.set_ylabel("pitch, degrees a frame")
-        _heat_scale(axes.inset_axes((1.04, 0.0, 0.05, 1.0)), low, high)
+        scale = figure.colorbar(squares, label="% of frames", format="{x:g}", shrink=0.8)
+        scale.outline.set_visible(False)
         return to_svg(figure, "camera", "heat map of camera movements in degrees a frame")
-
-
-def _heat_colours(share: NDArray[np.float64], low: float, high: float) -> list[tuple[float, float, float, float]]:
-    """One hue, the more solid the larger the share's logarithm: the page's ground is the scale's low end."""
-    place = np.log(share / low) / max(np.log(high / low), 1e-9)
-    red, green, blue = (int(SERIES[1][at : at + 2], 16) / 255 for at in (1, 3, 5))
-    return [(red, green, blue, 0.22 + 0.78 * float(value)) for value in place]
-
-
-def _heat_scale(axes: Axes, low: float, high: float) -> None:
-    """The axes are a legend of the heat map's colours."""
-    steps = np.geomspace(low, max(high, low * 1.01), 25)
-    middles = np.sqrt(steps[:-1] * steps[1:])
-    axes.bar(
-        np.zeros(24),
-        np.diff(steps),
-        1,
-        bottom=steps[:-1],
-        color=_heat_colours(middles, low, high),
-        antialiased=False,
-    )
-    axes.set_yscale("log")
-    axes.set_ylim(steps[0], steps[-1])
-    axes.set_xlim(-0.5, 0.5)
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
-    axes.yaxis.set_label_position("right")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.tick_params(axis="y", which="minor", length=0, labelright=False)
-    axes.set_ylabel("% of frames")
-    axes.grid(visible=False)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def turns_chart(actions: SampledActions) -> Markup:
-    """How far the camera turns in a frame, yaw and pitch."""
-    edges = [0.0, 0.3, 1.0, 3.0, 10.0, 30.0, np.inf]
-    labels = ["still", "0.3°", "1°", "3°", "10°", "30°", "more"]
-    with new_chart(NARROW_INCHES, 2.9) as (figure, axes):
-        for place, (name, column) in enumerate((("yaw", 1), ("pitch", 0))):
-            angles = np.abs(actions.camera[:, column])
-            still = float((angles == 0).mean()) if len(angles) else 0.0
-            rest = np.histogram(angles[angles > 0], edges)[0] / max(len(angles), 1)
-            axes.bar(
-                np.arange(len(labels)) + 0.4 * (place - 0.5),
-                100 * np.concatenate(([still], rest)),
-                0.36,
-                color=SERIES[place],
-                label=name,
-            )
-        axes.set_xticks(range(len(labels)), labels)
-        axes.grid(visible=False, axis="x")
-        axes.set_xlabel("turn in a frame, up to")
-        axes.set_ylabel("% of frames")
-        axes.legend(labelcolor=INK)
-        return to_svg(figure, "turns", "share of frames by how far the camera turns, yaw and pitch")
-
-
-def shards_chart(shard_bytes: Sequence[int]) -> Markup:
-    """Sizes of the shards."""
-    if len(shard_bytes) <= _MAX_SHARD_ROWS:
-        labels = [shard_name(shard) for shard in range(len(shard_bytes))]
-        return bar_chart("shards", labels, shard_bytes, [size(n) for n in shard_bytes], "sizes of the shards")
-    megabytes = np.array(shard_bytes) / 1e6
-    with new_chart(NARROW_INCHES, 2.4) as (figure, axes):
-        axes.hist(megabytes, min(30, 3 + len(megabytes) // 4), color=SERIES[0])
-        axes.set_xlabel("MB")
-        axes.set_ylabel("shards")
-        axes.grid(visible=False, axis="x")
-        axes.xaxis.set_major_formatter("{x:,.10g}")
-        return to_svg(figure, "shards", "sizes of the shards")
 
 
 def lanes_chart(plan: EpochPlan) -> Markup:

@@ -8,47 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated
 
 import typer
 
+from pipeline.look.lane_options import LaneOptions, takes_lane_options
 from shards.places import on_this_machine
 
-if TYPE_CHECKING:
-    from pipeline.look.lane_plan import EpochPlan
-
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or address of a dataset.")]
-DatasetsArgument = Annotated[
-    list[str], typer.Argument(metavar="DATASET...", help="Folders or addresses, in the order of data.datasets.")
-]
-RunDatasetsArgument = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="DATASET...", help="In the order of data.datasets. Default: those of --run."),
-]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
-RunOption = Annotated[
-    Path | None,
-    typer.Option("--run", metavar="RUN_DIR", help="Use the settings of this run, or of a YAML file."),
-]
-WindowOption = Annotated[
-    int | None, typer.Option(metavar="T", min=1, help="Frames in a window: data.win_len. Default: 128.")
-]
-EpochOption = Annotated[int, typer.Option(metavar="N", min=0, help="Which epoch.")]
-SeedOption = Annotated[int | None, typer.Option(metavar="N", help="The run's seed. Default: 0.")]
-RanksOption = Annotated[
-    int | None, typer.Option(metavar="W", min=1, help="Training processes, one per GPU. Default: 1.")
-]
-SplitRatioOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="X", min=0, max=1, help="Share of the episodes that train: data.split_ratio. Default: all."
-    ),
-]
-SplitOption = Annotated[Literal["train", "val"], typer.Option(help="Which part of a split, with --split-ratio.")]
-ShuffleOption = Annotated[bool | None, typer.Option(help="data.shuffle_episodes. Default: shuffle.")]
-LaneGroupsOption = Annotated[
-    int | None, typer.Option(metavar="G", min=1, help="data.num_lane_groups. Default: one for each rank.")
-]
 
 
 def inspect(
@@ -60,63 +28,44 @@ def inspect(
 
     It reads the manifest only and takes about a second.
     """
+    from pipeline.look.episode_facts import episode_facts, episode_lines
+    from pipeline.look.overview import overview_of
+    from pipeline.look.overview_text import overview_lines
     from shards.display.wording import print_json, print_lines, terminal_columns
     from shards.reader import open_dataset
 
-    opened = open_dataset(dataset)
+    opened, columns = open_dataset(dataset), terminal_columns()
     if episode is not None:
-        from pipeline.look.episode_facts import episode_facts, episode_lines
-
         facts = episode_facts(opened, episode)
-        if as_json:
-            print_json(facts.to_json())
-        else:
-            print_lines(episode_lines(facts, terminal_columns()))
-        return
-    from pipeline.look.overview import overview_of
-
-    overview = overview_of(opened)
-    if as_json:
-        print_json(overview.to_json())
+        print_json(facts.to_json()) if as_json else print_lines(episode_lines(facts, columns))
     else:
-        from pipeline.look.overview_text import overview_lines
+        overview = overview_of(opened)
+        print_json(overview.to_json()) if as_json else print_lines(overview_lines(overview, columns))
 
-        print_lines(overview_lines(overview, terminal_columns()))
 
-
+@takes_lane_options
 def plan(
-    datasets: RunDatasetsArgument = None,
-    lanes: Annotated[
-        int | None, typer.Option(metavar="L", min=1, help="The global batch: ranks times lanes per rank.")
-    ] = None,
-    ranks: RanksOption = None,
-    window: WindowOption = None,
-    run: RunOption = None,
+    options: LaneOptions,
     frames_per_second: Annotated[
         float | None,
         typer.Option("--fps", metavar="N", min=0.001, help="Frames/s of all ranks together."),
     ] = None,
-    epoch: EpochOption = 0,
-    seed: SeedOption = None,
-    split_ratio: SplitRatioOption = None,
-    split: SplitOption = "train",
-    shuffle: ShuffleOption = None,
-    lane_groups: LaneGroupsOption = None,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.png", callback=on_this_machine, help="Also draw the lanes.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print what a training run would do: steps, padding, shards of each rank, time, ways to resume."""
+    from pipeline.look.lane_plan_text import plan_lines
     from shards.display.wording import print_json, print_lines, terminal_columns, watch_out_block
 
-    if lanes is None and run is None:
+    if options.lanes is None and options.run is None:
         raise typer.BadParameter("give --lanes L or --run RUN_DIR", param_hint="--lanes")
     if out is not None:
         from shards.display.page import check_out
 
         check_out(out, ".png")
-    planned = _plan(datasets, run, epoch, split, lanes, ranks, window, seed, split_ratio, shuffle, lane_groups)
+    planned, columns = options.plan(), terminal_columns()
     if out is not None:
         from pipeline.look.charts import save_lanes
 
@@ -124,15 +73,14 @@ def plan(
     if as_json:
         print_json(planned.to_json())
         return
-    from pipeline.look.lane_plan_text import plan_lines
-
-    columns = terminal_columns()
     lines = plan_lines(planned, columns, frames_per_second)
-    lines += watch_out_block(planned.watch_out(of_run=run is not None), columns)
+    lines += watch_out_block(planned.watch_out(of_run=options.run is not None), columns)
     print_lines([*lines, "", f"Wrote {out}"] if out is not None else lines)
 
 
+@takes_lane_options
 def preview(
+    options: LaneOptions,
     out: Annotated[
         Path,
         typer.Option(
@@ -141,7 +89,6 @@ def preview(
             help="A sheet (.png, .jpg), a video (.mp4) or a page that plays (.html).",
         ),
     ],
-    datasets: RunDatasetsArgument = None,
     episode: Annotated[str | None, typer.Option(metavar="ID", help="Show this episode.")] = None,
     frames: Annotated[str | None, typer.Option(metavar="A:B", help="Only these frames of the episode.")] = None,
     recording: Annotated[
@@ -149,16 +96,6 @@ def preview(
     ] = None,
     lane: Annotated[int | None, typer.Option(metavar="L", min=0, help="Show what this lane sees.")] = None,
     steps: Annotated[str, typer.Option(metavar="A:B", help="These steps of the lane.")] = "0:6",
-    lanes: Annotated[int | None, typer.Option(metavar="N", min=1, help="Lanes of the run. Default: 1.")] = None,
-    ranks: RanksOption = None,
-    window: WindowOption = None,
-    run: RunOption = None,
-    epoch: EpochOption = 0,
-    seed: SeedOption = None,
-    split_ratio: SplitRatioOption = None,
-    split: SplitOption = "train",
-    shuffle: ShuffleOption = None,
-    lane_groups: LaneGroupsOption = None,
     cells: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Frames on a sheet: of the episode, or of each window.")
     ] = None,
@@ -168,57 +105,27 @@ def preview(
     A lane shows what training gets: the goal of each frame, and where memory starts empty. Give it the settings of
     the run. Recordings and the folder of their masks, in the place of a dataset, show some of their stretches.
     """
-    from pipeline.look.preview import (
-        EPISODE_CELLS,
-        FORMATS,
-        LANE_CELLS,
-        dataset_with,
-        parse_range,
-        preview_episode,
-        preview_lane,
-    )
+    from pipeline.look.preview import FORMATS, dataset_with, parse_range, preview_episode, preview_lane
     from pipeline.progress import progress_on_stderr
     from shards.display.page import check_out
 
-    if episode is None and lane is None and datasets and _are_recordings(datasets):
+    check_out(out, *FORMATS)
+    if episode is None and lane is None and options.datasets and _are_recordings(options.datasets):
         from pipeline.look.masks import preview_masks
 
-        check_out(out, *FORMATS)
-        number = preview_masks([Path(place) for place in datasets], out, recording, cells)
+        number = preview_masks([Path(place) for place in options.datasets], out, recording, cells)
         typer.echo(f"Wrote {out}: {number} stretches")
         return
     if (episode is None) == (lane is None):
         raise typer.BadParameter("give either --episode ID or --lane L", param_hint="--episode")
     if lane is not None and frames is not None:
         raise typer.BadParameter("goes with --episode; a lane has --steps", param_hint="--frames")
-    check_out(out, *FORMATS)
-    with progress_on_stderr() as bar:
-        begun = False
-
-        def report(done: int, total: int) -> None:
-            nonlocal begun
-            if not begun:
-                bar.start("drawing", total, "frames")
-                begun = True
-            bar.advance(done)
-
+    with progress_on_stderr() as progress:
         if episode is not None:
-            opened = dataset_with(_paths(datasets, run), episode)
-            shown = parse_range("--frames", frames or ":")
-            number = preview_episode(
-                opened, episode, shown, out, num_cells=cells or EPISODE_CELLS, progress=report
-            )
-        else:
-            assert lane is not None
-            from pipeline.look.footage import LaneView
-
-            planned = _plan(
-                datasets, run, epoch, split, lanes, ranks, window, seed, split_ratio, shuffle, lane_groups
-            )
-            start, stop = parse_range("--steps", steps)
-            view = LaneView(planned, lane)
-            chosen = view.steps(start or 0, planned.schedule.num_steps if stop is None else stop)
-            number = preview_lane(view, chosen, out, num_cells=cells or LANE_CELLS, progress=report)
+            dataset, shown = dataset_with(options.paths(), episode), parse_range("--frames", frames or ":")
+            number = preview_episode(dataset, episode, shown, out, cells, progress)
+        elif lane is not None:
+            number = preview_lane(options.plan(), lane, parse_range("--steps", steps), out, cells, progress)
     typer.echo(f"Wrote {out}: {number} frames")
 
 
@@ -263,7 +170,7 @@ def verify(
 
 def export_logs(
     dataset: DatasetArgument,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder for the logs.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", callback=on_this_machine, help="Folder for the logs.")],
 ) -> None:
     """Write the recordings' logs again, DIR/<recording>.jsonl, equal to the source's up to the last line used.
 
@@ -277,88 +184,23 @@ def export_logs(
     typer.echo(f"Wrote {number_of(num_logs, 'log')} into {out}: {number_of(num_lines, 'line')}")
 
 
+@takes_lane_options
 def report(
-    datasets: DatasetsArgument,
+    options: LaneOptions,
     out: Annotated[Path, typer.Option(metavar="FILE.html", callback=on_this_machine, help="The page to write.")],
-    lanes: Annotated[
-        int | None, typer.Option(metavar="L", min=1, help="Plan this many lanes. Default: as many as fit.")
-    ] = None,
-    ranks: RanksOption = None,
-    window: WindowOption = None,
 ) -> None:
     """Write a page that shows a dataset: charts, frames with masks, what was left out, the lane plan.
 
-    It is one file and needs no network.
+    It is one file and needs no network. Without --lanes or --run it plans as many lanes as the data fill.
     """
-    from pipeline.look.lane_plan import lane_settings
-    from pipeline.look.report import report_page
+    from pipeline.look.report import fitting_plan, report_page
     from shards.display.page import check_out, write_page
-    from shards.schedule.collection import open_collection
 
     check_out(out, ".html", ".htm")
-    ranks = ranks or 1
-    settings = None
-    if lanes is not None:
-        settings = lane_settings(ranks, {"num_lanes": lanes, "window_frames": window or 128})
-    write_page(report_page(open_collection(datasets), settings, ranks), out)
+    unsaid = options.lanes is None and options.run is None
+    planned = fitting_plan(options.paths()) if unsaid else options.plan()
+    write_page(report_page(planned), out)
     typer.echo(f"Wrote {out}. Open it in a browser.")
-
-
-def _plan(
-    datasets: list[str] | None,
-    run: Path | None,
-    epoch: int,
-    split: Literal["train", "val"],
-    lanes: int | None,
-    ranks: int | None,
-    window: int | None,
-    seed: int | None,
-    split_ratio: float | None,
-    shuffle: bool | None,
-    lane_groups: int | None,
-) -> EpochPlan:
-    """The plan that the options ask for, on top of a run's settings where one is given."""
-    from pipeline.look.lane_plan import lane_settings, lanes_of_run, plan_lanes
-    from shards.schedule.collection import open_collection
-
-    values: dict[str, Any] = {"num_lanes": 1}
-    num_ranks = 1
-    if run is not None:
-        of_run = lanes_of_run(run)
-        values, num_ranks = of_run.values, of_run.num_ranks
-    given = {
-        "num_lanes": lanes,
-        "window_frames": window,
-        "seed": seed,
-        "split_ratio": split_ratio,
-        "shuffle": shuffle,
-        "num_groups": lane_groups,
-    }
-    num_ranks = ranks or num_ranks
-    values |= {name: value for name, value in given.items() if value is not None}
-    settings = lane_settings(num_ranks, values)
-    collection = open_collection(_paths(datasets, run))
-    return plan_lanes(collection, settings, num_ranks, split=split, epoch=epoch)
-
-
-def _paths(datasets: list[str] | None, run: Path | None) -> list[str]:
-    """The datasets that are given, or the run's."""
-    from pipeline.look.lane_plan import lanes_of_run
-    from shards.errors import RocketError
-
-    if run is None:
-        if not datasets:
-            raise typer.BadParameter("give one or more, or --run RUN_DIR", param_hint="DATASET")
-        return datasets
-    of_run = lanes_of_run(run).datasets
-    if not datasets:
-        return list(of_run)
-    if len(of_run) > 1 and len(datasets) != len(of_run):
-        raise RocketError(
-            f"{run}: the run joins {len(of_run)} datasets on its lanes, got {len(datasets)}. "
-            "Give all of them in the same order, or none."
-        )
-    return datasets
 
 
 _EXAMPLES: dict[Callable[..., None], list[str]] = {

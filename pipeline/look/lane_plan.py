@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,12 +16,12 @@ from shards.schedule.collection import Collection
 from shards.schedule.lanes import Schedule, lanes_of_rank
 from shards.schedule.mixing import MixedPlan
 from shards.schedule.plan import plan_splits
-from shards.schedule.settings import ScheduleSettings
+from shards.schedule.settings import ScheduleSettings, setting_keys
 from shards.schedule.watch_out import few_masks, less_padding, much_padding, no_validation
+from shards.settings import CONFIG_FILE, flat, override, read_yaml
 from shards.tally import Tally
 
 Split = Literal["train", "val"]
-_CONFIG_FILE = "config.yaml"
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,6 @@ class RankShare:
 
     rank: int
     lanes: range
-    num_steps: int
     num_windows: int
     num_episodes: int
     shards: Sequence[int]
@@ -109,7 +109,7 @@ class EpochPlan:
             "ranks": [
                 {
                     "rank": share.rank,
-                    "steps": share.num_steps,
+                    "steps": self.schedule.num_steps,
                     "windows": share.num_windows,
                     "shards": list(share.shards),
                     "bytes": share.num_bytes,
@@ -173,24 +173,21 @@ def plan_lanes(
         schedule=schedule,
         episodes=plan.episodes,
         by_episode=plan.by_episode,
-        ranks=[
-            _share(collection, schedule, rank, lanes_of_rank(rank, num_ranks, settings.num_lanes))
-            for rank in range(num_ranks)
-        ],
+        ranks=[_share(collection, schedule, rank, num_ranks) for rank in range(num_ranks)],
         whole_shard_ranks=whole,
         sharing_ranks=[ranks for ranks in divisors if ranks not in whole],
         num_val_episodes=len(splits[1].episodes),
     )
 
 
-def _share(collection: Collection, schedule: Schedule, rank: int, lanes: range) -> RankShare:
+def _share(collection: Collection, schedule: Schedule, rank: int, num_ranks: int) -> RankShare:
+    lanes = lanes_of_rank(rank, num_ranks, schedule.num_lanes)
     episodes = np.concatenate([schedule.lane(lane) for lane in lanes])
     tables = [one.episodes for one in collection.datasets]
     num_bytes = np.concatenate([table.stop_byte - table.start_byte for table in tables])
     return RankShare(
         rank=rank,
         lanes=lanes,
-        num_steps=schedule.num_steps,
         num_windows=int(schedule.lane_windows[lanes.start : lanes.stop].sum()),
         num_episodes=len(episodes),
         shards=np.unique(collection.shard[episodes]).tolist(),
@@ -215,35 +212,25 @@ def lanes_of_run(run: Path) -> RunLanes:
     """The lanes of the run in this folder, or of the YAML file.
 
     Raises:
-        RocketError: if there is no such file or it is none of a run.
+        RocketError: if there is no such file or it lacks settings of a run.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-    from yaml import YAMLError  # type: ignore[import-untyped]
-
-    path = run / _CONFIG_FILE if run.is_dir() else run
-    advice = "Give the run_dir of a rocket-train run."
+    path = run / CONFIG_FILE if run.is_dir() else run
+    settings = flat(override(read_yaml(path), (), path.name))
     try:
-        content: Any = OmegaConf.to_container(OmegaConf.load(path), resolve=True)
-        data, trainer = content["data"], content["trainer"]
-        batch_size, num_lanes = data["batch_size"], data.get("num_lanes")
-        devices = trainer["devices"] if isinstance(trainer["devices"], int) else 1
-        num_ranks = num_lanes // batch_size if num_lanes else devices * trainer["num_nodes"]
-        values = {
-            "num_lanes": num_lanes or batch_size * num_ranks,
-            "window_frames": data["win_len"],
-            "seed": content["seed"],
-            "split_ratio": data["split_ratio"],
-            "shuffle": data["shuffle_episodes"],
-            "num_groups": data["num_lane_groups"],
-            "contiguous": data["episode_continuous_batch"],
-        }
-        entries = [one if isinstance(one, dict) else {"path": str(one)} for one in data["datasets"]]
-        datasets = [one["path"] for one in entries]
+        num_lanes, devices = settings["data.num_lanes"], settings["trainer.devices"]
+        batch_size = settings["data.batch_size"]
+        num_ranks = (devices if isinstance(devices, int) else 1) * settings["trainer.num_nodes"]
+        if num_lanes:
+            num_ranks = num_lanes // batch_size
+        values = {name: settings[key] for name, key in setting_keys().items() if " " not in key}
+        values["num_lanes"] = num_lanes or batch_size * num_ranks
+        entries = [one if isinstance(one, dict) else {"path": str(one)} for one in settings["data.datasets"]]
         if any("weight" in one for one in entries):
             values["weights"] = tuple(float(one.get("weight", 1)) for one in entries)
-    except (KeyError, TypeError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise RocketError(f"{path}: not the settings of a run, got {error!r}. {advice}") from error
-    except OSError as error:
-        raise RocketError(f"{path}: cannot be read, got {error.strerror}. {advice}") from error
+        datasets = [one["path"] for one in entries]
+    except KeyError as missing:
+        raise RocketError(
+            f"{path}: not all settings of a run, got no {missing.args[0]}. "
+            f"Write all of them: rocket-train show {shlex.quote(str(path))} > run.yaml"
+        ) from None
     return RunLanes(datasets, num_ranks, {name: value for name, value in values.items() if value is not None})

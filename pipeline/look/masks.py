@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from pipeline.look.footage import spaced
-from pipeline.look.pictures import Strip, contact_sheet
-from pipeline.look.preview import save_picture
+from pipeline.look.pictures import Strip, contact_sheet, save_picture
 from pipeline.recording import Recording, RecordingContent
 from pipeline.sources import find_recordings, source_of
 from pipeline.sources.masks import Candidate, RecordingMasks, decode_rle
@@ -22,7 +19,8 @@ from shards.clip import Interaction
 from shards.display.chart import INK, SERIES, WIDE_INCHES, new_chart, to_svg
 from shards.display.drawing import draw_frame
 from shards.display.film import FILM_WIDTH_PX, write_film
-from shards.display.page import data_address, render_page, write_page
+from shards.display.footage import spaced
+from shards.display.page import render_page, strip_images, write_page
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask
 from shards.display.wording import count, number_of, percent, short_event
 from shards.errors import RocketError
@@ -174,22 +172,12 @@ def _page(sources: Sequence[Path], stretches: Sequence[MaskStretch], chosen: Seq
             {
                 "title": stretch.title,
                 "note": stretch.note,
-                "picture": data_address(_strip_picture(stretch)),
+                "images": strip_images(_some_frames(stretch)),
                 "chart": _chart(stretch, f"stretch-{place}"),
             }
             for place, stretch in enumerate(chosen)
         ],
     )
-
-
-def _strip_picture(stretch: MaskStretch) -> Image.Image:
-    cells = [draw_frame(frame) for frame in _some_frames(stretch)]
-    if not cells:
-        return Image.new("RGB", (COLUMNS, 1))
-    strip = Image.new("RGB", (sum(cell.width for cell in cells), cells[0].height))
-    for place, cell in enumerate(cells):
-        strip.paste(cell, (place * cell.width, 0))
-    return strip
 
 
 def _chart(stretch: MaskStretch, name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from PIL import Image, ImageDraw
@@ -11,6 +12,7 @@ from PIL import Image, ImageDraw
 from shards.display.drawing import cell_size, draw_frame
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, PANEL, font, type_rgb
 from shards.display.shown_frame import ShownFrame
+from shards.errors import RocketError
 from shards.interaction_types import interaction_type
 
 _MARGIN_PX, _GAP_PX = 16, 8
@@ -49,6 +51,18 @@ def contact_sheet(
         _draw_strip(sheet, strip, y, width, num_columns, (cell_width, cell_height))
         y += strip_height
     return sheet
+
+
+def save_picture(picture: Image.Image, out: Path) -> None:
+    """The picture is at `out`.
+
+    Raises:
+        RocketError: if it cannot be written.
+    """
+    try:
+        picture.save(out, optimize=True, quality=80)  # PNG takes no notice of quality
+    except OSError as error:
+        raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
 
 
 def _strip_height(strip: Strip, num_columns: int, cell_height: int) -> int:

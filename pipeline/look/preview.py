@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipeline.look.footage import LaneStep, LaneView, read_frames, spaced
-from pipeline.look.pictures import Strip, StripKind, contact_sheet
+from pipeline.look.lane_plan import EpochPlan
+from pipeline.look.pictures import Strip, StripKind, contact_sheet, save_picture
+from pipeline.progress import ProgressReport, Silent
 from shards.display.drawing import cell_size, draw_frame
 from shards.display.film import FILM_WIDTH_PX, write_film
-from shards.display.page import check_out, render_page, write_page
+from shards.display.footage import Stretch, goals_of
+from shards.display.page import render_page, write_page
 from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, font
-from shards.display.player import Stretch, make_film
+from shards.display.player import make_film
 from shards.display.wording import count, number_of, play_time, short_event
 from shards.errors import RocketError
 from shards.interaction_types import interaction_type
@@ -29,13 +33,14 @@ _NOTICE_FRAMES = 10
 
 _BAND_PX = 26
 _RANGE = re.compile(r"(\d+)?:(\d+)?|(\d+)")
+_SILENT = Silent()
 
-Progress = Callable[[int, int], None]
-"""Called with (frames drawn since the last call, frames in all)."""
+Span = tuple[int | None, int | None]
+"""[start, stop), None where it is left out."""
 
 
-def parse_range(option: str, text: str) -> tuple[int | None, int | None]:
-    """`10:20`, `:20`, `10:`, `:`, or `10` for the one that follows: (start, stop), None where it is left out.
+def parse_range(option: str, text: str) -> Span:
+    """`10:20`, `:20`, `10:`, `:`, or `10` for the one that follows.
 
     Raises:
         RocketError: if it is none of these.
@@ -47,6 +52,20 @@ def parse_range(option: str, text: str) -> tuple[int | None, int | None]:
     return (single, single + 1) if single is not None else (start, stop)
 
 
+def _bounds(option: str, span: Span, size: int, unit: str, suggested: int) -> tuple[int, int]:
+    """The span with its ends filled in.
+
+    Raises:
+        RocketError: it is empty, or reaches out of the `size` that there are.
+    """
+    start, stop = span[0] or 0, size if span[1] is None else span[1]
+    if not 0 <= start < stop <= size:
+        raise RocketError(
+            f"{option}: got {start}:{stop}, expected {unit} of 0:{size}. Use {option} 0:{min(size, suggested)}."
+        )
+    return start, stop
+
+
 def dataset_with(paths: Sequence[str], episode_id: str) -> Dataset:
     """The first of the datasets that has this episode, or the first one, which says what it has."""
     datasets = [open_dataset(path) for path in paths]
@@ -56,130 +75,132 @@ def dataset_with(paths: Sequence[str], episode_id: str) -> Dataset:
 def preview_episode(
     dataset: Dataset,
     episode_id: str,
-    span: tuple[int | None, int | None],
+    span: Span,
     out: Path,
-    *,
-    num_cells: int = EPISODE_CELLS,
-    progress: Progress | None = None,
+    num_cells: int | None = None,
+    progress: ProgressReport = _SILENT,
 ) -> int:
-    """A contact sheet or film of an episode's frames is at `out`; returns how many frames it shows.
-
-    Args:
-        span: frames [start, stop); None is the episode's beginning or end.
+    """A contact sheet, film or player of an episode's frames is at `out`; returns how many frames it shows.
 
     Raises:
         RocketError: if there is no such episode or frame, or the file cannot be written.
         DamagedClip: if a clip's bytes are missing, changed or do not decode.
     """
-    check_out(out, *FORMATS)
     episode = dataset.index_of(episode_id)
     num_frames = int(dataset.episodes.num_frames[episode])
-    start, stop = span[0] or 0, num_frames if span[1] is None else span[1]
-    if not 0 <= start < stop <= num_frames:
-        raise RocketError(
-            f"--frames: got {start}:{stop}, expected frames of 0:{num_frames} as episode {episode_id} has them. "
-            f"Use --frames 0:{min(num_frames, 200)}."
-        )
-    info = dataset.info
+    start, stop = _bounds("--frames", span, num_frames, "frames", 200)
+    size = (dataset.info.frame_width, dataset.info.frame_height)
+    whole = Stretch(dataset, episode, start, stop, "")
     if out.suffix.lower() == ".html":
         subtitle = f"{dataset.path}: {number_of(num_frames, 'frame')}, {play_time(num_frames)}"
-        stretches = episode_stretches(dataset, episode, start, stop)
-        return _write_player(
-            out, f"Episode {episode_id}", subtitle, stretches, (info.frame_width, info.frame_height)
-        )
+        return _write_player(out, f"Episode {episode_id}", subtitle, _by_interaction(whole), size)
     if out.suffix.lower() == ".mp4":
-        shown = read_frames(dataset, episode, range(start, stop))
-        pictures = (draw_frame(frame, FILM_WIDTH_PX) for frame in shown)
+        pictures = (draw_frame(frame, FILM_WIDTH_PX) for frame in whole.frames())
         return write_film(out, _counted(pictures, stop - start, progress))
-    frames = list(read_frames(dataset, episode, spaced(start, stop, num_cells)))
-    sheet = contact_sheet(
-        f"episode {episode_id}",
-        f"{dataset.path} | {len(frames)} of frames {start}:{stop} of {count(num_frames)}, {play_time(num_frames)}",
-        [Strip("", frames)],
-        (info.frame_width, info.frame_height),
-        min(_COLUMNS, len(frames)),
+    frames = list(whole.frames(num_cells or EPISODE_CELLS))
+    subtitle = (
+        f"{dataset.path} | {len(frames)} of frames {start}:{stop} of {count(num_frames)}, {play_time(num_frames)}"
     )
-    save_picture(sheet, out)
+    columns = min(_COLUMNS, len(frames))
+    save_picture(contact_sheet(f"episode {episode_id}", subtitle, [Strip("", frames)], size, columns), out)
     return len(frames)
 
 
 def preview_lane(
-    view: LaneView,
-    steps: Sequence[LaneStep],
+    plan: EpochPlan,
+    lane: int,
+    span: Span,
     out: Path,
-    *,
-    num_cells: int = LANE_CELLS,
-    progress: Progress | None = None,
+    num_cells: int | None = None,
+    progress: ProgressReport = _SILENT,
 ) -> int:
-    """A contact sheet or film of a lane's steps is at `out`; returns how many frames it shows.
+    """A contact sheet, film or player of a lane's steps is at `out`; returns how many frames it shows.
 
     Raises:
-        RocketError: if the file cannot be written.
+        RocketError: if the plan has no such lane or steps, or the file cannot be written.
         DamagedClip: if a clip's bytes are missing, changed or do not decode.
     """
-    check_out(out, *FORMATS)
-    collection = view.plan.collection
-    size = (collection.frame_width, collection.frame_height)
-    plan = view.plan
+    steps = lane_stretches(plan, lane, span)
+    size = (plan.collection.frame_width, plan.collection.frame_height)
     title = (
-        f"lane {view.lane} of {plan.settings.num_lanes}, epoch {plan.epoch}, "
+        f"lane {lane} of {plan.settings.num_lanes}, epoch {plan.epoch}, "
         f"windows of {number_of(plan.settings.window_frames, 'frame')}"
     )
+    paths = ", ".join(one.path for one in plan.collection.datasets)
     if out.suffix.lower() == ".html":
-        subtitle = f"{', '.join(one.path for one in collection.datasets)}: what the policy is shown, step by step"
-        return _write_player(out, title.capitalize(), subtitle, lane_stretches(view, steps), size)
+        subtitle = f"{paths}: what the policy is shown, step by step"
+        return _write_player(out, title.capitalize(), subtitle, (step for step in steps if step.stop), size)
     if out.suffix.lower() == ".mp4":
-        total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
-        return write_film(out, _counted(_lane_pictures(view, steps, size), total, progress))
+        total = sum(step.stop - step.start or 1 for step in steps)
+        return write_film(out, _counted(_lane_pictures(steps, size), total, progress))
+    cells = num_cells or LANE_CELLS
     strips = []
     for step in steps:
-        kind: StripKind = "padding" if step.window is None else "reset" if step.resets_memory else "plain"
-        strips.append(Strip(step.describe(), list(view.frames(step, num_cells)), kind))
-    save_picture(
-        contact_sheet(title, _lane_subtitle(collection.datasets, steps, num_cells), strips, size, num_cells), out
-    )
+        kind: StripKind = "padding" if not step.stop else "reset" if step.memory == "empty" else "plain"
+        strips.append(Strip(step.caption, list(step.frames(cells)), kind))
+    resets = number_of(sum(step.memory == "empty" for step in steps), "time")
+    subtitle = f"{paths} | up to {cells} frames a window, with the goal's mask; memory starts empty {resets}"
+    save_picture(contact_sheet(title, subtitle, strips, size, cells), out)
     return sum(len(strip.frames) for strip in strips)
 
 
-def episode_stretches(dataset: Dataset, episode: int, start: int, stop: int) -> Iterator[Stretch]:
-    """Frames [start, stop) of an episode, a stretch from each interaction's start to the next one's."""
+def lane_stretches(plan: EpochPlan, lane: int, span: Span = (None, None)) -> list[Stretch]:
+    """The windows of a lane's steps, as the policy gets them but for augmentation; padding has no frames.
+
+    Raises:
+        RocketError: the plan has no such lane, or the epoch no such steps.
+    """
+    num_lanes, num_steps = plan.settings.num_lanes, plan.schedule.num_steps
+    if not 0 <= lane < num_lanes:
+        raise RocketError(f"--lane: no lane {lane}, expected 0 to {num_lanes - 1}. Use --lanes for more lanes.")
+    goals: dict[int, NDArray[np.int32]] = {}
+    stretches = []
+    for step in range(*_bounds("--steps", span, num_steps, "steps", 8)):
+        window = plan.schedule.window(step, lane)
+        if window is None:
+            heading = f"step {step}: padding, masked and without loss"
+            stretches.append(Stretch(plan.collection.datasets[0], 0, 0, 0, heading))
+            continue
+        dataset, episode = plan.collection.locate(window.episode)
+        if window.episode not in goals:
+            epoch = 0 if plan.split == "val" else plan.epoch  # validation shows the same goals every time
+            goals = {window.episode: goals_of(dataset, episode, seed=plan.settings.seed, epoch=epoch)}
+        heading = f"step {step}: {dataset.episodes.ids[episode]}, frames {window.start}:{window.stop}"
+        goal = goals[window.episode]
+        stretches.append(
+            Stretch(
+                dataset, episode, window.start, window.stop, heading, "empty" if window.first else "kept", goal
+            )
+        )
+    return stretches
+
+
+def _by_interaction(whole: Stretch) -> Iterator[Stretch]:
+    """The stretch cut where interactions start."""
     names = {
         item.start: f"{interaction_type(item.type).name}: {short_event(item.event)}"
-        for item in reversed(dataset.interactions(episode))
+        for item in reversed(whole.dataset.interactions(whole.episode))
     }
-    bounds = sorted({start, stop, *(frame for frame in names if start < frame < stop)})
-    for first, last in itertools.pairwise(bounds):
+    inside = {frame for frame in names if whole.start < frame < whole.stop}
+    for first, last in itertools.pairwise(sorted({whole.start, whole.stop, *inside})):
         heading = f"from {first}: {names.get(first, 'before the next interaction')}"
-        yield Stretch(dataset, episode, first, last, heading)
-
-
-def lane_stretches(view: LaneView, steps: Sequence[LaneStep]) -> Iterator[Stretch]:
-    """The steps' windows; those of padding are left out."""
-    for step in steps:
-        if step.window is not None:
-            window = step.window
-            dataset, episode = view.plan.collection.locate(window.episode)
-            heading = f"step {step.step}: {step.episode_id}, frames {window.start}:{window.stop}"
-            memory = "empty" if window.first else "kept"
-            yield Stretch(dataset, episode, window.start, window.stop, heading, memory, view.goals(window.episode))
+        yield Stretch(whole.dataset, whole.episode, first, last, heading)
 
 
 def _write_player(
     out: Path, title: str, subtitle: str, stretches: Iterator[Stretch], size_px: tuple[int, int]
 ) -> int:
     film = make_film(stretches, size_px)
-    alarms = []
-    if film.is_cut:
-        alarms.append(
-            f"Only the first {number_of(film.num_frames, 'frame')} are here, so that the page stays small. "
-            "Choose others with --frames or --steps."
-        )
+    cut = (
+        f"Only the first {number_of(film.num_frames, 'frame')} are here, so that the page stays small. "
+        "Choose others with --frames or --steps."
+    )
     page = render_page(
         "pipeline.look",
         "player.html",
         title=title,
         subtitle=subtitle,
-        alarms=alarms,
+        alarms=[cut] if film.is_cut else [],
         footer="rocket-prep preview",
         film=film,
     )
@@ -187,35 +208,16 @@ def _write_player(
     return film.num_frames
 
 
-def save_picture(picture: Image.Image, out: Path) -> None:
-    """The picture is at `out`.
-
-    Raises:
-        RocketError: if it cannot be written.
-    """
-    try:
-        picture.save(out, optimize=True, quality=80)  # PNG takes no notice of quality
-    except OSError as error:
-        raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
-
-
-def _lane_subtitle(datasets: Sequence[Dataset], steps: Sequence[LaneStep], num_cells: int) -> str:
-    resets = sum(step.resets_memory for step in steps)
-    times = "once" if resets == 1 else f"{resets} times" if resets else "never"
-    paths = ", ".join(one.path for one in datasets)
-    return f"{paths} | up to {num_cells} frames a window, with the goal's mask; memory starts empty {times}"
-
-
-def _lane_pictures(view: LaneView, steps: Sequence[LaneStep], size: tuple[int, int]) -> Iterator[Image.Image]:
+def _lane_pictures(steps: Sequence[Stretch], size_px: tuple[int, int]) -> Iterator[Image.Image]:
     """A film's frames: each with a band that says step and memory; padding is one still frame a window."""
-    cell = cell_size(*size, FILM_WIDTH_PX)
     for step in steps:
-        alarm = _NOTICE_FRAMES if step.resets_memory else 0
-        if step.window is None:
-            yield _banded(Image.new("RGB", cell, BACKGROUND), step.describe(), BACKGROUND, FAINT)
-        for place, shown in enumerate(view.frames(step)):
-            fill, ink = (ALARM, (255, 255, 255)) if place < alarm else (BACKGROUND, INK)
-            yield _banded(draw_frame(shown, FILM_WIDTH_PX), step.describe(), fill, ink)
+        if not step.stop:
+            still = Image.new("RGB", cell_size(*size_px, FILM_WIDTH_PX), BACKGROUND)
+            yield _banded(still, step.caption, BACKGROUND, FAINT)
+        for place, shown in enumerate(step.frames()):
+            is_reset = step.memory == "empty" and place < _NOTICE_FRAMES
+            fill, ink = (ALARM, (255, 255, 255)) if is_reset else (BACKGROUND, INK)
+            yield _banded(draw_frame(shown, FILM_WIDTH_PX), step.caption, fill, ink)
 
 
 def _banded(picture: Image.Image, text: str, fill: tuple[int, int, int], ink: tuple[int, int, int]) -> Image.Image:
@@ -229,8 +231,8 @@ def _banded(picture: Image.Image, text: str, fill: tuple[int, int, int], ink: tu
     return banded
 
 
-def _counted(pictures: Iterator[Image.Image], total: int, progress: Progress | None) -> Iterator[Image.Image]:
+def _counted(pictures: Iterator[Image.Image], total: int, progress: ProgressReport) -> Iterator[Image.Image]:
+    progress.start("drawing", total, "frames")
     for picture in pictures:
         yield picture
-        if progress is not None:
-            progress(1, total)
+        progress.advance(1)

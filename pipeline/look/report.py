@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,20 +10,19 @@ import numpy as np
 
 from pipeline.look import charts
 from pipeline.look.distributions import SampledActions, coverage_of, sample_actions
-from pipeline.look.footage import read_frames, spaced
 from pipeline.look.lane_plan import EpochPlan, plan_lanes
 from pipeline.look.overview import Overview, overview_of
 from pipeline.recording import REASONS
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
-from shards.display.drawing import draw_frame
-from shards.display.page import data_address, render_page
-from shards.display.player import Film, Stretch, make_film
+from shards.display.footage import Stretch
+from shards.display.page import render_page, strip_images
+from shards.display.player import Film, make_film
 from shards.display.wording import count, number_of, short_event
 from shards.errors import DamagedClip
 from shards.interaction_types import interaction_type
 from shards.reader import Dataset
-from shards.schedule.collection import Collection
+from shards.schedule.collection import Collection, open_collection
 from shards.schedule.settings import ScheduleSettings
 
 STRIP_FRAMES = 6
@@ -39,19 +37,12 @@ _MAX_TRIED = 24
 """Episodes among which the strips' interactions are chosen."""
 
 
-def report_page(collection: Collection, settings: ScheduleSettings | None = None, num_ranks: int = 1) -> str:
-    """The report as HTML.
-
-    Args:
-        settings: of the run to plan; None: as many lanes, up to 64, as the datasets fill.
-
-    Raises:
-        RocketError: if the lanes do not divide.
-    """
+def report_page(plan: EpochPlan) -> str:
+    """The report of a plan's datasets as HTML."""
+    collection = plan.collection
     datasets = collection.datasets
     paths = [one.path for one in datasets]
     overview = overview_of(*datasets)
-    plan = _fitting_plan(collection) if settings is None else plan_lanes(collection, settings, num_ranks)
     coverage = coverage_of(*datasets) if overview.num_interactions else None
     alarms: list[str] = []
     actions, strips, film = SampledActions(np.zeros((0, 2)), 0, []), [], None
@@ -84,21 +75,18 @@ def report_page(collection: Collection, settings: ScheduleSettings | None = None
         interaction_type=interaction_type,
         reasons=REASONS,
         frames_per_second=ACTION_SPACE.frames_per_second,
-        text=_text,
         lengths_chart=charts.lengths_chart(overview),
-        shards_chart=charts.shards_chart([size for one in datasets for size in one.info.files["shard_bytes"]]),
         types_chart=charts.types_chart(overview),
         coverage_chart=charts.coverage_chart(coverage) if coverage else "",
         buttons_chart=charts.buttons_chart(overview),
         camera_chart=charts.camera_chart(actions) if len(actions.camera) else "",
-        turns_chart=charts.turns_chart(actions) if len(actions.camera) else "",
         lanes_chart=charts.lanes_chart(plan),
     )
 
 
-def _fitting_plan(collection: Collection) -> EpochPlan:
-    """The plan with the most lanes that are filled well, up to the tutorial's 64 on 8 ranks."""
-    lanes = _MAX_LANES
+def fitting_plan(paths: Sequence[str]) -> EpochPlan:
+    """The plan of the datasets with the most lanes that they fill well, up to the tutorial's 64 on 8 ranks."""
+    collection, lanes = open_collection(paths), _MAX_LANES
     while True:
         ranks = max(lanes // _LANES_PER_RANK, 1)
         plan = plan_lanes(collection, ScheduleSettings(num_lanes=lanes, num_groups=ranks), ranks)
@@ -107,15 +95,16 @@ def _fitting_plan(collection: Collection) -> EpochPlan:
         lanes //= 2
 
 
-def _events(overview: Overview) -> list[tuple[str, str, int]]:
+def _events(overview: Overview) -> list[tuple[str, str, str]]:
     """(type, event, number) of the most frequent events."""
     events = [
-        (item.name, event, number) for item in overview.interactions for event, number in item.top_events.items()
+        (number, item.name, event) for item in overview.interactions for event, number in item.top_events.items()
     ]
-    return sorted(events, key=lambda entry: -entry[2])[:_MAX_EVENTS]
+    events.sort(key=lambda event: -event[0])
+    return [(name, short_event(event), count(number)) for number, name, event in events[:_MAX_EVENTS]]
 
 
-def _counted(datasets: Sequence[Dataset], overview: Overview) -> list[tuple[str, int, int, str]]:
+def _counted(datasets: Sequence[Dataset], overview: Overview) -> list[tuple[str, str, str, str]]:
     """(event, by how much, in how many episodes, where first) of what the game counted most often."""
     places: dict[str, list[str]] = {name: [] for name in list(overview.events)[:_MAX_EVENTS]}
     for dataset in datasets:
@@ -126,30 +115,20 @@ def _counted(datasets: Sequence[Dataset], overview: Overview) -> list[tuple[str,
                         places[event["name"]].append(
                             f"episode {episode['episode_id']}, frame {event['frames'][0]}"
                         )
-    return [(name, overview.events[name], len(where), where[0]) for name, where in places.items()]
+    return [(name, count(overview.events[name]), count(len(where)), where[0]) for name, where in places.items()]
 
 
-def _strips(
-    stretches: Sequence[Stretch], alarms: list[str]
-) -> Iterator[tuple[str, list[tuple[str, int, int, str]]]]:
-    """(caption, drawn frames as parts.html takes them) of each stretch; `alarms` get what is damaged.
+def _strips(stretches: Sequence[Stretch], alarms: list[str]) -> Iterator[tuple[str, Any]]:
+    """(caption, images as parts.html takes them) of each stretch; `alarms` get what is damaged.
 
     Raises:
         OSError: if the storage fails.
     """
     for stretch in stretches:
-        frames = spaced(stretch.start, stretch.stop, STRIP_FRAMES)
         try:
-            shown = list(read_frames(stretch.dataset, stretch.episode, frames))
+            yield stretch.caption, strip_images(stretch.frames(STRIP_FRAMES))
         except DamagedClip as damage:
             alarms.append(f"A strip of frames is missing. {damage}")
-            continue
-        pictures = [(draw_frame(frame), frame) for frame in shown]
-        images = [
-            (data_address(picture), *picture.size, f"frame {frame.frame} of episode {frame.episode_id}")
-            for picture, frame in pictures
-        ]
-        yield stretch.heading, images
 
 
 def _film(collection: Collection, stretches: Sequence[Stretch], alarms: list[str]) -> Film:
@@ -184,12 +163,3 @@ def _choose_stretches(collection: Collection) -> Iterator[Stretch]:
         where = f"episode {collection.episode_ids[episode]}, frames {start}:{item.stop}"
         heading = f"{interaction_type(type_id).name}: {short_event(item.event)} | {where}"
         yield Stretch(dataset, place, start, item.stop, heading)
-
-
-def _text(value: Any) -> str:
-    """A setting's value in words."""
-    if value is None:
-        return "none"
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(part)}" for key, part in value.items())
-    return value if isinstance(value, str) else json.dumps(value)

@@ -9,17 +9,21 @@ from __future__ import annotations
 import base64
 import io
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-from PIL import Image
 
 from shards.display import wording
+from shards.display.drawing import draw_frame
 from shards.display.palette import CSS_VARIABLES
+from shards.display.shown_frame import ShownFrame
 from shards.errors import RocketError
+from shards.settings import shown
 
 _FILTERS = (
+    shown,
     wording.count,
     wording.duration,
     wording.number_of,
@@ -54,11 +58,15 @@ def render_page(package: str, template: str, **facts: Any) -> str:
     return page.render(colours=CSS_VARIABLES, headings=[], films=[], **facts)
 
 
-def data_address(picture: Image.Image) -> str:
-    """The picture as an address that holds it, a JPEG."""
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=78)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+def strip_images(frames: Iterable[ShownFrame]) -> list[tuple[str, int, int, str]]:
+    """The frames, drawn, as the strips of parts.html take them: address, width, height, description."""
+    images = []
+    for frame in frames:
+        picture, buffer = draw_frame(frame), io.BytesIO()
+        picture.save(buffer, "JPEG", quality=78)
+        address = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        images.append((address, *picture.size, f"frame {frame.frame} of episode {frame.episode_id}"))
+    return images
 
 
 def check_out(out: Path, *endings: str) -> None:

@@ -7,43 +7,21 @@ is `player.js`.
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shards.action_space import ACTION_SPACE
 from shards.clip import Clip
+from shards.display.footage import Stretch
 from shards.display.palette import HUMAN, POLICY, RGB
-from shards.display.shown_frame import ShownAction
 from shards.display.wording import short_event
 from shards.interaction_types import interaction_type
-from shards.reader import Dataset
 
 MAX_FILM_BYTES = 9_000_000
 """Of a film in its page, so that the page stays below 10 MB."""
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Frames [start, stop) of an episode that the player shows under one heading.
-
-    Attributes:
-        memory: what the policy's memory holds before it: "empty", "kept", or "" where there is no policy.
-        goals: for every frame of the episode the interaction to show; None shows all candidates.
-        predicted: what a policy would do in each frame of the stretch.
-    """
-
-    dataset: Dataset
-    episode: int
-    start: int
-    stop: int
-    heading: str
-    memory: str = ""
-    goals: NDArray[np.int32] | None = None
-    predicted: Sequence[ShownAction] = ()
 
 
 @dataclass

@@ -90,7 +90,7 @@ def test_number_of_gpus_and_all_that_says_where_or_how_fast_is_free() -> None:
 def test_history_keeps_each_change_once_and_the_record_is_todays(tmp_path: Path) -> None:
     rate, warmup = Change("rate", 0.1, 0.2, False), Change("objectives", [{"name": "a"}], None, False)
     for step, changes, date in ((5, [rate], "monday"), (5, [rate], "tuesday"), (9, [rate, warmup], "friday")):
-        write_record(tmp_path, load_config("demo", [f"seed={step}"]), changes, step, date)
+        write_record(tmp_path, load_config("demo", [f"seed={step}", "data.datasets=[]"]), changes, step, date)
     assert read_history(tmp_path) == [
         {"step": 5, "date": "monday", "key": "rate", "old": 0.1, "new": 0.2},
         {"step": 9, "date": "friday", "key": "rate", "old": 0.1, "new": 0.2},
@@ -100,7 +100,7 @@ def test_history_keeps_each_change_once_and_the_record_is_todays(tmp_path: Path)
 
 
 def test_record_that_was_edited_or_lost_gets_one_line(tmp_path: Path) -> None:
-    path, config = tmp_path / "config.yaml", load_config("demo")
+    path, config = tmp_path / "config.yaml", load_config("demo", ["data.datasets=[]"])
     assert notes_on_record(tmp_path, [], config) == [
         f"{path}: missing, so it is written again; the checkpoint tells the settings until now."
     ]

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError  # type: ignore[import-untyped]
-
 from shards.display.page import render_page
 from shards.display.wording import shorten
 from shards.errors import RocketError
+from shards.settings import CONFIG_FILE, flat, override, read_yaml, shown
+from trainer.changes import DATASETS_FILE
 from trainer.look.metrics_csv import METRICS_FILE, read_metrics
 from trainer.look.run_charts import Curve, Rows, curves_chart
 
-_CONFIG_FILE = "config.yaml"
 _ROWS = (
     ("loss", "loss a frame"),
     ("loss_constant_guess", "of the best constant guess"),
@@ -55,6 +53,7 @@ class Run:
         step: of its last validation.
         figures: of that validation, by name without `val/`.
         settings: by key, such as `data.win_len`; empty where there is no config.yaml.
+        fingerprints: of its datasets, by path; empty where an older release has not written them.
     """
 
     run_dir: Path
@@ -62,6 +61,7 @@ class Run:
     step: int
     figures: Mapping[str, float]
     settings: Mapping[str, Any]
+    fingerprints: Mapping[str, str]
 
 
 def read_run(run_dir: Path) -> Run:
@@ -82,7 +82,10 @@ def read_run(run_dir: Path) -> Run:
         raise RocketError(f"{path}: no validation yet. Let the run reach trainer.val_every steps, or its end.")
     last = validations[-1]
     figures = {name.removeprefix("val/"): value for name, value in last.items() if name.startswith("val/")}
-    return Run(run_dir, rows, int(last["step"]), figures, _settings(run_dir / _CONFIG_FILE))
+    config, datasets = run_dir / CONFIG_FILE, run_dir / DATASETS_FILE
+    settings = flat(override(read_yaml(config), (), config.name)) if config.is_file() else {}
+    fingerprints = json.loads(datasets.read_text()) if datasets.is_file() else {}
+    return Run(run_dir, rows, int(last["step"]), figures, settings, fingerprints)
 
 
 def last_validation(run_dir: Path) -> tuple[int, Mapping[str, float]]:
@@ -93,25 +96,6 @@ def last_validation(run_dir: Path) -> tuple[int, Mapping[str, float]]:
     """
     run = read_run(run_dir)
     return run.step, run.figures
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        return _flat(OmegaConf.to_container(OmegaConf.load(path), resolve=True))
-    except (OSError, OmegaConfBaseException, YAMLError, UnicodeDecodeError) as error:
-        raise RocketError(
-            f"{path}: cannot be read, got {error!r}. Give the run_dir of a rocket-train run."
-        ) from error
-
-
-def _flat(values: Any, prefix: str = "") -> dict[str, Any]:
-    """Nested settings by dotted key."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
@@ -125,14 +109,23 @@ def data_warnings(runs: Sequence[Run]) -> list[str]:
     """Why the runs' validations cannot be compared: they are of other data, splits or goals; mostly none."""
     unknown = [str(run.run_dir) for run in runs if not run.settings]
     warnings = (
-        [f"{', '.join(unknown)}: no {_CONFIG_FILE}, so nobody knows what was validated on."] if unknown else []
+        [f"{', '.join(unknown)}: no {CONFIG_FILE}, so nobody knows what was validated on."] if unknown else []
     )
     known = [run for run in runs if run.settings]
     differing = differing_settings(known) if len(known) > 1 else {}
     for key in _DECIDE_DATA:
         if key in differing:
-            values = ", ".join(_text(value) for value in differing[key])
+            values = ", ".join(shown(value) for value in differing[key])
             warnings.append(f"The runs validated on different frames or goals: {key} is {values}.")
+    changed = [
+        path
+        for path in dict.fromkeys(path for run in runs for path in run.fingerprints)
+        if len({run.fingerprints[path] for run in runs if path in run.fingerprints}) > 1
+    ]
+    if changed:
+        warnings.append(
+            f"The runs validated on different data: {', '.join(changed)} was built again between them."
+        )
     frames = [run.figures.get("num_frames") for run in runs]
     if not warnings and any(number != frames[0] for number in frames):
         listed = ", ".join("unknown" if number is None else f"{number:,.0f}" for number in frames)
@@ -154,7 +147,7 @@ def compare_lines(run_dirs: Sequence[Path]) -> list[str]:
     differing = differing_settings(runs) if all(run.settings for run in runs) else {}
     if differing:
         lines.append("settings that differ")
-        lines += [f"  {key}: {', '.join(_text(value) for value in values)}" for key, values in differing.items()]
+        lines += [f"  {key}: {', '.join(shown(value) for value in values)}" for key, values in differing.items()]
     return [*lines, *(f"watch out: {warning}" for warning in data_warnings(runs))]
 
 
@@ -212,11 +205,5 @@ def compare_page(run_dirs: Sequence[Path]) -> str:
         charts=charts,
         rows=table_rows(runs),
         conclusions=conclusions(runs),
-        differing=[[key, *map(_text, values)] for key, values in differing_settings(runs).items()],
+        differing=[[key, *map(shown, values)] for key, values in differing_settings(runs).items()],
     )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return "[" + " ".join(map(_text, value)) + "]"
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -57,6 +57,11 @@ def run_charts(rows: Rows, validation: Mapping[str, float]) -> dict[str, Markup]
         Curve("val/loss_watched_without_memory", "watched, without", 1, dashed=True),
     ]
 
+    positions = _group(validation, "loss_by_position")
+    types = dict(sorted(_group(validation, "loss_by_type").items(), key=lambda item: -item[1]))
+    colour_of = {kind.name: kind.page_colour for kind in INTERACTION_TYPES}
+    colours = [colour_of.get(name, FAINT) for name in types]
+
     def chart(
         name: str, curves: Sequence[Curve], unit: str, description: str, level: float | None = None
     ) -> Markup:
@@ -67,8 +72,8 @@ def run_charts(rows: Rows, validation: Mapping[str, float]) -> dict[str, Markup]
         "parts": chart("parts", parts, unit, "loss of buttons and camera by step"),
         "memory": chart("memory", memory, unit, "validation loss with and without memory by step"),
         "play": chart("play", [Curve("val/play_success", "", 2)], "share won", "played episodes won by step"),
-        "position": _position_chart(_group(validation, "loss_by_position")),
-        "types": _types_chart(_group(validation, "loss_by_type")),
+        "position": _losses_chart("position", positions, "validation loss by position in the window", [SERIES[2]]),
+        "types": _losses_chart("loss-types", types, "validation loss by interaction type", colours),
         **{
             name: chart(name, [Curve(column, "", colour)], unit, f"{description} by step")
             for name, column, colour, unit, description in (
@@ -150,37 +155,12 @@ def _draw(axes: Axes, curve: Curve, colour: str, steps: NDArray[np.float64], val
     )
 
 
-def _position_chart(losses: Mapping[str, float]) -> Markup:
-    """Loss by position in the window: where it falls, the policy uses what it remembers."""
+def _losses_chart(name: str, losses: Mapping[str, float], description: str, colours: Sequence[str]) -> Markup:
+    """A bar for each part of a validation, with its loss in nats a frame."""
     if not losses:
         return Markup()
-    with new_chart(NARROW_INCHES, 2.8) as (figure, axes):
-        axes.bar(range(len(losses)), list(losses.values()), 0.7, color=SERIES[2])
-        axes.set_xticks(range(len(losses)), [name.replace("-", "–") for name in losses], rotation=30, ha="right")
-        axes.set_xlabel("frames of the window")
-        axes.set_ylabel("nats a frame")
-        axes.grid(visible=False, axis="x")
-        readings = [
-            Reading(place, value, f"frames {name}: {value:.4g}")
-            for place, (name, value) in enumerate(losses.items())
-        ]
-        return to_svg(figure, "position", "validation loss by position in the window", readings)
-
-
-def _types_chart(losses: Mapping[str, float]) -> Markup:
-    """Loss by interaction type."""
-    if not losses:
-        return Markup()
-    colour_of = {kind.name: kind.page_colour for kind in INTERACTION_TYPES}
-    losses = dict(sorted(losses.items(), key=lambda item: -item[1]))
-    return bar_chart(
-        "loss-types",
-        list(losses),
-        list(losses.values()),
-        [f"{value:.2f}" for value in losses.values()],
-        "validation loss by interaction type",
-        [colour_of.get(name, FAINT) for name in losses],
-    )
+    texts = [f"{value:.2f}" for value in losses.values()]
+    return bar_chart(name, list(losses), list(losses.values()), texts, description, colours)
 
 
 def _group(figures: Mapping[str, float], group: str) -> dict[str, float]:

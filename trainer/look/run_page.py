@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
-from shards.display.drawing import draw_frame
-from shards.display.page import data_address, render_page, write_page
+from shards.display.footage import Stretch
+from shards.display.page import render_page, strip_images, write_page
 from shards.display.player import Film, make_film
 from shards.errors import RocketError
-from trainer.changes import CONFIG_FILE, read_history
+from shards.settings import CONFIG_FILE, read_yaml
+from trainer.changes import read_history
 from trainer.config import parse_config
 from trainer.look import run_charts
 from trainer.look.metrics_csv import METRICS_FILE, read_metrics
-from trainer.look.predictions import PredictedWindow, predict_windows
+from trainer.look.predictions import predict_windows
 from trainer.look.verdict import verdict
 from trainer.settings import RunConfig
 
 PAGE_FILE = "report.html"
 _MAX_FILM_BYTES = 6_000_000
+_STRIP_FRAMES = 6
 
 
 class RunPageError(RocketError):
@@ -52,13 +53,14 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
     rows, config = _read(run_dir)
     validations, latest = _validations(rows), _latest(rows)
     alarms: list[str] = []
-    lanes: list[list[PredictedWindow]] = []
+    strips: list[tuple[str, Any]] = []
     film: Film | None = None
     if frames:
         try:
             lanes = _predict(run_dir, config)
+            strips = [(last.caption, strip_images(last.frames(_STRIP_FRAMES))) for *_, last in lanes]
             size = (config.data.frame_width, config.data.frame_height)
-            film = make_film((window.stretch for of_lane in lanes for window in of_lane), size, _MAX_FILM_BYTES)
+            film = make_film(itertools.chain(*lanes), size, _MAX_FILM_BYTES)
         except (RocketError, OSError) as error:
             alarms.append(f"Frames with predicted actions are missing: {error}")
     return render_page(
@@ -79,10 +81,9 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
         buttons=[name.rpartition("/")[2] for name in validations[-1] if name.startswith("button_f1/")]
         if validations
         else [],
-        strips=[_strip(of_lane[-1]) for of_lane in lanes],
+        strips=strips,
         film=film,
         charts=run_charts.run_charts(rows, validations[-1] if validations else {}),
-        text=_text,
     )
 
 
@@ -91,7 +92,7 @@ def _read(run_dir: Path) -> tuple[list[dict[str, float]], RunConfig]:
     for path in (metrics, settings):
         if not path.is_file():
             raise RunPageError(f"{run_dir}: no {path.name}, expected a run's folder. Give the run_dir of a run.")
-    content: Any = OmegaConf.to_container(OmegaConf.load(settings))
+    content = read_yaml(settings)
     rows = read_metrics(metrics)
     if not rows:
         raise RunPageError(
@@ -100,7 +101,7 @@ def _read(run_dir: Path) -> tuple[list[dict[str, float]], RunConfig]:
     return rows, parse_config(content, settings.name)
 
 
-def _predict(run_dir: Path, config: RunConfig) -> list[list[PredictedWindow]]:
+def _predict(run_dir: Path, config: RunConfig) -> list[list[Stretch]]:
     weights = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
     if not weights:
         raise RunPageError(
@@ -124,25 +125,3 @@ def _latest(rows: Sequence[Mapping[str, float]]) -> dict[str, float]:
     for row in rows:
         latest |= row
     return latest
-
-
-def _strip(window: PredictedWindow) -> tuple[str, list[tuple[str, int, int, str]]]:
-    """(caption, drawn frames) of a window."""
-    memory = "with memory of the windows before" if window.remembers else "at its episode's start"
-    pictures = [(draw_frame(frame), frame) for frame in window.frames]
-    return (
-        f"episode {window.episode_id}, frames {window.start}:{window.stop}, {memory}",
-        [
-            (data_address(picture), *picture.size, f"frame {frame.frame} of episode {frame.episode_id}")
-            for picture, frame in pictures
-        ],
-    )
-
-
-def _text(value: Any) -> str:
-    """A setting's value in words."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_text(inner)}" for key, inner in value.items())
-    if isinstance(value, (list, tuple)):
-        return "; ".join(_text(inner) for inner in value) or "none"
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

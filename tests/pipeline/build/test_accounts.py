@@ -10,12 +10,11 @@ from pipeline.build.summary import summary_lines
 from pipeline.look.episode_facts import episode_facts, episode_lines
 from pipeline.look.overview import overview_of
 from pipeline.look.overview_text import overview_lines
-from pipeline.look.report import report_page
+from pipeline.look.report import fitting_plan, report_page
 from pipeline.look.verify import verify
 from shards.clip import Interaction
 from shards.manifest import REJECTED_FILE
 from shards.reader import open_dataset
-from shards.schedule.collection import open_collection
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import TINY, TinyRecording, log_line, masks_of, stored_frames, write_recording
 
@@ -62,7 +61,7 @@ def test_frames_found_are_those_kept_dropped_and_left_out(tmp_path):
     account = "Of 140 source frames 84 were kept, 8 dropped as no-ops and 48 left out."
     assert account in summary_lines(report)
     assert account in overview_lines(overview_of(open_dataset(str(tmp_path / "out"))))
-    assert account in report_page(open_collection([str(tmp_path / "out")]))
+    assert account in report_page(fitting_plan([str(tmp_path / "out")]))
 
 
 def test_nothing_left_out_is_said_only_when_that_is_so(tmp_path):

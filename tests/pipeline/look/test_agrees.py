@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.look.footage import LaneView
 from pipeline.look.lane_plan import plan_lanes
+from pipeline.look.preview import lane_stretches
 from shards.display.shown_frame import yuv_to_rgb
 from shards.schedule.collection import open_collection
 from shards.schedule.settings import ScheduleSettings
@@ -34,21 +34,21 @@ def test_lane_shows_what_the_data_module_feeds(small_dataset, tmp_path, split, n
     loader = data.train_dataloader() if split == "train" else data.val_dataloader()
     settings = ScheduleSettings(num_lanes=2, num_groups=2, window_frames=16, seed=5, split_ratio=0.7)
     plan = plan_lanes(open_collection(paths), settings, split=split)
-    steps = [LaneView(plan, lane).steps(0, plan.schedule.num_steps) for lane in range(2)]
+    steps = [lane_stretches(plan, lane) for lane in range(2)]
     batches = [batch for batch, _ in zip(loader, range(plan.schedule.num_steps), strict=False)]
     assert len(batches) == plan.schedule.num_steps
     for number, batch in enumerate(batches):
         for lane in range(2):
             step = steps[lane][number]
             num_frames = int(batch["valid"][lane].sum())
-            if step.window is None:
+            if not step.stop:
                 assert (num_frames, int(batch["episode"][lane])) == (0, -1)
                 continue
-            assert num_frames == step.window.stop - step.window.start
-            assert int(batch["episode"][lane]) == step.window.episode
-            assert int(batch["start_frame"][lane]) == step.window.start
-            assert bool(batch["first"][lane, 0]) == step.resets_memory
-            for place, shown in enumerate(LaneView(plan, lane).frames(step)):
+            assert num_frames == step.stop - step.start
+            assert plan.collection.locate(int(batch["episode"][lane])) == (step.dataset, step.episode)
+            assert int(batch["start_frame"][lane]) == step.start
+            assert bool(batch["first"][lane, 0]) == (step.memory == "empty")
+            for place, shown in enumerate(step.frames()):
                 assert np.array_equal(shown.rgb, yuv_to_rgb(batch["yuv"][lane, place : place + 1].numpy())[0])
                 types = [item.interaction.type for item in shown.masks] or [-1]
                 assert types == [int(batch["segment"]["obj_id"][lane, place])]

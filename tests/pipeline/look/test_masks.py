@@ -71,7 +71,7 @@ def test_page_of_recordings_lists_stretches_with_area_and_confidence(sources: li
         [NAME, "mine", "mine_block:stone", "5:12", "7", "6.2 %", "0.50"],
         [NAME, "hunt", "kill_entity:pig", "14:17", "3", "6.2 %", "-"],
     ]
-    assert html.count("data:image/jpeg") == 1
+    assert html.count("data:image/jpeg") == 6
     assert "Area and confidence of mine mine_block:stone" in html
 
 

@@ -7,14 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.look.footage import LaneView, read_frames
 from pipeline.look.lane_plan import plan_lanes
-from pipeline.look.preview import parse_range, preview_episode, preview_lane
+from pipeline.look.preview import FORMATS, lane_stretches, parse_range, preview_episode, preview_lane
 from shards import DatasetError, RocketError, open_dataset
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.drawing import draw_frame, outline, tint_masks
 from shards.display.film import FILM_WIDTH_PX
+from shards.display.footage import Stretch
+from shards.display.page import check_out
 from shards.display.palette import HUMAN, POLICY, type_rgb
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
 from shards.schedule.collection import Collection
@@ -48,10 +49,10 @@ def _shown(pressed=(), camera=(0.0, 0.0), masks=()):
 
 
 def test_frames_come_with_their_own_actions_and_masks(dataset):
-    frames = [0, 3, 4, 17, 35, 69]
-    shown = list(read_frames(dataset, 3, frames))
-    assert [item.frame for item in shown] == frames
-    for item in shown:
+    episode = list(Stretch(dataset, 3, 0, 70, "").frames())
+    assert [item.frame for item in episode] == list(range(70))
+    shown = [episode[frame] for frame in (0, 3, 4, 17, 35, 69)]
+    for item in episode:
         buttons, camera = actions_of(3, item.frame)
         assert item.action.buttons.tolist() == buttons.tolist()
         assert item.action.camera == tuple(camera)
@@ -68,7 +69,7 @@ def test_frames_come_with_their_own_actions_and_masks(dataset):
 
 def test_a_goal_hides_the_other_candidates(dataset):
     goals = np.full(70, 1, np.int32)
-    (shown,) = read_frames(dataset, 3, [17], goals)
+    (shown,) = Stretch(dataset, 3, 17, 18, "", goals=goals).frames()
     assert [mask.interaction.event for mask in shown.masks] == ["event_1"]
 
 
@@ -139,7 +140,7 @@ def test_film_of_an_episode_has_every_frame(dataset, tmp_path):
         assert (stream.average_rate, stream.width) == (20, FILM_WIDTH_PX // WIDTH * WIDTH + WIDTH)
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(stream)]
     assert len(frames) == 30
-    (expected,) = read_frames(dataset, 3, [25])
+    (expected,) = Stretch(dataset, 3, 25, 26, "").frames()
     drawn = np.asarray(draw_frame(expected, FILM_WIDTH_PX)).astype(int)
     assert np.abs(frames[15] - drawn).mean() < 6 < np.abs(frames[20] - drawn).mean()
 
@@ -148,35 +149,34 @@ def test_lane_shows_its_windows_resets_and_padding(dataset, tmp_path):
     plan = plan_lanes(Collection([dataset]), LANES, 2)
     schedule = plan.schedule
     lane = int(schedule.lane_windows.argmin())
-    view = LaneView(plan, lane)
-    steps = view.steps(0, schedule.num_steps)
-    texts = [step.describe() for step in steps]
-    assert [step.resets_memory for step in steps] == [
-        window is not None and window.start == 0
-        for window in (schedule.window(step, lane) for step in range(schedule.num_steps))
+    steps = lane_stretches(plan, lane)
+    windows = [schedule.window(step, lane) for step in range(schedule.num_steps)]
+    assert [(step.start, step.stop) for step in steps] == [
+        (window.start, window.stop) if window else (0, 0) for window in windows
     ]
-    assert texts[0].endswith("frames 0:16, memory starts empty")
-    assert texts[-1] == f"step {schedule.num_steps - 1}: padding, masked and without loss"
-    shown = preview_lane(view, steps, tmp_path / "lane.png", num_cells=3)
-    assert shown == sum(min(3, step.window.stop - step.window.start) for step in steps if step.window)
-    total = sum(step.window.stop - step.window.start if step.window else 1 for step in steps)
-    assert preview_lane(view, steps, tmp_path / "lane.mp4") == total
+    assert [step.memory == "empty" for step in steps] == [bool(window) and window.start == 0 for window in windows]
+    assert steps[0].caption.endswith("frames 0:16, memory starts empty")
+    assert steps[-1].caption == f"step {schedule.num_steps - 1}: padding, masked and without loss"
+    shown = preview_lane(plan, lane, (None, None), tmp_path / "lane.png", num_cells=3)
+    assert shown == sum(min(3, window.stop - window.start) for window in windows if window)
+    total = sum(window.stop - window.start if window else 1 for window in windows)
+    assert preview_lane(plan, lane, (None, None), tmp_path / "lane.mp4") == total
 
 
 def test_unknown_lane_step_frame_and_episode_are_refused_by_name(dataset, tmp_path):
     plan = plan_lanes(Collection([dataset]), LANES, 2)
     with pytest.raises(RocketError, match="--lane: no lane 4, expected 0 to 3"):
-        LaneView(plan, 4)
+        lane_stretches(plan, 4)
     with pytest.raises(RocketError, match=r"--steps: got 0:99, expected steps of 0:5. Use --steps 0:5"):
-        LaneView(plan, 0).steps(0, 99)
+        lane_stretches(plan, 0, (0, 99))
     with pytest.raises(RocketError, match="--frames: got 60:80, expected frames of 0:70"):
         preview_episode(dataset, "ep003", (60, 80), tmp_path / "sheet.png")
     with pytest.raises(DatasetError, match="no episode eq003. Did you mean ep003"):
         preview_episode(dataset, "eq003", (0, 1), tmp_path / "sheet.png")
     with pytest.raises(RocketError, match="sheet.gif ends in .gif, expected .png or .jpg or .mp4"):
-        preview_episode(dataset, "ep003", (0, 1), tmp_path / "sheet.gif")
+        check_out(tmp_path / "sheet.gif", *FORMATS)
     with pytest.raises(RocketError, match="the folder .* is missing. Make it: mkdir -p"):
-        preview_episode(dataset, "ep003", (0, 1), tmp_path / "nowhere" / "sheet.png")
+        check_out(tmp_path / "nowhere" / "sheet.png", *FORMATS)
     assert list(tmp_path.iterdir()) == []
 
 

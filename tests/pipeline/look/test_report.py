@@ -8,16 +8,17 @@ import numpy as np
 import pytest
 
 from pipeline.look.distributions import coverage_of, sample_actions
-from pipeline.look.report import report_page
-from shards import RocketError, open_dataset
-from shards.display.page import check_out, write_page
-from shards.schedule.collection import Collection, open_collection
+from pipeline.look.lane_plan import plan_lanes
+from pipeline.look.report import fitting_plan, report_page
+from shards import open_dataset
+from shards.display.page import write_page
+from shards.schedule.collection import Collection
 from shards.schedule.settings import ScheduleSettings
 from tests import browser
 from tests.synthetic import actions_of, episode_interactions, make_dataset
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17]
-CHARTS = ["lengths", "shards", "types", "coverage", "buttons", "camera", "turns", "lanes"]
+CHARTS = ["lengths", "types", "coverage", "buttons", "camera", "lanes"]
 
 
 @pytest.fixture(scope="module")
@@ -28,9 +29,8 @@ def dataset(small_dataset):
 @pytest.fixture(scope="module")
 def page(dataset, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
-    write_page(
-        report_page(Collection([dataset]), ScheduleSettings(num_lanes=4, num_groups=2, window_frames=16), 2), path
-    )
+    settings = ScheduleSettings(num_lanes=4, num_groups=2, window_frames=16)
+    write_page(report_page(plan_lanes(Collection([dataset]), settings, 2)), path)
     return path
 
 
@@ -98,7 +98,7 @@ def test_page_says_what_the_game_counted_and_where(page):
 
 def test_page_escapes_names(small_dataset, tmp_path):
     copy = shutil.copytree(small_dataset, tmp_path / "<b>copy")
-    text = report_page(open_collection([str(copy)]))
+    text = report_page(fitting_plan([str(copy)]))
     assert "<b>copy" not in text
     assert "<h1>&lt;b&gt;copy</h1>" in text
 
@@ -136,7 +136,7 @@ def test_page_of_a_damaged_dataset_says_so(small_dataset, tmp_path):
     with open(copy / "000001.tar", "r+b") as file:
         file.seek(1700)
         file.write(b"damage")
-    text = report_page(open_collection([str(copy)]))
+    text = report_page(fitting_plan([str(copy)]))
     assert re.search(r'role="alert">Damaged: 1 of 16 sampled clips, the first: .*000001.tar', text)
 
 
@@ -144,14 +144,9 @@ def test_page_without_shards_still_tells_what_the_manifest_knows(small_dataset, 
     copy = shutil.copytree(small_dataset, tmp_path / "copy")
     for path in copy.glob("*.tar"):
         path.unlink()
-    text = report_page(open_collection([str(copy)]))
+    text = report_page(fitting_plan([str(copy)]))
     assert "Shards cannot be read" in text
     assert 'id="lengths-figure_1"' in text
-
-
-def test_page_goes_to_an_html_file_only(tmp_path):
-    with pytest.raises(RocketError, match="report.pdf ends in .pdf, expected .html"):
-        check_out(tmp_path / "report.pdf", ".html")
 
 
 def test_coverage_is_the_share_of_frames_by_time_since_the_start(dataset):
@@ -177,7 +172,7 @@ def test_sampled_actions_are_those_of_the_clips(dataset):
 
 def test_page_of_several_datasets_counts_them_together(small_dataset, tmp_path):
     make_dataset(tmp_path / "second", [[19, 50], [8]])
-    text = report_page(open_collection([str(small_dataset), str(tmp_path / "second")]))
+    text = report_page(fitting_plan([str(small_dataset), str(tmp_path / "second")]))
     tiles = dict(re.findall(r"<b>([^<]*)</b><span>(episodes|frames|recordings)</span>", text))
     assert tiles == {"10": "recordings", "269": "frames"}  # ten episodes, one recording each
     shares = re.findall(r"<td[^>]*>(\d+)</td><td[^>]*>(\d+)</td><td[^>]*>(\d+ %)</td>", text)

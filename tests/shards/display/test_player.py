@@ -5,8 +5,9 @@ import json
 import pytest
 
 from shards import open_dataset
+from shards.display.footage import Stretch
 from shards.display.page import render_page, write_page
-from shards.display.player import Stretch, make_film
+from shards.display.player import make_film
 from tests import browser
 from tests.synthetic import HEIGHT, WIDTH, actions_of, episode_interactions, make_dataset
 

@@ -1,5 +1,6 @@
 """Comparing runs by their last validation."""
 
+import json
 import re
 from pathlib import Path
 
@@ -79,7 +80,19 @@ def test_compare_says_when_validations_are_of_other_data(tmp_path):
     assert [line for line in compare_lines([one, one]) if line.startswith("watch out")] == []
 
 
-def test_compare_says_when_a_dataset_has_changed(tmp_path):
+def test_compare_says_when_a_dataset_was_built_again(tmp_path):
+    runs = []
+    for name, fingerprint in (("old", "0a"), ("new", "1b"), ("unknown", None)):
+        runs.append(_run(tmp_path / name, ["20,3.0,1.5,3.0,0.5"], seed=1))
+        if fingerprint:
+            (runs[-1] / "datasets.json").write_text(json.dumps({"a": fingerprint, "b": "same"}))
+    old, new, unknown = runs
+    text = "watch out: The runs validated on different data: a was built again between them."
+    assert text in compare_lines([old, new])
+    assert [line for line in compare_lines([old, unknown]) if line.startswith("watch out")] == []
+
+
+def test_compare_says_when_validations_have_other_numbers_of_frames(tmp_path):
     runs = []
     for name, frames in (("old", 1955), ("new", 2010)):
         run = _run(tmp_path / name, [], seed=1)

@@ -1,6 +1,7 @@
 """The page that a run leaves in its folder."""
 
 import io
+import json
 import re
 from contextlib import redirect_stderr
 
@@ -53,6 +54,8 @@ def test_run_leaves_a_page_with_its_charts_and_frames(run_dir):
     assert text.count("<figure>") >= 1
     assert 'role="alert"' not in text
     assert not re.search(r'(src|href)="(?!#|data:)', text)
+    dataset = open_dataset(run_dir.parent / "dataset")
+    assert json.loads((run_dir / "datasets.json").read_text()) == {str(dataset.path): dataset.info.fingerprint}
     drawings = "".join(re.findall(r"<svg.*?</svg>", text, re.DOTALL))
     assert set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", drawings)) == set()
 
@@ -82,7 +85,7 @@ def test_page_begins_with_a_verdict_and_counts_button_frames(run_dir):
     text = (run_dir / "report.html").read_text(encoding="utf-8")
     head = text[: text.index("<main>")]
     assert re.search(r'<li class="(good|bad)">It is (better|worse) than guessing: validation loss', head)
-    assert re.search(r"<td>forward</td>\s*<td[^>]*>[\d,]+ frames</td>", text)
+    assert re.search(r"<td[^>]*>forward</td><td[^>]*>[\d,]+ frames</td>", text)
 
 
 def test_one_logged_point_is_a_table(run_dir, tmp_path):
@@ -126,10 +129,11 @@ def test_predictions_stand_beside_what_the_human_did(run_dir):
     lanes = predict_windows(config, newest)
     assert lanes
     for window in (window for of_lane in lanes for window in of_lane):
-        episode = dataset.index_of(window.episode_id)
-        assert len(window.stretch.predicted) == window.stop - window.start
-        for shown in window.frames:
-            buttons, camera = actions_of(episode, shown.frame)
+        assert window.dataset.path == dataset.path
+        shown_frames = list(window.frames())
+        assert len(window.predicted) == len(shown_frames) == window.stop - window.start
+        for shown in shown_frames:
+            buttons, camera = actions_of(window.episode, shown.frame)
             assert shown.action.buttons.tolist() == buttons.tolist()
             assert np.allclose(shown.action.camera, camera, atol=1e-6)
             assert shown.predicted is not None
