@@ -15,11 +15,13 @@ import torch
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, WandbLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
+from typing_extensions import override
 
 from shards.errors import SettingsError
-from trainer.checkpoints.checkpoint import AtomicCheckpointIO
+from trainer.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from trainer.data.datamodule import RocketDataModule
 from trainer.lightning_parts import mute_lightning
 from trainer.policy import RocketPolicy
@@ -136,6 +138,27 @@ def build_data(config: RunConfig, rank: int | None = None, num_ranks: int | None
     """The data module; rank and number of ranks are the trainer's unless given."""
     watch = config.validation.watch_events
     return RocketDataModule(config.data, seed=config.seed, watch_events=watch, rank=rank, num_ranks=num_ranks)
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Lightning's checkpoints are written and read as ours are."""
+
+    @override
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        del storage_options
+        write_checkpoint(checkpoint, Path(path))
+
+    @override
+    def load_checkpoint(
+        self,
+        path: str | os.PathLike[str],
+        map_location: Any | None = None,
+        weights_only: bool | None = None,
+    ) -> dict[str, Any]:
+        del map_location, weights_only
+        return read_checkpoint(Path(path))
 
 
 def build_trainer(

@@ -21,13 +21,13 @@ from trainer import run
 from trainer.build import build_wandb
 from trainer.changes import read_history
 from trainer.checkpoints.checkpoint import (
-    AtomicCheckpointIO,
     fault_of,
     full_checkpoints,
     full_path,
     read_checkpoint,
     read_full,
     step_of,
+    write_checkpoint,
 )
 from trainer.learning.module import RocketModule
 from trainer.look.run_page import run_page
@@ -198,7 +198,7 @@ def test_ranks_that_would_continue_from_different_checkpoints_stop(dataset: Path
     other = full_path(other_dir, 2)
     content = read_checkpoint(first)
     content["state_dict"] = {name: tensor + 1 for name, tensor in content["state_dict"].items()}
-    AtomicCheckpointIO().save_checkpoint(content, other)
+    write_checkpoint(content, other)
     longer = [*arguments, "trainer.max_steps=4"]
     main, second = start_ranks(*longer, num_ranks=2, log=tmp_path / "rank", resume=[str(first), str(other)])
     said = finish(main, tmp_path / "rank0", status=1)

@@ -19,11 +19,11 @@ from typing_extensions import override
 from trainer.callbacks.ema import Ema
 from trainer.checkpoints.checkpoint import (
     FORMAT,
-    AtomicCheckpointIO,
     CheckpointError,
     full_checkpoints,
     full_path,
     weights_path,
+    write_checkpoint,
 )
 from trainer.collectives import sum_over_ranks
 from trainer.learning.guard import LossStop, RunInterrupted
@@ -182,4 +182,4 @@ class Checkpoints(Checkpoint):
                 "state_dict": {f"policy.{name}": tensor for name, tensor in state.items()},
                 "rocket": {"format": FORMAT, "averaged": averaged, "counts": counts},
             }
-            AtomicCheckpointIO().save_checkpoint(content, weights_path(self.run_dir, step, averaged))
+            write_checkpoint(content, weights_path(self.run_dir, step, averaged))

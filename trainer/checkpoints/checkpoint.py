@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import pickle
 import re
 import zipfile
@@ -22,9 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.plugins.io import TorchCheckpointIO
 from torch import Tensor
-from typing_extensions import override
 
 from shards.errors import RocketError
 from trainer.checkpoints.disk import write_atomically, write_when_room
@@ -56,34 +53,16 @@ class Position:
         return Position(epoch, step, global_step)
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes checkpoints so that a file under its final name is whole, also after a power cut."""
+def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
+    """The file is whole under its final name, also after a power cut: written aside, flushed, renamed.
 
-    @override
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
-    ) -> None:
-        """Write aside, flush to the disk, rename; on a full disk, wait for room.
-
-        Raises:
-            DiskFull: nobody made room.
-        """
-        del storage_options
-        final, buffer = Path(path), io.BytesIO()
-        torch.save(checkpoint, buffer)
-        content = buffer.getbuffer()
-        write_when_room(lambda: write_atomically(final, content), final, len(content))
-
-    @override
-    def load_checkpoint(
-        self,
-        path: str | os.PathLike[str],
-        map_location: Any | None = None,
-        weights_only: bool | None = None,
-    ) -> dict[str, Any]:
-        """The checkpoint on the CPU; nothing in the file can run code."""
-        del map_location, weights_only
-        return read_checkpoint(Path(path))
+    Raises:
+        DiskFull: the disk was full, and nobody made room.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    whole = buffer.getbuffer()
+    write_when_room(lambda: write_atomically(path, whole), path, len(whole))
 
 
 def full_path(run_dir: Path, global_step: int) -> Path:

@@ -7,7 +7,7 @@ from pathlib import Path
 import lightning
 import torch
 
-from trainer.checkpoints.checkpoint import FORMAT, AtomicCheckpointIO, checkpoint_in, policy_state, read_checkpoint
+from trainer.checkpoints.checkpoint import FORMAT, checkpoint_in, policy_state, read_checkpoint, write_checkpoint
 from trainer.config import parse_config
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
@@ -34,7 +34,7 @@ def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
         policy = RocketPolicy(**config.policy_arguments(), pretrained=False)
     policy.to_empty(device="cpu")
     load_weights(policy, weights)
-    AtomicCheckpointIO().save_checkpoint(
+    write_checkpoint(
         {
             "pytorch-lightning_version": lightning.__version__,
             "epoch": 0,

@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from trainer.checkpoints.checkpoint import (
-    AtomicCheckpointIO,
     CheckpointError,
     Position,
     fault_of,
@@ -19,6 +18,7 @@ from trainer.checkpoints.checkpoint import (
     policy_state,
     read_checkpoint,
     read_full,
+    write_checkpoint,
 )
 
 CONTENT: dict[str, Any] = {
@@ -29,7 +29,7 @@ CONTENT: dict[str, Any] = {
 
 
 def save(path: Path, content: dict[str, Any] = CONTENT) -> Path:
-    AtomicCheckpointIO().save_checkpoint(content, path)
+    write_checkpoint(content, path)
     return path
 
 
