@@ -15,9 +15,10 @@ def _modules(package: str) -> list[Path]:
     return sorted((ROOT / package).rglob("*.py"))
 
 
-def _imports(path: Path) -> Iterator[str]:
-    """The dotted names that a module imports, `from a import b` as `a.b`."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def _imports(path: Path, *, at_once: bool = False) -> Iterator[str]:
+    """The dotted names that a module imports, at once or ever, `from a import b` as `a.b`."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in tree.body if at_once else ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -81,13 +82,18 @@ def test_sub_packages_import_only_those_below_them(package):
     assert wrong == []
 
 
-def _imported_modules() -> dict[str, set[str]]:
-    """Every module of ours, and those of ours that it imports."""
-    paths = {
+def _paths() -> dict[str, Path]:
+    """The file of every module of ours."""
+    return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for package in PACKAGES
         for path in _modules(package)
     }
+
+
+def _imported_modules() -> dict[str, set[str]]:
+    """Every module of ours, and those of ours that it imports."""
+    paths = _paths()
     imported: dict[str, set[str]] = {name: set() for name in paths}
     for name, path in paths.items():
         for dotted in _imports(path):
@@ -101,3 +107,17 @@ def _imported_modules() -> dict[str, set[str]]:
 def test_no_modules_import_each_other_in_a_circle():
     # Also not inside functions or for type checkers alone: a reader has to follow those as well.
     tuple(graphlib.TopologicalSorter(_imported_modules()).static_order())
+
+
+def test_a_dry_run_loads_no_lightning():
+    # It takes seconds, and nobody waits for a plan with pleasure.
+    paths, loaded, waiting = _paths(), set(), ["trainer.dry_run"]
+    while waiting:
+        name = waiting.pop()
+        if name in loaded:
+            continue
+        loaded.add(name)
+        waiting += [".".join(name.split(".")[:count]) for count in range(1, name.count(".") + 1)]
+        waiting += _imports(paths[name], at_once=True) if name in paths else []
+    assert "trainer.plan" in loaded
+    assert [name for name in loaded if name.split(".")[0] == "lightning"] == []

@@ -20,9 +20,9 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import Tensor, nn
 from typing_extensions import override
 
-from shards.errors import SettingsError
 from trainer.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from trainer.data.datamodule import RocketDataModule
+from trainer.devices import started_by_slurm
 from trainer.lightning_parts import mute_lightning
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
@@ -33,53 +33,6 @@ WANDB_SECONDS = 30
 """How long wandb may take to answer before the run goes on without the network."""
 COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 """How long a rank waits for the others, first batches and validation included."""
-
-
-def count_ranks(config: RunConfig) -> int:
-    """Training processes of the run, on all machines together.
-
-    Raises:
-        SettingsError: it contradicts what torchrun or SLURM started.
-    """
-    devices = config.trainer.devices
-    if devices == "auto":
-        on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-        devices = torch.cuda.device_count() if on_gpu else 1
-    num_ranks = devices * config.trainer.num_nodes
-    variable = "SLURM_NTASKS" if started_by_slurm() else "WORLD_SIZE"
-    started = os.environ.get(variable)
-    if started is not None and int(started) != num_ranks:
-        problem = f"trainer.devices x trainer.num_nodes = {num_ranks} ranks, but {variable} is {started}."
-        raise SettingsError([f"{problem} Set both to what torchrun or srun starts."])
-    return num_ranks
-
-
-def started_by_slurm() -> bool:
-    """Whether srun started this process; torchrun's variables win inside a SLURM job, as in Lightning."""
-    return SLURMEnvironment.detect() and not torch.distributed.is_torchelastic_launched()
-
-
-def check_devices(config: RunConfig) -> None:
-    """Return if the machine has the devices that the settings ask for.
-
-    Raises:
-        SettingsError: it has not.
-    """
-    trainer = config.trainer
-    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if trainer.accelerator == "gpu" and not available:
-        raise SettingsError(["trainer.accelerator: gpu, but torch finds none. Use trainer.accelerator=cpu."])
-    on_gpu = trainer.accelerator != "cpu" and available
-    if on_gpu and trainer.devices != "auto" and trainer.devices > available:
-        problem = f"trainer.devices: {trainer.devices}, but torch finds {available} GPUs."
-        raise SettingsError([f"{problem} Use trainer.devices={available}."])
-    if trainer.accelerator == "auto" and not available and trainer.devices not in ("auto", 1):
-        problem = f"trainer.devices: {trainer.devices} GPUs are wanted, but torch finds none."
-        raise SettingsError([f"{problem} For one rank on the CPU use trainer.accelerator=cpu trainer.devices=1."])
-    if config.policy.batch_norm == "synchronised" and not on_gpu:
-        raise SettingsError(
-            ["policy.batch_norm: synchronised statistics need GPUs. Use policy.batch_norm=per_rank or frozen."]
-        )
 
 
 def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:

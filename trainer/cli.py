@@ -101,10 +101,12 @@ def train(
     if resume is not None and Path(resume).is_dir():
         settings, resume = go_on_in(settings, resume, overrides or []), "auto"
     check_places(settings)
+    if dry_run:
+        from trainer.dry_run import dry_run as print_plan
+
+        raise typer.Exit(print_plan(settings, resume))
     from trainer import run
 
-    if dry_run:
-        raise typer.Exit(run.dry_run(settings, resume))
     command = shlex.join(["rocket-train", config, *(overrides or [])])
     raise typer.Exit(run.train(settings, resume, command))
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import torch
-from torch import Tensor
-
-from trainer.policy import RocketPolicy
+from trainer.data.layout import BatchLayout
+from trainer.plan import PolicyFacts
 from trainer.settings import RunConfig
 
 _FLOAT_BYTES = 4
@@ -46,55 +43,21 @@ class GpuMemory:
         return max(fitting, default=0)
 
 
-def gpu_memory(config: RunConfig) -> GpuMemory:
-    """The memory of a run whose lanes are resolved; takes seconds."""
-    data, policy = config.data, config.policy
-    with torch.device("meta"):
-        module = RocketPolicy(**config.policy_arguments(), pretrained=False)
-    whole = sum(tensor.numel() * tensor.element_size() for tensor in module.state_dict().values())
-    trained = sum(parameter.numel() for parameter in module.parameters()) * _FLOAT_BYTES
-    average = whole if config.ema.enabled and not config.ema.cpu_offload else 0
+def gpu_memory(config: RunConfig, policy: PolicyFacts) -> GpuMemory:
+    """The memory of a run whose lanes are resolved, from all facts of its policy."""
+    data, settings = config.data, config.policy
+    average = policy.num_bytes if config.ema.enabled and not config.ema.cpu_offload else 0
     carried = config.trainer.memory == "carry" and data.episode_continuous_batch
-    lane_bytes = policy.num_layers * policy.mem_len * (2 * policy.hiddim * _FLOAT_BYTES + 1)
-    window_bytes = sum(tensor.numel() * tensor.element_size() for tensor in _tensors(_window(config)))
+    lane_bytes = settings.num_layers * settings.mem_len * (2 * settings.hiddim * _FLOAT_BYTES + 1)
+    window_bytes = BatchLayout(1, data.win_len, data.frame_height, data.frame_width).slot_bytes
+    assert policy.activation_bytes is not None
     return GpuMemory(
-        weights=whole + 3 * trained + average,
+        weights=policy.num_bytes + 3 * policy.num_parameters * _FLOAT_BYTES + average,
         lane=(2 * lane_bytes if carried else 0) + 2 * window_bytes,
-        activations=activation_bytes(config, module),
+        activations=policy.activation_bytes,
         num_lanes=data.batch_size,
         micro_lanes=config.trainer.micro_lanes or data.batch_size,
     )
-
-
-def activation_bytes(config: RunConfig, policy: RocketPolicy) -> int:
-    """What autograd keeps of one lane's forward pass for the backward pass, without computing anything.
-
-    Layers that are checkpointed keep their inputs only; what one of them computes again comes on top.
-    """
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    policy.train()
-    if config.trainer.activation_checkpointing:
-        policy.enable_activation_checkpointing()
-    kept: dict[int, tuple[torch.UntypedStorage, int]] = {}
-    mixed = torch.autocast("cpu", torch.bfloat16, enabled=config.trainer.precision == "bf16-mixed")
-    with FakeTensorMode(allow_non_fake_inputs=True):
-        tensors: dict[str, Tensor] = {
-            name: torch.nn.Parameter(torch.empty(one.shape, dtype=one.dtype))
-            for name, one in policy.named_parameters()
-        }
-        tensors |= {name: torch.empty(one.shape, dtype=one.dtype) for name, one in policy.named_buffers()}
-        own = {one.untyped_storage()._cdata for one in tensors.values()}
-
-        def keep(tensor: Tensor) -> Tensor:
-            storage = tensor.untyped_storage()
-            if storage._cdata not in own:
-                kept[storage._cdata] = (storage, storage.nbytes())  # the storage stays, so that its place does
-            return tensor
-
-        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), mixed:
-            torch.func.functional_call(policy, tensors, (_window(config), None))
-    return sum(num_bytes for _, num_bytes in kept.values())
 
 
 def memory_lines(memory: GpuMemory, num_lanes: int, gpus: Sequence[int]) -> list[str]:
@@ -123,23 +86,3 @@ def memory_lines(memory: GpuMemory, num_lanes: int, gpus: Sequence[int]) -> list
         words = f"trainer.devices={devices} trainer.micro_lanes={at_once}" if at_once else "not even one lane fits"
         lines.append(f"             on the {len(gpus)} x {min(gpus) / 1e9:.0f} GB found here: {words}")
     return lines
-
-
-def _window(config: RunConfig) -> dict[str, Any]:
-    """One lane's window, as the policy gets it."""
-    frames, height, width = config.data.win_len, config.data.frame_height, config.data.frame_width
-    return {
-        "yuv": torch.empty(1, frames, height * 3 // 2, width, dtype=torch.uint8),
-        "segment": {
-            "obj_mask_bits": torch.empty(1, frames, -(-height * width // 8), dtype=torch.uint8),
-            "obj_id": torch.zeros(1, frames, dtype=torch.long),
-        },
-        "first": torch.zeros(1, frames, dtype=torch.bool),
-        "valid": torch.ones(1, frames, dtype=torch.bool),
-        "has_padding": False,
-    }
-
-
-def _tensors(window: dict[str, Any]) -> list[Tensor]:
-    parts = [*window.values(), *window["segment"].values()]
-    return [part for part in parts if isinstance(part, Tensor)]

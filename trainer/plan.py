@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
-
-import torch
-from torch import nn
+from dataclasses import dataclass
 
 from shards.schedule.mixing import Share
-from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
 
 FULL_SIZE_FRAMES = 160_000_000
@@ -51,51 +46,17 @@ class PolicyFacts:
     """What the policy's shape says.
 
     Attributes:
+        num_trained: parameters that the losses reach: all but the value head's.
         num_bytes: of weights and buffers.
-        flops_per_frame: of the forward pass; None where they were not counted.
+        flops_per_frame: of the forward pass; None where it was not counted.
+        activation_bytes: that the backward pass needs of one lane's window; None where it was not counted.
     """
 
     num_parameters: int
     num_trained: int
     num_bytes: int
     flops_per_frame: float | None = None
-
-
-def count_weights(policy: RocketPolicy) -> PolicyFacts:
-    """The facts of a policy but for its FLOPs, which take seconds to count."""
-    return PolicyFacts(
-        num_parameters=_count(policy),
-        num_trained=_count(policy) - _count(policy.value_head),
-        num_bytes=sum(tensor.numel() * tensor.element_size() for tensor in policy.state_dict().values()),
-    )
-
-
-def policy_facts(config: RunConfig) -> PolicyFacts:
-    """Count parameters and FLOPs without computing anything, and without fetching weights."""
-    from lightning.fabric.utilities.throughput import measure_flops
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    with torch.device("meta"):
-        policy = RocketPolicy(**config.policy_arguments(), pretrained=False)
-    data = config.data
-    frames, height, width = data.win_len, data.frame_height, data.frame_width
-    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        tensors = {
-            name: torch.empty(tensor.shape, dtype=tensor.dtype)
-            for name, tensor in (*policy.named_parameters(), *policy.named_buffers())
-        }
-        window: dict[str, Any] = {
-            "yuv": torch.empty(1, frames, height * 3 // 2, width, dtype=torch.uint8),
-            "segment": {
-                "obj_mask_bits": torch.empty(1, frames, -(-height * width // 8), dtype=torch.uint8),
-                "obj_id": torch.zeros(1, frames, dtype=torch.long),
-            },
-            "first": torch.zeros(1, frames, dtype=torch.bool),
-            "valid": torch.ones(1, frames, dtype=torch.bool),
-            "has_padding": False,
-        }
-        flops = measure_flops(policy, lambda: torch.func.functional_call(policy, tensors, (window, None)))
-    return replace(count_weights(policy), flops_per_frame=flops / frames)
+    activation_bytes: int | None = None
 
 
 def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: DataFacts | None) -> list[str]:
@@ -215,7 +176,3 @@ def _saving_line(config: RunConfig, policy: PolicyFacts, num_steps: int) -> str:
 def size(num_bytes: float) -> str:
     """Bytes for people: MB up to a thousand, then GB."""
     return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.2f} MB"
-
-
-def _count(module: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in module.parameters())

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from shards.errors import RocketError
+from shards.schedule.lanes import lanes_of_rank
 from shards.schedule.watch_out import less_padding
 from shards.tally import Tally
-from trainer.build import build_data, check_devices, count_ranks
 from trainer.changes import Change, changes_on_resume, check_changes, notes_on_record
 from trainer.checkpoints.checkpoint import (
     CheckpointError,
@@ -21,7 +21,8 @@ from trainer.checkpoints.checkpoint import (
     step_of,
 )
 from trainer.config import resolve_lanes
-from trainer.data.datamodule import RocketDataModule
+from trainer.data.plan import STATE_NAME, DataPlan
+from trainer.devices import check_devices, count_ranks
 from trainer.learning.objectives import find_objective
 from trainer.look.metrics_csv import METRICS_FILE
 from trainer.plan import DataFacts
@@ -78,25 +79,28 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
             notes += notes_on_record(Path(config.run_dir), changes, config)
     if not config.data.datasets and dry_run:
         return Start(config, num_ranks, None, checkpoint, None, False, changes, notes)
-    data = build_data(config, rank=0, num_ranks=num_ranks)
-    data.setup()
+    data = DataPlan.open(config.data, config.seed, num_ranks)
     position, validation_due = None, False
     if checkpoint is not None:
+        state = content[STATE_NAME]
+        if config.data.num_lane_groups is None:
+            data = data.with_groups(state.get("num_groups"))
         try:
-            data.load_state_dict(content[RocketDataModule.__qualname__])
+            data.saved_position(state)
         except RocketError as error:
             raise CheckpointError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
         position = Position(**content["rocket"]["position"])
         validation_due = content["rocket"]["validation_due"]
-    return Start(config, num_ranks, data_facts(data), checkpoint, position, validation_due, changes, notes)
+    data.check_shards(lanes_of_rank(0, num_ranks, data.train.settings.num_lanes))
+    return Start(config, num_ranks, data_facts(config, data), checkpoint, position, validation_due, changes, notes)
 
 
-def data_facts(data: RocketDataModule) -> DataFacts:
-    """The numbers of a data module that is set up."""
-    plan, val_plan = data.plan, data.val_plan
+def data_facts(config: RunConfig, data: DataPlan) -> DataFacts:
+    """The numbers of planned data."""
+    plan, val_plan = data.train, data.val
     tallies = [Tally.from_json(one.info.tally) for one in data.collection.datasets]
     return DataFacts(
-        num_datasets=len(data.config.datasets),
+        num_datasets=len(data.collection.datasets),
         num_frames=int(data.collection.num_frames.sum()),
         num_masked_frames=sum(tally.num_masked_frames for tally in tallies),
         num_train_episodes=len(plan.episodes),
@@ -107,7 +111,7 @@ def data_facts(data: RocketDataModule) -> DataFacts:
         steps_per_epoch=plan.num_steps,
         val_steps=val_plan.num_steps,
         num_lane_groups=plan.settings.num_groups,
-        less_padding=less_padding(data.collection, plan, plan.settings.num_lanes // data.config.batch_size),
+        less_padding=less_padding(data.collection, plan, plan.settings.num_lanes // config.data.batch_size),
         shares_shards=plan.by_episode,
         shares=plan.shares,
     )

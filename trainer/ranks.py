@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Callable
+from typing import TextIO
 
 from shards.errors import RocketError
 
@@ -26,3 +29,15 @@ def is_main_process() -> bool:
 def rank_name() -> str:
     """What messages call this process."""
     return ", ".join(f"{name} {os.environ[name]}" for name in _RANK_VARIABLES if name in os.environ) or "rank 0"
+
+
+def line_printer(out: TextIO | None) -> Callable[[str], None]:
+    """Writes a line at once, in the main process alone; to standard output if None."""
+    stream = sys.stdout if out is None else out
+
+    def print_line(line: str) -> None:
+        if is_main_process():
+            stream.write(line + "\n")
+            stream.flush()
+
+    return print_line

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 from shards.errors import RocketError, SettingsError
 from trainer.build import build_data, build_policy, build_trainer, build_wandb, load_teacher
 from trainer.callbacks.checkpoints import Checkpoints
+from trainer.callbacks.csv_logger import MetricsCsv
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.callbacks.reporter import LastValidation, PageWriter, ProgressLine, Reporter, validation_text
@@ -25,18 +26,18 @@ from trainer.callbacks.speed import SpeedMeter
 from trainer.changes import write_record
 from trainer.checkpoints.checkpoint import set_aside
 from trainer.data.datamodule import RocketDataModule
-from trainer.gpu_memory import gpu_memory, memory_lines
+from trainer.dry_run import start_lines
 from trainer.learning.guard import AgreedStop, RunInterrupted
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
-from trainer.look.metrics_csv import METRICS_FILE, MetricsCsv
-from trainer.plan import PolicyFacts, count_weights, plan_lines, policy_facts
+from trainer.look.metrics_csv import METRICS_FILE
+from trainer.plan import PolicyFacts
 from trainer.play.validation import PlayValidation
 from trainer.policy import RocketPolicy
+from trainer.policy_facts import count_weights, policy_facts
 from trainer.prepare import Start, prepare
-from trainer.ranks import RankFailed, is_main_process
+from trainer.ranks import RankFailed, is_main_process, line_printer
 from trainer.settings import RunConfig
-from trainer.watch_out import this_machine, watch_out
 
 
 def train(
@@ -60,7 +61,7 @@ def train(
     """
     start = prepare(config, resume)
     config = start.config
-    print_line = _line_printer(out)
+    print_line = line_printer(out)
     for note in start.notes:
         print_line(note)
     assert start.data is not None
@@ -72,7 +73,7 @@ def train(
         return 0
     policy = make_policy(config, start.checkpoint is None)
     facts = policy_facts(config) if torch.cuda.is_available() else count_weights(policy)
-    for line in _before_it_starts(start, facts):
+    for line in start_lines(start, facts):
         print_line(line)
     run_dir = Path(config.run_dir)
     if start.checkpoint is not None and is_main_process():
@@ -120,37 +121,6 @@ def train(
     for line in summary_lines(run_dir, module, data, checkpoints, lightning_trainer.global_step):
         print_line(line)
     return 0
-
-
-def dry_run(config: RunConfig, resume: str | None = None, out: TextIO | None = None) -> int:
-    """Print the plan of a run and take nothing; the process's exit status."""
-    start = prepare(config, resume, dry_run=True)
-    print_line = _line_printer(out)
-    num_lanes = start.config.data.batch_size * start.num_ranks
-    gpus = [torch.cuda.get_device_properties(gpu).total_memory for gpu in range(torch.cuda.device_count())]
-    needs = memory_lines(gpu_memory(start.config), num_lanes, gpus)
-    for line in [*start.notes, *_before_it_starts(start, policy_facts(start.config)), *needs]:
-        print_line(line)
-    print_line("Nothing was started (--dry-run).")
-    return 0
-
-
-def _before_it_starts(start: Start, policy: PolicyFacts) -> list[str]:
-    """The plan of a run, what to watch out for, where it goes on and with what changes."""
-    lines = plan_lines(start.config, start.num_ranks, policy, start.data)
-    found = watch_out(start.config, start.num_ranks, this_machine(start.config.run_dir), policy, start.data)
-    lines += _under("watch out", found)
-    if start.position is not None:
-        lines.append(
-            f"resume       from {start.checkpoint}: {start.position.global_step:,} steps done, "
-            f"at epoch {start.position.epoch}, step {start.position.step}"
-        )
-    return lines + _under("changed", [str(change) for change in start.changes])
-
-
-def _under(title: str, lines: Sequence[str]) -> list[str]:
-    """The lines with the title in front of the first."""
-    return [f"{'' if index else title:<13}{line}" for index, line in enumerate(lines)]
 
 
 def summary_lines(
@@ -253,15 +223,3 @@ def _finish_wandb() -> None:
 
         if wandb.run is not None:
             wandb.finish()
-
-
-def _line_printer(out: TextIO | None) -> Callable[[str], None]:
-    """Writes a line at once, in the main process."""
-    stream = sys.stdout if out is None else out
-
-    def print_line(line: str) -> None:
-        if is_main_process():
-            stream.write(line + "\n")
-            stream.flush()
-
-    return print_line

@@ -4,8 +4,9 @@ import torch
 
 from tests.trainer.policies import random_window
 from trainer.config import load_config, resolve_lanes
-from trainer.gpu_memory import OTHER_BYTES, GpuMemory, activation_bytes, memory_lines
+from trainer.gpu_memory import OTHER_BYTES, GpuMemory, memory_lines
 from trainer.policy import RocketPolicy
+from trainer.policy_facts import policy_facts
 from trainer.settings import RunConfig
 
 SMALL = (
@@ -32,7 +33,9 @@ def test_activations_are_those_that_autograd_keeps_on_a_real_pass() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         policy(random_window(1, 4), None)
     expected = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    assert abs(activation_bytes(config, policy) / expected - 1) < 0.1  # the window here is RGB, there YUV
+    counted = policy_facts(config).activation_bytes
+    assert counted is not None
+    assert abs(counted / expected - 1) < 0.1  # the window here is RGB, there YUV
 
 
 MEMORY = GpuMemory(weights=10**9, lane=10**8, activations=3 * 10**9, num_lanes=10, micro_lanes=5)

@@ -15,8 +15,8 @@ from shards.errors import SettingsError
 from tests.trainer.memories import marked
 from tests.trainer.rank_without_frames import BATCH_NORMS, COMBINATIONS, train_in_rank
 from tests.trainer.runs import small_config
-from trainer.build import count_ranks
 from trainer.collectives import gather_objects, gather_rows, mean_over_ranks, sum_over_ranks
+from trainer.devices import count_ranks
 from trainer.policy.memory import LaneMemory, initial_memory
 from trainer.ranks import is_main_process
 

@@ -11,6 +11,8 @@ from shards.schedule.plan import SplitPlan, plan_splits, shards_of_rows
 from shards.schedule.settings import ScheduleSettings, setting_keys
 from trainer.settings import DataConfig
 
+STATE_NAME = "RocketDataModule"
+"""Under which Lightning puts the data module's position into a checkpoint: the name of its class."""
 STATE_VERSION = 2
 _KEYS = {
     **setting_keys(),

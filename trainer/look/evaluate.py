@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from trainer.build import build_data, build_trainer, check_devices, load_policy
+from trainer.build import build_data, build_trainer, load_policy
 from trainer.checkpoints.checkpoint import CheckpointError, checkpoint_in, policy_state, read_checkpoint
 from trainer.config import parse_config, resolve_lanes
+from trainer.devices import check_devices
 from trainer.learning.module import RocketModule
 from trainer.settings import DatasetConfig, RunConfig
 

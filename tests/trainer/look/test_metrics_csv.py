@@ -3,7 +3,8 @@
 import csv
 from pathlib import Path
 
-from trainer.look.metrics_csv import MetricsCsv, read_metrics
+from trainer.callbacks.csv_logger import MetricsCsv
+from trainer.look.metrics_csv import read_metrics
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -1,0 +1,76 @@
+"""What a policy's shape says, counted without computing anything and without fetching weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trainer.plan import PolicyFacts
+from trainer.policy import RocketPolicy
+from trainer.settings import RunConfig
+
+
+def count_weights(policy: RocketPolicy) -> PolicyFacts:
+    """The facts of a policy without those of its forward pass, which take seconds."""
+    num_parameters = sum(one.numel() for one in policy.parameters())
+    return PolicyFacts(
+        num_parameters=num_parameters,
+        num_trained=num_parameters - sum(one.numel() for one in policy.value_head.parameters()),
+        num_bytes=sum(tensor.numel() * tensor.element_size() for tensor in policy.state_dict().values()),
+    )
+
+
+def policy_facts(config: RunConfig) -> PolicyFacts:
+    """All facts of a run's policy, by a forward pass of tensors without content, which takes seconds.
+
+    Layers that are checkpointed keep their inputs only; what one of them computes again comes on top.
+    """
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with torch.device("meta"):
+        policy = RocketPolicy(**config.policy_arguments(), pretrained=False).train()
+    if config.trainer.activation_checkpointing:
+        policy.enable_activation_checkpointing()
+    kept: dict[int, tuple[torch.UntypedStorage, int]] = {}
+    mixed = torch.autocast("cpu", torch.bfloat16, enabled=config.trainer.precision == "bf16-mixed")
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        tensors: dict[str, Tensor] = {
+            name: torch.nn.Parameter(torch.empty(one.shape, dtype=one.dtype))
+            for name, one in policy.named_parameters()
+        }
+        tensors |= {name: torch.empty(one.shape, dtype=one.dtype) for name, one in policy.named_buffers()}
+        own = {one.untyped_storage()._cdata for one in tensors.values()}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage._cdata not in own:
+                kept[storage._cdata] = (storage, storage.nbytes())  # the storage stays, so that its place does
+            return tensor
+
+        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+        with hooks, mixed, FlopCounterMode(display=False) as flops:
+            torch.func.functional_call(policy, tensors, (_window(config), None))
+    return replace(
+        count_weights(policy),
+        flops_per_frame=flops.get_total_flops() / config.data.win_len,
+        activation_bytes=sum(num_bytes for _, num_bytes in kept.values()),
+    )
+
+
+def _window(config: RunConfig) -> dict[str, Any]:
+    """One lane's window, as the policy gets it."""
+    frames, height, width = config.data.win_len, config.data.frame_height, config.data.frame_width
+    return {
+        "yuv": torch.empty(1, frames, height * 3 // 2, width, dtype=torch.uint8),
+        "segment": {
+            "obj_mask_bits": torch.empty(1, frames, -(-height * width // 8), dtype=torch.uint8),
+            "obj_id": torch.zeros(1, frames, dtype=torch.long),
+        },
+        "first": torch.zeros(1, frames, dtype=torch.bool),
+        "valid": torch.ones(1, frames, dtype=torch.bool),
+        "has_padding": False,
+    }
