@@ -1,11 +1,11 @@
-"""How far a build is, on stderr: a bar with rate and time left, or plain lines where nobody watches."""
+"""How far a run is, on stderr: a bar with rate and time left, or plain lines where nobody watches."""
 
 from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import (
@@ -23,54 +23,46 @@ from rich.text import Text
 _SECONDS_BETWEEN_LINES = 10.0
 
 
-class ProgressReport(Protocol):
-    """What a build tells while it runs."""
+class ProgressReport:
+    """What a run tells while it works; this one shows nothing of it."""
 
     def start(self, title: str, total: int, unit: str) -> None:
         """A stage with so many units of work begins; the last one has ended."""
-        ...
 
     def advance(self, count: int) -> None:
         """So many units more are done; may be negative."""
-        ...
 
     def note(self, message: str) -> None:
         """The user sees the message."""
-        ...
 
 
-class Silent:
-    """Tells nothing."""
-
-    def start(self, title: str, total: int, unit: str) -> None: ...
-
-    def advance(self, count: int) -> None: ...
-
-    def note(self, message: str) -> None: ...
-
-
-class PlainLines:
+class PlainLines(ProgressReport):
     """A line on stderr every ten seconds, for logs."""
 
-    def __init__(self, seconds_between_lines: float = _SECONDS_BETWEEN_LINES) -> None:
-        self._seconds_between_lines = seconds_between_lines
+    def __init__(self) -> None:
         self._title = self._unit = ""
         self._total = self._done = 0
         self._began = self._last_line = 0.0
 
     def start(self, title: str, total: int, unit: str) -> None:
-        self._end_stage()
+        self.end_stage()
         self._title, self._total, self._unit, self._done = title, total, unit, 0
         self._began = self._last_line = time.monotonic()
 
     def advance(self, count: int) -> None:
         self._done += count
-        if time.monotonic() - self._last_line >= self._seconds_between_lines:
+        if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._line()
 
     def note(self, message: str) -> None:
         sys.stderr.write(message + "\n")
         sys.stderr.flush()
+
+    def end_stage(self) -> None:
+        """What the last stage took has been told."""
+        if self._total:
+            seconds = time.monotonic() - self._began
+            self.note(f"{self._title}: {self._done} {self._unit} in {_clock(seconds)}")
 
     def _line(self) -> None:
         self._last_line = time.monotonic()
@@ -82,24 +74,6 @@ class PlainLines:
             f"{rate:.0f} {self._unit}/s, {_clock(left)} left"
         )
 
-    def _end_stage(self) -> None:
-        if self._total:
-            seconds = time.monotonic() - self._began
-            self.note(f"{self._title}: {self._done} {self._unit} in {_clock(seconds)}")
-        self._total = 0
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exception is None:
-            self._end_stage()
-
 
 class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
@@ -107,19 +81,11 @@ class _Rate(ProgressColumn):
         return Text(f"{task.speed:,.0f} {unit}/s" if task.speed else f"- {unit}/s")
 
 
-class Bar:
+class Bar(ProgressReport):
     """A bar on a terminal."""
 
-    def __init__(self) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            _Rate(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
-            console=Console(stderr=True),
-        )
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self._task: TaskID | None = None
 
     def start(self, title: str, total: int, unit: str) -> None:
@@ -134,22 +100,18 @@ class Bar:
     def note(self, message: str) -> None:
         self._progress.console.print(message, markup=False, highlight=False)
 
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
-
-
-def progress_on_stderr() -> Bar | PlainLines:
-    """A bar if stderr is a terminal, else plain lines. Use it as a context manager."""
-    return Bar() if sys.stderr.isatty() else PlainLines()
+@contextmanager
+def progress_on_stderr() -> Iterator[ProgressReport]:
+    """A bar if stderr is a terminal, else plain lines."""
+    if not sys.stderr.isatty():
+        lines = PlainLines()
+        yield lines
+        lines.end_stage()
+        return
+    columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TextColumn("left:")]
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        yield Bar(progress)
 
 
 def _clock(seconds: float) -> str:

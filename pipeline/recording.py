@@ -299,8 +299,7 @@ class RecordingContent:
     Attributes:
         buttons: u8 (n, 23), columns as `ACTION_SPACE.buttons`.
         camera: f64 (n, 2), degrees, [pitch, yaw].
-        gui: bool (n,), a menu is open.
-        gui_known: False if the source does not tell; `gui` is False everywhere then.
+        gui: bool (n,), a menu is open; False everywhere if the source does not tell.
         cursor_window_px: f64 (n, 2), (x, y) in a window 720 pixels high, NaN where there is no cursor; None: the
             video shows it already.
         keep: bool (n,), False for a no-op: the camera still and none of the 23 buttons down.
@@ -319,7 +318,6 @@ class RecordingContent:
     state: CarryState = EPISODE_START
     breakage: Breakage | None = None
     wraps_cursor: bool = False
-    gui_known: bool = True
 
     def __post_init__(self) -> None:
         n = len(self.buttons)
@@ -338,20 +336,19 @@ class RecordingContent:
     def num_frames(self) -> int:
         return len(self.buttons)
 
-    def cursor_px(self, frame_width_px: int, frame_height_px: int) -> NDArray[np.float64] | None:
-        """The cursor's tip in whole pixels of the source frame, f64 (n, 2) as (x, y), NaN where none is drawn.
+    def cursor_at(self, frame: int, frame_width_px: int, frame_height_px: int) -> tuple[float, float] | None:
+        """The cursor's tip (x, y) in whole pixels of the source frame, which it may lie outside of.
 
-        Positions may lie outside the frame. None if the video shows the cursor already.
+        None where none is to be drawn. NaN where the log does not tell.
 
         Source: openai/Video-Pre-Training, data_loader.py: position * height / 720, cut off towards zero.
         """
-        if self.cursor_window_px is None:
+        if self.cursor_window_px is None or not self.gui[frame]:
             return None
-        tip = np.trunc(self.cursor_window_px * (frame_height_px / WINDOW_HEIGHT_PX))
+        tip = np.trunc(self.cursor_window_px[frame] * (frame_height_px / WINDOW_HEIGHT_PX))
         if self.wraps_cursor:
-            size = np.array([frame_width_px, frame_height_px], np.float64)
-            tip = np.where(tip < 0, tip + size, tip)
-        return tip
+            tip = np.where(tip < 0, tip + np.array([frame_width_px, frame_height_px]), tip)
+        return float(tip[0]), float(tip[1])
 
     def thinned(self, every: int) -> RecordingContent:
         """The same content for every so many-th frame alone, which gets the actions of all up to the next of them.
@@ -368,14 +365,3 @@ class RecordingContent:
         moves = (camera != 0).any(axis=1) | buttons.any(axis=1)
         keep[taken] = np.logical_or.reduceat(self.keep, taken) & moves[taken]
         return replace(self, buttons=buttons, camera=camera, keep=keep)
-
-    def head(self, num_frames: int) -> RecordingContent:
-        """The same content, cut to its first frames; `state` stays that of the whole log."""
-        return replace(
-            self,
-            buttons=self.buttons[:num_frames],
-            camera=self.camera[:num_frames],
-            gui=self.gui[:num_frames],
-            cursor_window_px=None if self.cursor_window_px is None else self.cursor_window_px[:num_frames],
-            keep=self.keep[:num_frames],
-        )

@@ -27,10 +27,6 @@ _BUILD, _SHARED = ".build", "shared"
 _LIMIT_SHOWN = 3
 
 
-class BuildRefused(RocketError):
-    """The output folder cannot be used for this build."""
-
-
 class BuildFolder:
     """Paths of a build, and the checks before anything is written."""
 
@@ -44,7 +40,7 @@ class BuildFolder:
         """The folder does not exist, is empty, or holds an unfinished build that may be continued.
 
         Raises:
-            BuildRefused: otherwise.
+            RocketError: otherwise.
         """
         try:
             names = sorted(path.name for path in self.out.iterdir())
@@ -55,7 +51,7 @@ class BuildFolder:
             self._refuse_unwritable()
             return
         except OSError as error:
-            raise BuildRefused(
+            raise RocketError(
                 f"{self.out}: cannot be read, got {error.strerror}. Choose another --out."
             ) from error
         if not names:
@@ -64,18 +60,18 @@ class BuildFolder:
         if INFO_FILE in names:
             if resume:
                 return
-            raise BuildRefused(
+            raise RocketError(
                 f"{self.out}: holds a finished dataset, expected an empty folder. "
                 f"Choose another --out, or look at it: rocket-prep inspect {self.out}"
             )
         if _BUILD not in names:
-            raise BuildRefused(
+            raise RocketError(
                 f"{self.out}: not empty, got {', '.join(names[:_LIMIT_SHOWN])}"
                 f"{' and more' if len(names) > _LIMIT_SHOWN else ''}, expected an empty folder. "
                 "Choose another --out."
             )
         if not resume:
-            raise BuildRefused(
+            raise RocketError(
                 f"{self.out}: holds an unfinished build, expected an empty folder. "
                 f"Continue it with --resume, or start again: rm -r {self.out}"
             )
@@ -86,9 +82,9 @@ class BuildFolder:
         while not os.path.lexists(place) and place != place.parent:
             place = place.parent
         if not place.is_dir():
-            raise BuildRefused(f"{place}: a file, expected a folder. Choose another --out.")
+            raise RocketError(f"{place}: a file, expected a folder. Choose another --out.")
         if not os.access(place, os.W_OK | os.X_OK):
-            raise BuildRefused(f"{place}: cannot be written to, got no permission. Choose another --out.")
+            raise RocketError(f"{place}: cannot be written to, got no permission. Choose another --out.")
 
     @property
     def is_complete(self) -> bool:
@@ -103,7 +99,7 @@ class BuildFolder:
         """The folder holds a build of this identity, begun now or before.
 
         Raises:
-            BuildRefused: it holds one of another identity, or cannot be written.
+            RocketError: it holds one of another identity, or cannot be written.
         """
         try:
             for folder in (self.parts, self.shards, self.work):
@@ -124,7 +120,7 @@ class BuildFolder:
             known = json.loads(self._plan.read_bytes())
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise BuildRefused(f"{self.build}: cannot be used, got {reason}. Choose another --out.") from error
+            raise RocketError(f"{self.build}: cannot be used, got {reason}. Choose another --out.") from error
         refuse_difference(self.out, known, json.loads(json.dumps(identity)))
 
     @property
@@ -152,13 +148,13 @@ class BuildFolder:
         """No other build works in the folder meanwhile; with `shared`, only others that are shared.
 
         Raises:
-            BuildRefused: another one does.
+            RocketError: another one does.
         """
         try:
             self.build.mkdir(parents=True, exist_ok=True)
             file = open(self.build / "lock", "wb")  # noqa: SIM115 (closed below)
         except OSError as error:
-            raise BuildRefused(
+            raise RocketError(
                 f"{self.build}: cannot be written, got {error.strerror}. Choose another --out."
             ) from error
         with file:
@@ -167,7 +163,7 @@ class BuildFolder:
             except OSError as error:
                 # Some shared file systems have no locks; there the user has to take care.
                 if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                    raise BuildRefused(
+                    raise RocketError(
                         f"{self.out}: another build is at work here, expected none. Wait for it, or stop it."
                     ) from None
             yield
@@ -177,11 +173,11 @@ def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any
     """What was begun is what is asked for.
 
     Raises:
-        BuildRefused: naming the first thing that differs.
+        RocketError: naming the first thing that differs.
     """
     difference = _difference(known, now)
     if difference is not None:
-        raise BuildRefused(
+        raise RocketError(
             f"{out}: cannot be continued, {difference}. Build with the same again, or start again: rm -r {out}"
         )
 

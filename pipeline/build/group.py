@@ -6,20 +6,21 @@ group gives the same bytes on every machine and after any number of failed tries
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import uuid
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.build.engines.tasks import Progress
-from pipeline.build.group_reader import GroupReader
+from pipeline.build.engines.tasks import FrameCounter, Progress, Task
+from pipeline.build.group_reader import GroupReader, Usable
 from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.episodes.grouping import episode_id
-from pipeline.episodes.groups import Group, PlannedRecording
-from pipeline.episodes.usable import Usable
+from pipeline.episodes.groups import Group
 from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, Breakage, Recording, Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
@@ -30,78 +31,53 @@ from pipeline.transcode.pieces import CannotCopy
 from pipeline.transcode.probe import BadVideo
 from shards.writer import PartWriter
 
-_REPORT_FRAMES = 50
 
+def group_task(group: Group, settings: BuildSettings, parts: Path, work: Path, timeout_seconds: float) -> Task:
+    """A task that builds a group.
 
-@dataclass(frozen=True)
-class GroupTask:
-    """All that a worker needs to build a group.
-
-    Attributes:
+    Args:
         parts: folder for finished parts.
         work: folder for temporary files, on the same disk.
         timeout_seconds: how long an ffmpeg may take no frame.
     """
-
-    group: Group
-    settings: BuildSettings
-    parts: Path
-    work: Path
-    timeout_seconds: float
-
-    @property
-    def index(self) -> int:
-        """The group's number."""
-        return self.group.index
-
-    @property
-    def name(self) -> str:
-        """What the group is called in messages."""
-        return f"group {self.group.index}"
-
-    @property
-    def num_frames(self) -> int:
-        """The expected number of source frames."""
-        return self.group.num_frames
-
-    @property
-    def place(self) -> Path:
-        """The folder for finished parts."""
-        return self.parts
-
-    def run(self, progress: Progress) -> None:
-        """The group's part is finished; see `build_group`."""
-        build_group(self, progress)
+    run = partial(build_group, group, settings, parts, work, timeout_seconds)
+    return Task(group.index, f"group {group.index}", group.num_frames, parts, run)
 
 
-def build_group(task: GroupTask, progress: Progress = lambda _: None) -> None:
-    """The group's part and its record lie in `task.parts`.
+def build_group(
+    group: Group, settings: BuildSettings, parts: Path, work: Path, timeout_seconds: float, progress: Progress
+) -> None:
+    """The group's part and its record lie in `parts`.
 
     Raises:
         EncodingFailed: ffmpeg died, hung or could not write.
         OSError: the disk is full, or something else is wrong with it.
     """
-    folder = task.work / f"{task.group.index:06d}-{uuid.uuid4().hex[:12]}"
+    folder = work / f"{group.index:06d}-{uuid.uuid4().hex[:12]}"
     folder.mkdir(parents=True)
+    counter = FrameCounter(group.num_frames, progress)
     try:
         known = _Known()
         while True:
-            counter = _Counter(task.group.num_frames, progress)
             try:
-                with PartWriter(folder / "part.tar") as part:
-                    rejections, num_noops = _GroupBuild(task, part, folder, known, counter).run()
+                with (
+                    PartWriter(folder / "part.tar") as part,
+                    contextlib.closing(
+                        _Attempt(group, settings, part, folder, timeout_seconds, known, counter)
+                    ) as attempt,
+                ):
+                    rejections, num_noops = attempt.run()
                 break
             except _EndsEarly as early:
                 # Interactions are written with their last frame, which was not reached: begin again, knowing it.
                 known.video_ends[early.recording] = early.end
-                counter.undo()
             except CannotCopy:
                 known.copies = False
-                counter.undo()
+            counter.undo()
         record = PartRecord(part.rows, [rejection.to_json() for rejection in rejections], num_noops)
         record.write(folder / "part.json")
-        os.replace(folder / "part.tar", part_path(task.parts, task.group.index))
-        os.replace(folder / "part.json", record_path(task.parts, task.group.index))
+        os.replace(folder / "part.tar", part_path(parts, group.index))
+        os.replace(folder / "part.json", record_path(parts, group.index))
         counter.finish()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -126,33 +102,23 @@ class _EndsEarly(Exception):
         self.recording, self.end = recording, end
 
 
-class _Counter:
-    """Reports progress in steps, and in the end exactly the expected number of frames."""
-
-    def __init__(self, expected: int, progress: Progress) -> None:
-        self._expected, self._progress = expected, progress
-        self._done = self._reported = 0
-
-    def add(self, num_frames: int = 1) -> None:
-        self._done += num_frames
-        if self._done - self._reported >= _REPORT_FRAMES and self._done <= self._expected:
-            self._progress(self._done - self._reported)
-            self._reported = self._done
-
-    def undo(self) -> None:
-        self._progress(-self._reported)
-
-    def finish(self) -> None:
-        self._progress(self._expected - self._reported)
-
-
-class _GroupBuild:
+class _Attempt:
     """One try at a group; `known` holds what earlier tries found out."""
 
-    def __init__(self, task: GroupTask, part: PartWriter, folder: Path, known: _Known, counter: _Counter) -> None:
-        self._task, self._settings, self._part = task, task.settings, part
-        self._folder, self._known, self._counter = folder, known, counter
-        self._reader = GroupReader(task.group, task.settings, known.video_ends)
+    def __init__(
+        self,
+        group: Group,
+        settings: BuildSettings,
+        part: PartWriter,
+        folder: Path,
+        timeout_seconds: float,
+        known: _Known,
+        counter: FrameCounter,
+    ) -> None:
+        self._group, self._settings, self._part, self._folder = group, settings, part, folder
+        self._timeout_seconds, self._known, self._counter = timeout_seconds, known, counter
+        self._reader = GroupReader(group, settings, known.video_ends)
+        self._writer: EpisodeWriter | None = None
         self._rejections: list[Rejection] = []
         self._num_episodes = self._num_noops = 0
 
@@ -162,53 +128,51 @@ class _GroupBuild:
         Raises:
             _EndsEarly: a video ends or breaks before the frame that was counted on.
         """
-        writer: EpisodeWriter | None = None
-        max_frames: int | None = None
         previous: Usable | None = None
-        try:
-            for planned in self._task.group.recordings:
-                usable, rejections = self._reader.open(planned, previous)
-                self._rejections += rejections
-                if usable is None:
-                    continue
-                if writer is not None and not usable.continues:
-                    self._finish(writer)
-                    writer = None
-                if writer is None:
-                    writer = self._new_writer(planned)
-                    max_frames = self._reader.minestudio_limit(planned)
-                self._transcode(writer, usable, max_frames)
-                previous = usable
-            if writer is not None:
-                self._finish(writer)
-                writer = None
-        finally:
-            if writer is not None:
-                writer.__exit__(None, None, None)
+        for planned in self._group.recordings:
+            usable, rejections = self._reader.open(planned, previous)
+            self._rejections += rejections
+            if usable is None:
+                continue
+            if not usable.continues:
+                self._finish()
+            if self._writer is None:
+                name = episode_id([planned.recording], self._settings.compat)
+                folder = self._folder / f"episode-{self._num_episodes}"
+                max_frames = self._reader.minestudio_limit(planned)
+                self._writer = EpisodeWriter(
+                    self._part, name, self._settings, folder, self._timeout_seconds, max_frames
+                )
+                self._num_episodes += 1
+            self._transcode(self._writer, usable)
+            previous = usable
+        self._finish()
         return self._rejections, self._num_noops
 
-    def _new_writer(self, planned: PlannedRecording) -> EpisodeWriter:
-        name = episode_id([planned.recording], self._settings.compat)
-        folder = self._folder / f"episode-{self._num_episodes}"
-        self._num_episodes += 1
-        return EpisodeWriter(self._part, name, self._settings, folder, self._task.timeout_seconds)
+    def close(self) -> None:
+        """No ffmpeg runs any more."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
 
-    def _transcode(self, writer: EpisodeWriter, usable: Usable, max_frames: int | None) -> None:
+    def _transcode(self, writer: EpisodeWriter, usable: Usable) -> None:
         """The recording's kept frames are in the episode."""
-        recording, keep = usable.planned.recording, usable.keep
-        log = source_of(recording).log_lines(recording)
-        writer.begin_recording(recording, usable.content, keep, self._masks(usable), log, max_frames)
-        num_decoded, num_lines, every = 0, usable.content.num_lines, usable.extent.every
-        num_before = writer.num_frames
+        recording, keep, content = usable.planned.recording, usable.keep, usable.content
+        video, every, num_before = str(recording.video), usable.extent.every, writer.num_frames
+        writer.begin_recording(
+            recording, content, keep, self._masks(usable), source_of(recording).log_lines(recording)
+        )
+        num_decoded = 0
         notes: list[str] = []
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
         try:
             if self._copies(usable):
                 num_decoded = self._copy(writer, recording)
             # All frames are asked for: what comes last may tell that an earlier one is missing.
-            for frame in source_frames(recording, num_lines, notes, every) if num_decoded < len(keep) else ():
+            frames = source_frames(recording, content.num_lines, notes, every) if num_decoded < len(keep) else ()
+            for frame in frames:
                 if num_decoded < len(keep):
-                    if keep[num_decoded] and (max_frames is None or writer.num_frames < max_frames):
+                    if keep[num_decoded] and not writer.is_full:
                         writer.add(num_decoded, frame)
                     self._counter.add()
                 num_decoded += 1
@@ -220,20 +184,20 @@ class _GroupBuild:
             detail, reason = str(error), error.reason
         if num_decoded < len(keep):
             raise _EndsEarly(recording.name, Breakage(num_decoded, reason, detail))
-        taken = np.flatnonzero(keep)
         self._num_noops += int((~keep[::every]).sum())  # the frames between are accounted for
-        num_added = writer.num_frames - num_before
-        if num_added < len(taken):
+        not_added = np.flatnonzero(keep)[writer.num_frames - num_before :]
+        if len(not_added):
             detail = f"MineStudio keeps whole chunks of {MINESTUDIO_CHUNK_FRAMES} frames of an episode"
-            first, num_left_out = int(taken[num_added]), len(taken) - num_added
-            video = str(recording.video)
-            self._rejections.append(
-                Rejection(recording.name, "minestudio_rule", detail, video, first, num_left_out)
-            )
-        self._rejections += [
-            Rejection(recording.name, "uneven_times", note, str(recording.video), num_frames=0) for note in notes
-        ]
-        self._rejections += writer.end_recording()
+            self._leave_out(recording, "minestudio_rule", detail, video, int(not_added[0]), len(not_added))
+        for note in notes:
+            self._leave_out(recording, "uneven_times", note, video)
+        for reason, detail, first_frame in writer.end_recording():
+            self._leave_out(recording, reason, detail, str(recording.masks), first_frame)
+
+    def _leave_out(
+        self, recording: Recording, reason: str, detail: str, path: str, first_frame: int = 0, num_frames: int = 0
+    ) -> None:
+        self._rejections.append(Rejection(recording.name, reason, detail, path, first_frame, num_frames))
 
     def _copies(self, usable: Usable) -> bool:
         """Whether the recording's video pieces may be taken as they are: all of them, with all of their frames."""
@@ -265,36 +229,33 @@ class _GroupBuild:
         return num_frames
 
     def _masks(self, usable: Usable) -> RecordingMasks | None:
-        recording = usable.planned.recording
+        recording, num_lines = usable.planned.recording, usable.content.num_lines
+        path = str(recording.masks)
         try:
             masks = source_of(recording).load_masks(recording)
         except SourceError as error:
-            self._rejections.append(
-                Rejection(recording.name, "masks_unreadable", str(error), str(recording.masks), num_frames=0)
-            )
+            self._leave_out(recording, "masks_unreadable", str(error), path)
             return None
-        for problem in masks.problems if masks else ():
+        if masks is None:
+            return None
+        for problem in masks.problems:
             detail = f"{problem.num_entries} times: {problem.detail}"
-            self._rejections.append(
-                Rejection(recording.name, problem.reason, detail, str(recording.masks), problem.first_frame, 0)
-            )
-        num_lines = usable.content.num_lines
-        outside = [frame for frame in (masks.frames if masks else ()) if not 0 <= frame < num_lines]
+            self._leave_out(recording, problem.reason, detail, path, problem.first_frame)
+        outside = [frame for frame in masks.frames if not 0 <= frame < num_lines]
         if outside:
             detail = f"{len(outside)} frames have masks that are not among the recording's {num_lines}"
-            self._rejections.append(
-                Rejection(recording.name, "mask_unused", detail, str(recording.masks), min(outside), 0)
-            )
+            self._leave_out(recording, "mask_unused", detail, path, min(outside))
         return masks
 
-    def _finish(self, writer: EpisodeWriter) -> None:
-        with writer:
-            if writer.finish():
-                return
-            least = self._settings.min_frames
-            detail = f"the episode has {writer.num_frames} frames that do something, expected {least} or more"
-            if self._settings.noops == "keep":
-                detail = f"the episode has {writer.num_frames} frames, expected {least} or more"
+    def _finish(self) -> None:
+        """The episode is in the part, or left out for being too short; there is none under way."""
+        writer, least = self._writer, self._settings.min_frames
+        if writer is None:
+            return
+        if not writer.finish():
+            which = "" if self._settings.noops == "keep" else " that do something"
+            detail = f"the episode has {writer.num_frames} frames{which}, expected {least} or more"
             self._rejections += [
                 Rejection(row.name, "too_short", detail, num_frames=row.num_frames) for row in writer.recordings
             ]
+        self.close()

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.engines.tasks import Engine, FramesDone, TaskDone, TaskFailed
-from pipeline.build.folder import BuildFolder, BuildRefused, cannot_write, refuse_difference
-from pipeline.build.group import GroupTask
+from pipeline.build.engines.tasks import Engine, run_tasks
+from pipeline.build.folder import BuildFolder, cannot_write, refuse_difference
+from pipeline.build.group import group_task
 from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.build.plan import make_plan
 from pipeline.build.tools import tool_versions
 from pipeline.episodes.groups import BuildPlan
-from pipeline.progress import ProgressReport, Silent
+from pipeline.progress import ProgressReport
 from pipeline.recording import Findings
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
@@ -32,14 +32,6 @@ from shards.manifest import DatasetInfo, EpisodeRow, shard_name
 from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.writer import join_parts
-
-
-class BuildFailed(RocketError):
-    """A build ended before its dataset was written; what is finished stays for --resume."""
-
-
-class NothingUsable(RocketError):
-    """The sources hold nothing that a dataset could be made of."""
 
 
 @dataclass(frozen=True)
@@ -87,12 +79,12 @@ def build_shards(
         progress: told what happens.
 
     Raises:
-        BuildRefused: the folder is in use otherwise.
-        NothingUsable: there is nothing to build.
-        BuildFailed: something went wrong on the way; a second run with `resume` goes on.
+        RocketError: the folder is in use otherwise.
+        RocketError: there is nothing to build.
+        RocketError: something went wrong on the way; a second run with `resume` goes on.
         SourceError: a source does not exist.
     """
-    progress = progress or Silent()
+    progress = progress or ProgressReport()
     folder = BuildFolder(out)
     tools = tool_versions()
     folder.refuse_foreign_content(resume=resume or only is not None or folder.is_shared)
@@ -114,7 +106,7 @@ def build_shards(
         try:
             info, rejected = _join(plan, folder, sources, settings, tools, progress)
         except OSError as error:
-            raise BuildFailed(cannot_write(error, out)) from error
+            raise RocketError(cannot_write(error, out)) from error
     if info is None:
         folder.remove()
         if not existed:
@@ -162,26 +154,15 @@ def _run(
     waiting = {group.index for group in plan.groups if not folder.is_finished(group.index)}
     progress.start("building", sum(group.num_frames for group in mine), "frames")
     progress.advance(sum(group.num_frames for group in mine) - sum(group.num_frames for group in missing))
-    tasks = [
-        GroupTask(group, settings, folder.parts.absolute(), folder.work.absolute(), timeout_seconds)
-        for group in missing
-    ]
-    failures: list[TaskFailed] = []
-    for event in engine.run(tasks):
-        match event:
-            case FramesDone(num_frames):
-                progress.advance(num_frames)
-            case TaskDone(index):
-                waiting.discard(index)
-                if only is None:
-                    _join_if_ready(plan, folder, plan.groups[index].shard, waiting)
-            case TaskFailed():
-                failures.append(event)
-            case _:
-                progress.note(event.message)
-    if failures:
-        others = f" {len(failures) - 1} more groups failed." if len(failures) > 1 else ""
-        raise BuildFailed(f"{failures[0].message}{others}")
+    parts, work = folder.parts.absolute(), folder.work.absolute()
+
+    def done(index: int) -> None:
+        waiting.discard(index)
+        if only is None:
+            _join_if_ready(plan, folder, plan.groups[index].shard, waiting)
+
+    tasks = [group_task(group, settings, parts, work, timeout_seconds) for group in missing]
+    run_tasks(engine, tasks, progress, "group", done)
     return len(missing)
 
 
@@ -192,7 +173,7 @@ def _join_if_ready(plan: BuildPlan, folder: BuildFolder, shard: int, waiting: se
         try:
             _join_shard(folder, shard, groups)
         except OSError as error:
-            raise BuildFailed(cannot_write(error, folder.shards)) from error
+            raise RocketError(cannot_write(error, folder.shards)) from error
 
 
 def _join_shard(folder: BuildFolder, shard: int, groups: Sequence[int]) -> None:
@@ -271,7 +252,7 @@ def _finished_before(
     """The report of a dataset that an earlier run finished.
 
     Raises:
-        BuildRefused: it was built with other settings or tools, or from other recordings.
+        RocketError: it was built with other settings or tools, or from other recordings.
     """
     dataset = open_dataset(str(folder.out))
     before = {"settings": dataset.info.settings, "tools": dataset.info.tools}
@@ -289,18 +270,18 @@ def _refuse_other_recordings(out: Path, new: set[str], gone: set[str]) -> None:
     """Return if the sources hold the recordings of a finished dataset and no others.
 
     Raises:
-        BuildRefused: they do not.
+        RocketError: they do not.
     """
     if new:
         second = shlex.quote(f"{out}-2")
-        raise BuildRefused(
+        raise RocketError(
             f"{out}: this dataset is finished, but the sources hold recordings that were not there when it was "
             f"built: {_first_of(new)}. Build those alone into a second dataset and train on both: "
             f"rocket-prep build-shards NEW_RECORDINGS --out {second}, then "
             f"{shlex.quote(f'data.datasets={out},{out}-2')}"
         )
     if gone:
-        raise BuildRefused(
+        raise RocketError(
             f"{out}: this dataset is finished, but the sources lack recordings that it was built from: "
             f"{_first_of(gone)}. Give all of its sources, or build these into another --out."
         )
@@ -310,10 +291,10 @@ def _first_of(names: set[str]) -> str:
     return min(names) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
-def _nothing(sources: Sequence[Path], rejected: Sequence[Mapping[str, Any]]) -> NothingUsable:
+def _nothing(sources: Sequence[Path], rejected: Sequence[Mapping[str, Any]]) -> RocketError:
     where = ", ".join(str(source) for source in sources)
     if not rejected:
-        return NothingUsable(
+        return RocketError(
             f"{where}: nothing to build, got no recording, expected videos with logs of the same name (a.mp4 and "
             "a.jsonl, in one folder or in folders such as videos and jsonl side by side), MineStudio's "
             "videos/a.mp4 and actions/a.pkl, or its LMDB sets. Give the folder that holds them, and name their "
@@ -322,7 +303,7 @@ def _nothing(sources: Sequence[Path], rejected: Sequence[Mapping[str, Any]]) -> 
     first = rejected[0]
     more = f" (and {len(rejected) - 1} more)" if len(rejected) > 1 else ""
     remedy = first["remedy"] or "Give recordings that are whole."
-    return NothingUsable(
+    return RocketError(
         f"{where}: nothing usable, got {first['path'] or first['recording']}: {first['reason']}, "
         f"{first['detail'].rstrip('.')}{more}. {remedy}"
     )

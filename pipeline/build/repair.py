@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.build.group import GroupTask, build_group
+from pipeline.build.group import build_group
 from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.build.plan import make_plan
 from pipeline.build.tools import tool_versions
@@ -30,10 +30,6 @@ _WORK = ".repair"
 
 Progress = Callable[[int], None]
 """Called with a number of source frames that were built since the last call."""
-
-
-class RepairRefused(RocketError):
-    """The dataset cannot be repaired where it is or from these sources."""
 
 
 @dataclass(frozen=True)
@@ -70,12 +66,12 @@ def repair(
         start: told how many source frames will be built.
 
     Raises:
-        RepairRefused: the dataset is no local folder, or the sources lack a recording of a damaged episode.
+        RocketError: the dataset is no local folder, or the sources lack a recording of a damaged episode.
         RocketError: the sources cannot be read.
     """
     folder = Path(dataset.path)
     if not folder.is_dir():
-        raise RepairRefused(
+        raise RocketError(
             f"{dataset.path}: not a local folder, expected one. Copy the dataset here and repair it."
         )
     damaged = _damaged_episodes(dataset, faults)
@@ -85,7 +81,7 @@ def repair(
         needed = {group.index: group for group in groups.values()}
         start(sum(group.num_frames for group in needed.values()))
         for group in needed.values():
-            build_group(GroupTask(group, _settings(dataset), work, work, DEFAULT_TIMEOUT_SECONDS), progress)
+            build_group(group, _settings(dataset), work, work, DEFAULT_TIMEOUT_SECONDS, progress)
         built: dict[int, tuple[Path, EpisodeRow]] = {}
         failures: list[Fault] = []
         for number, row in rows.items():
@@ -128,7 +124,7 @@ def _settings(dataset: Dataset) -> BuildSettings:
     try:
         return BuildSettings(**dataset.info.settings)
     except ValueError as error:
-        raise RepairRefused(
+        raise RocketError(
             f"{dataset.path}: its build settings are not those of this release. "
             "Repair it with the release that built it."
         ) from error
@@ -147,7 +143,7 @@ def _groups(dataset: Dataset, rows: Sequence[EpisodeRow], sources: Sequence[Path
     if missing:
         owner = next(row.episode_id for row in rows if any(part.name == missing[0] for part in row.recordings))
         more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
-        raise RepairRefused(
+        raise RocketError(
             f"{', '.join(map(str, sources))}: no usable recording {missing[0]}{more}, which episode {owner} was "
             "built from. Give the source that holds it."
         )
@@ -207,7 +203,7 @@ def _work_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir()
     except OSError as error:
-        raise RepairRefused(f"{folder}: cannot be written, got {error.strerror}. Make it writable.") from error
+        raise RocketError(f"{folder}: cannot be written, got {error.strerror}. Make it writable.") from error
     try:
         yield work
     finally:

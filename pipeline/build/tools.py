@@ -16,7 +16,7 @@ def tool_versions() -> dict[str, str]:
     """Name -> version, as recorded in a dataset and compared before a build is continued.
 
     Raises:
-        FfmpegMissing: there is no ffmpeg program.
+        RocketError: there is no ffmpeg program.
     """
     versions = {"ffmpeg": find_ffmpeg().version}
     for name in ("libavcodec", "libswscale"):

@@ -100,7 +100,7 @@ def make_sample(out: Path, settings: SampleSettings, progress: Progress | None =
 
     Raises:
         RocketError: the folder is not empty or the settings make no sense.
-        FfmpegMissing: there is no ffmpeg program.
+        RocketError: there is no ffmpeg program.
     """
     _check(out, settings)
     ffmpeg_program()

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.engines.tasks import Engine, FramesDone, TaskDone, TaskFailed
-from pipeline.progress import ProgressReport, Silent
+from pipeline.build.engines.tasks import Engine, Task, run_tasks
+from pipeline.progress import ProgressReport
 from pipeline.recording import Recording, SourceError
 from pipeline.segment.choice import TrackerChoice
 from pipeline.segment.play import with_following
@@ -29,10 +29,6 @@ from shards.errors import RocketError
 RUN_FILE = "segment.json"
 _PROBE_THREADS = 16
 _MAX_HEADER_BYTES = 1 << 20
-
-
-class SegmentFailed(RocketError):
-    """A run ended before all of its mask files were there; what is finished stays for --resume."""
 
 
 @dataclass(frozen=True)
@@ -88,11 +84,11 @@ def segment_recordings(
         progress: told what happens.
 
     Raises:
-        SegmentFailed: something went wrong on the way; a second run with `resume` goes on.
+        RocketError: something went wrong on the way; a second run with `resume` goes on.
         SourceError: a source does not exist.
         RocketError: the folder is in use otherwise, or there is no recording.
     """
-    progress = progress or Silent()
+    progress = progress or ProgressReport()
     header = {
         "tracker": choice.factory,
         "model": choice.title,
@@ -122,10 +118,17 @@ def segment_recordings(
             lengths.append(num_frames)
             progress.advance(1)
     tasks = [
-        SegmentTask(index, num_frames, recording, following, settings, choice, out.absolute(), header)
+        Task(
+            index,
+            recording.name,
+            num_frames,
+            out.absolute(),
+            SegmentTask(num_frames, recording, following, settings, choice, out.absolute(), header).run,
+        )
         for (index, recording, following), num_frames in zip(waiting, lengths, strict=True)
     ]
-    _run(tasks, engine, progress)
+    progress.start("segmenting", sum(lengths), "frames")
+    run_tasks(engine, tasks, progress, "recording")
     return _report(out, [recording for _, recording, _ in mine], len(findings.recordings), len(tasks))
 
 
@@ -191,24 +194,6 @@ def _num_frames(recording: Recording) -> int:
         return source_of(recording).measure(recording).num_frames or 0
     except SourceError:
         return 0
-
-
-def _run(tasks: Sequence[SegmentTask], engine: Engine, progress: ProgressReport) -> None:
-    progress.start("segmenting", sum(task.num_frames for task in tasks), "frames")
-    failures: list[TaskFailed] = []
-    for event in engine.run(tasks):
-        match event:
-            case FramesDone(num_frames):
-                progress.advance(num_frames)
-            case TaskDone():
-                pass
-            case TaskFailed():
-                failures.append(event)
-            case _:
-                progress.note(event.message)
-    if failures:
-        others = f" {len(failures) - 1} more recordings failed." if len(failures) > 1 else ""
-        raise SegmentFailed(f"{failures[0].message}{others}")
 
 
 def _report(out: Path, recordings: Sequence[Recording], num_recordings: int, num_made: int) -> SegmentReport:

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from pipeline.build.engines.tasks import Progress
+from pipeline.build.engines.tasks import FrameCounter, Progress
 from pipeline.recording import Recording, SourceError
 from pipeline.segment.choice import TrackerChoice, load_tracker
 from pipeline.segment.follow import Track, follow
@@ -26,15 +26,12 @@ from pipeline.transcode.frames import source_frames
 from pipeline.transcode.probe import BadVideo
 from shards.interaction_types import interaction_type
 
-_REPORT_FRAMES = 50
-
 
 @dataclass(frozen=True)
 class SegmentTask:
     """All that a worker needs to find a recording's masks.
 
     Attributes:
-        index: of the recording, in the order in which they were found.
         num_frames: expected.
         recording: whose masks.
         following: the session's next recording, if there is one.
@@ -44,7 +41,6 @@ class SegmentTask:
         header: what each file's first line says of the run.
     """
 
-    index: int
     num_frames: int
     recording: Recording
     following: Recording | None
@@ -52,16 +48,6 @@ class SegmentTask:
     choice: TrackerChoice
     out: Path
     header: dict[str, Any]
-
-    @property
-    def name(self) -> str:
-        """The recording's name."""
-        return self.recording.name
-
-    @property
-    def place(self) -> Path:
-        """The folder of the mask files."""
-        return self.out
 
     def run(self, progress: Progress) -> None:
         """The recording's mask file lies in `out`.
@@ -75,7 +61,7 @@ class SegmentTask:
             RocketError: the tracker cannot be loaded.
             OSError: the file cannot be written.
         """
-        counter = _Counter(self.num_frames, progress)
+        counter = FrameCounter(self.num_frames, progress)
         header = self.header | {"recording": self.recording.name}
         size: list[int] = []
         tracks: list[Track] = []
@@ -146,24 +132,3 @@ class _Frames:
             self.size = [height, round(frame.width * height / frame.height)]
         height, width = self.size
         return np.asarray(frame.to_ndarray(format="rgb24", width=width, height=height), np.uint8)
-
-
-class _Counter:
-    """Reports progress in steps, and in the end exactly the expected number of frames."""
-
-    def __init__(self, expected: int, progress: Progress) -> None:
-        self._expected, self._progress = expected, progress
-        self._done = self._reported = 0
-
-    def add(self, num_frames: int) -> None:
-        self._done = min(self._done + num_frames, self._expected)
-        if self._done - self._reported >= _REPORT_FRAMES:
-            self._report(self._done)
-
-    def finish(self) -> None:
-        self._report(self._expected)
-
-    def _report(self, done: int) -> None:
-        if done != self._reported:
-            self._progress(done - self._reported)
-        self._reported = done

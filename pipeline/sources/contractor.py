@@ -9,7 +9,6 @@ Source: openai/Video-Pre-Training, README.md ("Contractor Demonstrations") and d
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from pipeline.recording import (
@@ -91,17 +90,10 @@ class Contractor(Source):
             breakage = Breakage(0, "empty_log", "no lines")
         elif read.num_blank_at_end and like_minestudio:
             breakage = Breakage(0, "blank_line", "a blank line at the end")
-        content = table.content(
-            num_lines=read.num_lines,
-            state=recorder.state,
-            breakage=breakage,
-            settings=settings,
-            cursor_in_video=False,
-        )
         if breakage is not None and like_minestudio:
-            lost = Breakage(0, breakage.reason, f"{breakage.detail}; MineStudio loses the recording")
-            return replace(content.head(0), breakage=lost)
-        return content
+            breakage = Breakage(0, breakage.reason, f"{breakage.detail}; MineStudio loses the recording")
+            table = ActionTable()
+        return table.content(read.num_lines, recorder.state, breakage, settings)
 
     def minestudio_objection(self, header: VideoHeader, num_lines: int) -> str | None:
         return video_objection(header, num_lines)

@@ -78,10 +78,6 @@ class RecordingMasks:
     frames: Mapping[int, Sequence[Candidate]]
     problems: Sequence[MaskProblem] = field(default=())
 
-    def candidates(self, frame: int) -> Sequence[Candidate]:
-        """The candidates of a source frame."""
-        return self.frames.get(frame, ())
-
 
 class MaskCollector:
     """Puts a recording's masks together, entry by entry, by ascending frame; bad entries cost only themselves."""
@@ -256,6 +252,7 @@ def resize_nearest(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[
     return resized
 
 
+@lru_cache(maxsize=64)  # a mask often stays the same for some frames
 def resized_runs(text: str, height: int, width: int, new_height: int, new_width: int) -> NDArray[np.uint32]:
     """What `encode_runs(resize_nearest(decode_rle(text, ...), ...))` gives, without ever filling a mask.
 

@@ -131,7 +131,6 @@ class MineStudio(Source):
             buttons=buttons,
             camera=camera,
             gui=np.zeros(len(buttons), bool) if gui is None else gui,
-            gui_known=gui is not None,
             cursor_window_px=None,
             keep=keep_flags(buttons, camera, settings),
             num_lines=num_lines,

@@ -152,7 +152,6 @@ class MineStudioLmdb(Source):
             buttons=all_buttons,
             camera=all_cameras,
             gui=np.zeros(num_frames, bool) if gui is None else gui,
-            gui_known=gui is not None,
             cursor_window_px=None,
             keep=keep_flags(all_buttons, all_cameras, settings),
             num_lines=num_lines,

@@ -62,7 +62,7 @@ class Plain(Source):
             gui = line.get("gui", False)
             if not isinstance(gui, bool):
                 raise BadLine("wrong_schema", f"gui is {gui!r:.40}, expected true or false")
-            table.append(buttons, pitch, yaw, gui=gui, cursor_x=math.nan, cursor_y=math.nan)
+            table.append(buttons, (pitch, yaw), gui)
             for slot in range(NUM_HOTBAR_SLOTS):
                 if buttons[FIRST_HOTBAR + slot]:
                     hotbar = slot
@@ -71,13 +71,8 @@ class Plain(Source):
         breakage = read.breakage
         if read.num_lines == 0:
             breakage = Breakage(0, "empty_log", "no lines")
-        return table.content(
-            num_lines=read.num_lines,
-            state=CarryState(attack_stuck=False, hotbar=hotbar),
-            breakage=breakage,
-            settings=settings,
-            cursor_in_video=True,
-        )
+        state = CarryState(attack_stuck=False, hotbar=hotbar)
+        return table.content(read.num_lines, state, breakage, settings)
 
 
 def _is_plain(log: Path) -> bool:

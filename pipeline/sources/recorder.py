@@ -7,7 +7,6 @@ Sources: openai/Video-Pre-Training (run_inverse_dynamics_model.py, data_loader.p
 from __future__ import annotations
 
 import math
-from array import array
 from typing import Any
 
 import numpy as np
@@ -54,46 +53,43 @@ that the published policies were trained on.
 
 
 class ActionTable:
-    """Collects a recording's actions frame by frame, at about 60 bytes a frame."""
+    """Collects a recording's actions frame by frame."""
 
     def __init__(self) -> None:
-        self._buttons = bytearray()
-        self._camera = array("d")
-        self._gui = bytearray()
-        self._cursor = array("d")
-
-    def __len__(self) -> int:
-        return len(self._gui)
+        self._buttons: list[bytearray] = []
+        self._camera: list[tuple[float, float]] = []
+        self._gui: list[bool] = []
+        self._cursor: list[tuple[float, float]] = []
 
     def append(
-        self, buttons: bytearray, pitch: float, yaw: float, *, gui: bool, cursor_x: float, cursor_y: float
+        self, buttons: bytearray, camera: tuple[float, float], gui: bool, cursor: tuple[float, float] | None = None
     ) -> None:
-        """One frame more: `buttons` has 23 bytes, angles are degrees, the cursor is in window pixels or NaN."""
-        self._buttons += buttons
-        self._camera.append(pitch)
-        self._camera.append(yaw)
+        """One frame more.
+
+        Args:
+            buttons: 23 bytes.
+            camera: [pitch, yaw] in degrees.
+            gui: a menu is open.
+            cursor: (x, y) in window pixels, or NaN; None, for all frames: the video shows it.
+        """
+        self._buttons.append(buttons)
+        self._camera.append(camera)
         self._gui.append(gui)
-        self._cursor.append(cursor_x)
-        self._cursor.append(cursor_y)
+        if cursor is not None:
+            self._cursor.append(cursor)
 
     def content(
-        self,
-        *,
-        num_lines: int,
-        state: CarryState,
-        breakage: Breakage | None,
-        settings: BuildSettings,
-        cursor_in_video: bool,
+        self, num_lines: int, state: CarryState, breakage: Breakage | None, settings: BuildSettings
     ) -> RecordingContent:
         """What was collected, as arrays."""
-        n = len(self)
-        buttons = np.frombuffer(bytes(self._buttons), np.uint8).reshape(n, len(ACTION_SPACE.buttons))
+        n = len(self._gui)
+        buttons = np.frombuffer(b"".join(self._buttons), np.uint8).reshape(n, len(ACTION_SPACE.buttons))
         camera = np.array(self._camera, np.float64).reshape(n, 2)
         return RecordingContent(
             buttons=buttons,
             camera=camera,
-            gui=np.frombuffer(bytes(self._gui), np.uint8).astype(bool),
-            cursor_window_px=None if cursor_in_video else np.array(self._cursor, np.float64).reshape(n, 2),
+            gui=np.array(self._gui, bool),
+            cursor_window_px=np.array(self._cursor, np.float64) if self._cursor else None,
             keep=keep_flags(buttons, camera, settings),
             num_lines=num_lines,
             state=state,
@@ -175,7 +171,7 @@ class RecorderState:
             if max(abs(x), abs(y)) > MAX_MOUSE_PX:
                 raise BadLine("out_of_range", f"mouse at {x:g}, {y:g}, expected at most {MAX_MOUSE_PX:g} pixels")
 
-        table.append(buttons, pitch, yaw, gui=gui, cursor_x=x, cursor_y=y)
+        table.append(buttons, (pitch, yaw), gui, (x, y))
         self._stuck = stuck
         if hotbar is not None:
             self._hotbar = hotbar

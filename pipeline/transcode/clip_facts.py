@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,52 +14,41 @@ from shards.clip import ClipArrays
 
 
 @dataclass
-class _Span:
-    """Frames of one recording that lie in the clip."""
-
-    recording: int
-    content: RecordingContent
-    source_frames: list[int] = field(default_factory=list)
-
-
-@dataclass
 class ClipFacts:
     """A clip that grows frame by frame.
 
     Attributes:
         start_frame: its first frame in the episode.
         num_recordings: how many of the episode's recordings were known when its last frame was added.
-        num_frames: frames so far.
+        lines: of the log; none where logs are not kept.
     """
 
     start_frame: int
     num_recordings: int = 0
-    num_frames: int = 0
-    _spans: list[_Span] = field(default_factory=list)
-    _num_candidates: list[int] = field(default_factory=list)
-    _interactions: list[int] = field(default_factory=list)
-    _points: list[tuple[float, float]] = field(default_factory=list)
-    _runs: list[NDArray[np.uint32]] = field(default_factory=list)
+    lines: list[bytes] = field(default_factory=list)
+    _places: list[tuple[RecordingContent, int, int]] = field(default_factory=list)  # with recording, source frame
     _num_dropped: list[int] = field(default_factory=list)
-    _events: dict[tuple[int, int], int] = field(default_factory=dict)  # (frame, name) -> count
-    _lines: list[bytes] = field(default_factory=list)
+    _events: Counter[tuple[int, int]] = field(default_factory=Counter)  # by frame and name
+    _num_candidates: list[int] = field(default_factory=list)
+    _candidates: list[tuple[int, tuple[float, float], NDArray[np.uint32]]] = field(default_factory=list)
+
+    @property
+    def num_frames(self) -> int:
+        """Frames so far."""
+        return len(self._places)
 
     def add_frame(self, recording: int, content: RecordingContent, source_frame: int, log: FrameLog) -> None:
         """The clip's next frame is this one of the episode's recording of that number."""
-        if not self._spans or self._spans[-1].recording != recording:
-            self._spans.append(_Span(recording, content))
-        self._spans[-1].source_frames.append(source_frame)
+        self._places.append((content, recording, source_frame))
         self._num_candidates.append(0)
         self._num_dropped.append(log.num_lines - 1)
-        self.num_frames += 1
         self.add_log(log)
 
     def add_log(self, log: FrameLog) -> None:
         """The last frame has these lines and events as well."""
-        self._lines += log.lines
+        self.lines += log.lines
         for name, count in log.events.items():
-            key = self.num_frames - 1, name
-            self._events[key] = self._events.get(key, 0) + count
+            self._events[self.num_frames - 1, name] += count
 
     def add_candidate(self, interaction: int, point: tuple[float, float], runs: NDArray[np.uint32]) -> None:
         """The last frame has one candidate more.
@@ -69,33 +59,25 @@ class ClipFacts:
             runs: the mask, see shards/masks.py.
         """
         self._num_candidates[-1] += 1
-        self._interactions.append(interaction)
-        self._points.append(point)
-        self._runs.append(runs)
-
-    def log(self) -> bytes:
-        """The clip's lines; none of them where logs are not kept."""
-        return b"".join(self._lines)
+        self._candidates.append((interaction, point, runs))
 
     def arrays(self) -> ClipArrays:
         """The clip's arrays."""
-        k, spans = len(self._runs), self._spans
+        places, candidates = self._places, self._candidates
+        runs = [runs for _, _, runs in candidates]
         events = np.array([(*key, count) for key, count in self._events.items()], np.int64).reshape(-1, 3)
         return ClipArrays(
-            buttons=np.concatenate([span.content.buttons[span.source_frames] for span in spans]),
-            camera=np.concatenate([span.content.camera[span.source_frames] for span in spans]),
-            recording=np.repeat(
-                np.array([span.recording for span in spans], np.uint16),
-                [len(span.source_frames) for span in spans],
-            ),
-            source_frame=np.concatenate([np.array(span.source_frames, np.int32) for span in spans]),
+            buttons=np.stack([content.buttons[frame] for content, _, frame in places]),
+            camera=np.stack([content.camera[frame] for content, _, frame in places]),
+            recording=np.array([recording for _, recording, _ in places], np.uint16),
+            source_frame=np.array([frame for _, _, frame in places], np.int32),
             dropped_before=np.array(self._num_dropped, np.int32),
-            gui=np.concatenate([span.content.gui[span.source_frames] for span in spans]).astype(np.uint8),
+            gui=np.array([content.gui[frame] for content, _, frame in places], np.uint8),
             candidate_offsets=np.cumsum([0, *self._num_candidates], dtype=np.int32),
-            candidate_interaction=np.array(self._interactions, np.int32),
-            candidate_point=np.array(self._points, np.float32).reshape(k, 2),
-            mask_offsets=np.cumsum([0, *(len(runs) for runs in self._runs)], dtype=np.int64),
-            mask_runs=np.concatenate(self._runs) if k else np.zeros(0, np.uint32),
+            candidate_interaction=np.array([interaction for interaction, _, _ in candidates], np.int32),
+            candidate_point=np.array([point for _, point, _ in candidates], np.float32).reshape(-1, 2),
+            mask_offsets=np.cumsum([0, *map(len, runs)], dtype=np.int64),
+            mask_runs=np.concatenate([np.zeros(0, np.uint32), *runs]),
             event_frame=events[:, 0].astype(np.int32),
             event_name=events[:, 1].astype(np.int32),
             event_count=events[:, 2].copy(),

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import io
 import os
 import select
 import shutil
@@ -19,9 +20,9 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+import av
+import av.error
 import ffmpeg
 
 from pipeline.processes import die_with_parent
@@ -51,7 +52,7 @@ class EncodingFailed(RocketError):
 class ClipEncoder:
     """An ffmpeg that turns one episode's frames into mp4 clips, each of which decodes alone.
 
-    Use it as a context manager: leaving it ends ffmpeg and removes `folder`.
+    `close` ends ffmpeg and removes `folder`.
     """
 
     def __init__(
@@ -191,15 +192,8 @@ class ClipEncoder:
             killed=status < 0,
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """No ffmpeg runs any more, and the folder is gone."""
         if self._process.poll() is None:
             self._process.kill()
         if self._process.stdin is not None:
@@ -239,21 +233,9 @@ def encoder_command(settings: BuildSettings, folder: Path) -> list[str]:
 
 
 def num_samples(mp4: bytes) -> int:
-    """How many frames an mp4's index lists; 0 where it has none.
-
-    Source: ISO/IEC 14496-12, 8.7.3.2: box `stsz`, version and flags, sample_size, sample_count.
-    """
-    start, stop = 0, len(mp4)
-    for name in (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsz"):
-        while start + 8 <= stop:
-            size = int.from_bytes(mp4[start : start + 4], "big")
-            if mp4[start + 4 : start + 8] == name:
-                stop = min(stop, start + size)
-                start += 8
-                break
-            if size < 8:
-                return 0
-            start += size
-        else:
-            return 0
-    return int.from_bytes(mp4[start + 8 : start + 12], "big") if start + 12 <= stop else 0
+    """How many frames an mp4's index lists; 0 where it has none."""
+    try:
+        with av.open(io.BytesIO(mp4)) as container:
+            return int(container.streams.video[0].frames)
+    except (av.error.FFmpegError, IndexError):
+        return 0

@@ -13,14 +13,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
-from pipeline.recording import Recording, RecordingContent, Rejection
+from pipeline.recording import Recording, RecordingContent
 from pipeline.settings import BuildSettings
 from pipeline.sources.masks import Candidate, MaskError, RecordingMasks, resized_runs
 from pipeline.transcode.clip_facts import ClipFacts
@@ -32,28 +30,35 @@ from shards.clip import Clip, ClipInfo, Interaction
 from shards.manifest import RecordingRow
 from shards.writer import PartWriter
 
-_MASKS_HELD = 64  # a mask often stays the same for some frames
-
 
 @dataclass
 class _Current:
     """The recording whose frames are being added."""
 
-    recording: Recording
     content: RecordingContent
     masks: RecordingMasks | None
     kept_before: NDArray[np.int64]  # (n + 1,) episode frame of the first kept one from i on, of n source frames
     interactions: dict[int, int] = field(default_factory=dict)  # index in the recording -> index in the episode
     bad_masks: list[tuple[int, str]] = field(default_factory=list)
-    cursor_px: NDArray[np.float64] | None = None
-    frame_size_px: tuple[int, int] | None = None
 
 
 class EpisodeWriter:
-    """Adds an episode's frames to a part, recording by recording. Use it as a context manager."""
+    """Adds an episode's frames to a part, recording by recording.
+
+    Attributes:
+        episode_id: of the episode.
+        num_frames: so far.
+        recordings: so far; one that has not ended without its number of frames.
+    """
 
     def __init__(
-        self, part: PartWriter, episode_id: str, settings: BuildSettings, folder: Path, timeout_seconds: float
+        self,
+        part: PartWriter,
+        episode_id: str,
+        settings: BuildSettings,
+        folder: Path,
+        timeout_seconds: float,
+        max_frames: int | None = None,
     ) -> None:
         """Nothing is written yet.
 
@@ -63,21 +68,26 @@ class EpisodeWriter:
             settings: of the build.
             folder: for temporary files; does not exist yet.
             timeout_seconds: how long an ffmpeg may hang.
+            max_frames: the episode ends at so many frames, whatever comes after.
         """
         self.episode_id, self.num_frames = episode_id, 0
-        self._part, self._settings = part, settings
+        self.recordings: list[RecordingRow] = []
+        self._part, self._settings, self._max_frames = part, settings, max_frames
         self._scaler = FrameScaler(settings.frame_width, settings.frame_height)
         self._folder, self._timeout_seconds = folder, timeout_seconds
         self._encoder: ClipEncoder | None = None
         self._joiner: PieceJoiner | None = None
-        self._recordings: list[RecordingRow] = []
         self._interactions: list[Interaction] = []
         self._log = EpisodeLog(keep_lines=settings.keep_log)
         self._open = ClipFacts(0)
         self._full: deque[ClipFacts] = deque()
         self._num_clips = 0
         self._current: _Current | None = None
-        self._runs: dict[str, NDArray[np.uint32]] = {}
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the episode has all the frames that it may have."""
+        return self.num_frames == self._max_frames
 
     def begin_recording(
         self,
@@ -86,25 +96,22 @@ class EpisodeWriter:
         keep: NDArray[np.bool_],
         masks: RecordingMasks | None,
         log: Iterator[bytes],
-        max_frames: int | None = None,
     ) -> None:
         """Frames that are added from now on are this recording's, until `end_recording`.
 
         Args:
             recording: which.
             content: its actions.
-            keep: bool, which of its first `len(keep)` frames will be added.
+            keep: bool, which of its first `len(keep)` frames will be added, as far as the episode is not full.
             masks: None without any.
             log: its lines, as they lie in the source.
-            max_frames: the episode ends at so many frames, whatever comes after.
         """
         assert self._current is None, "end_recording comes first"
         kept_before = self.num_frames + np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))
-        if max_frames is not None:
-            kept_before = kept_before[kept_before <= max_frames]
-        self._current = _Current(recording, content, masks, kept_before)
-        self._recordings.append(RecordingRow(recording.name, recording.source, content.num_lines, len(keep), 0))
-        self._runs.clear()
+        if self._max_frames is not None:
+            kept_before = kept_before[kept_before <= self._max_frames]
+        self._current = _Current(content, masks, kept_before)
+        self.recordings.append(RecordingRow(recording.name, recording.source, content.num_lines, len(keep), 0))
         self._log.begin(recording.name, log)
 
     def add(self, source_frame: int, frame: VideoFrame) -> None:
@@ -115,8 +122,7 @@ class EpisodeWriter:
             OSError: the part cannot be written.
             SourceError: the log is not what it was.
         """
-        current = self._current
-        assert current is not None, "begin_recording comes first"
+        assert self._current is not None, "begin_recording comes first"
         assert self._joiner is None, "an episode is copied or encoded, not both"
         if self._encoder is None:
             self._encoder = ClipEncoder(
@@ -125,10 +131,10 @@ class EpisodeWriter:
                 where=f"episode {self.episode_id}",
                 timeout_seconds=self._timeout_seconds,
             )
-        if self._close_full_clip():
-            self._write(self._encoder.take_finished())
-        self._encoder.write(self._scaler.scale(frame, self._cursor(current, source_frame, frame)))
-        self._note(current, source_frame)
+        self._write_full_clips(self._encoder)
+        cursor = self._current.content.cursor_at(source_frame, frame.width, frame.height)
+        self._encoder.write(self._scaler.scale(frame, cursor))
+        self._note(self._current, source_frame)
 
     def add_piece(self, source_frames: range, piece: bytes) -> None:
         """These frames of the current recording are the episode's next ones, encoded as they are.
@@ -137,43 +143,35 @@ class EpisodeWriter:
             CannotCopy: the piece does not fit; the episode has to be written again, by `add`.
             BadVideo: the piece does not decode.
         """
-        current = self._current
-        assert current is not None, "begin_recording comes first"
+        assert self._current is not None, "begin_recording comes first"
         assert self._encoder is None, "an episode is copied or encoded, not both"
         if self._joiner is None:
             self._joiner = PieceJoiner(self._settings)
-        if self._close_full_clip():
-            self._write(self._joiner.take_finished())
+        self._write_full_clips(self._joiner)
         self._joiner.add(piece, len(source_frames))
         for source_frame in source_frames:
-            self._note(current, source_frame)
+            self._note(self._current, source_frame)
 
-    def end_recording(self) -> list[Rejection]:
-        """All of the current recording's frames are in the episode; an account of masks that do not decode.
+    def end_recording(self) -> list[tuple[str, str, int]]:
+        """All of the current recording's frames are in the episode.
+
+        Returns:
+            What was left out of them: a key of `REASONS`, a detail and the first frame.
 
         Raises:
             SourceError: the log is not what it was.
         """
-        current, row = self._current, self._recordings[-1]
+        current, row = self._current, self.recordings[-1]
         assert current is not None, "begin_recording comes first"
-        before = sum(earlier.num_frames for earlier in self._recordings[:-1])
-        self._recordings[-1] = replace(
+        before = sum(earlier.num_frames for earlier in self.recordings[:-1])
+        self.recordings[-1] = replace(
             row, num_frames=self.num_frames - before, ends_bare=self._log.end(row.num_log_lines)
         )
         self._current = None
         if not current.bad_masks:
             return []
         frame, detail = current.bad_masks[0]
-        return [
-            Rejection(
-                current.recording.name,
-                "mask_entry",
-                f"{len(current.bad_masks)} masks do not decode, the first: {detail}",
-                str(current.recording.masks),
-                first_frame=frame,
-                num_frames=0,
-            )
-        ]
+        return [("mask_entry", f"{len(current.bad_masks)} masks do not decode, the first: {detail}", frame)]
 
     def finish(self) -> bool:
         """The episode is in the part, or, if it has fewer than `min_frames` frames, nothing of it is: False.
@@ -183,120 +181,83 @@ class EpisodeWriter:
             OSError: the part cannot be written.
         """
         if self._open.num_frames:
-            self._open.num_recordings = len(self._recordings)
+            self._open.num_recordings = len(self.recordings)
             self._open.add_log(self._log.rest())
-            self._close_clip()
+            self._full.append(self._open)
         if self.num_frames < self._settings.min_frames:
             return False  # a clip is at least that long, so that none was written
         source = self._encoder or self._joiner
         assert source is not None, "min_frames is 1 at least"
         self._write(source.finish())
         assert not self._full
-        self._part.end_episode(self.episode_id, self._recordings, self._interactions)
+        self._part.end_episode(self.episode_id, self.recordings, self._interactions)
         return True
 
-    @property
-    def recordings(self) -> list[RecordingRow]:
-        """The episode's recordings so far; one that has not ended without its number of frames."""
-        return self._recordings
+    def close(self) -> None:
+        """No ffmpeg runs any more."""
+        if self._encoder is not None:
+            self._encoder.close()
 
-    def _close_full_clip(self) -> bool:
-        """Whether the clip had all of its frames; a full one stays open until a frame comes that is not its own.
+    def _write_full_clips(self, source: ClipEncoder | PieceJoiner) -> None:
+        """A clip that has all of its frames stays open until a frame comes that is not its own.
 
         The lines after the episode's last frame belong to its last clip.
         """
-        is_full = self._open.num_frames == self._settings.clip_frames
-        if is_full:
-            self._close_clip()
-        return is_full
-
-    def _close_clip(self) -> None:
-        self._full.append(self._open)
-        self._open = ClipFacts(self.num_frames)
-
-    def _cursor(self, current: _Current, source_frame: int, frame: VideoFrame) -> tuple[float, float] | None:
-        if current.content.cursor_window_px is None or not current.content.gui[source_frame]:
-            return None
-        if current.frame_size_px != (frame.width, frame.height):
-            current.frame_size_px = frame.width, frame.height
-            current.cursor_px = current.content.cursor_px(frame.width, frame.height)
-        assert current.cursor_px is not None
-        x, y = current.cursor_px[source_frame]
-        return float(x), float(y)
+        if self._open.num_frames == self._settings.clip_frames:
+            self._full.append(self._open)
+            self._open = ClipFacts(self.num_frames)
+            self._write(source.take_finished())
 
     def _note(self, current: _Current, source_frame: int) -> None:
-        clip = self._open
+        clip, masks = self._open, current.masks
         # Noted now: when a clip comes back from the encoder depends on its speed, and the bytes must not.
-        clip.num_recordings = len(self._recordings)
-        clip.add_frame(len(self._recordings) - 1, current.content, source_frame, self._log.take(source_frame))
-        for candidate in current.masks.candidates(source_frame) if current.masks else ():
-            assert current.masks is not None
-            try:
-                runs = self._runs_of(candidate, current.masks)
-            except MaskError as error:
-                current.bad_masks.append((source_frame, str(error)))
-                continue
-            interaction = self._interaction(current, candidate.interaction)
-            clip.add_candidate(interaction, _fraction(candidate, current.masks), runs)
+        clip.num_recordings = len(self.recordings)
+        clip.add_frame(len(self.recordings) - 1, current.content, source_frame, self._log.take(source_frame))
+        if masks is not None:
+            size = self._settings.frame_height, self._settings.frame_width
+            for candidate in masks.frames.get(source_frame, ()):
+                try:
+                    runs = resized_runs(candidate.rle, masks.height, masks.width, *size)
+                except MaskError as error:
+                    current.bad_masks.append((source_frame, str(error)))
+                    continue
+                clip.add_candidate(self._interaction(current, candidate, masks), _fraction(candidate, masks), runs)
         self.num_frames += 1
 
-    def _runs_of(self, candidate: Candidate, masks: RecordingMasks) -> NDArray[np.uint32]:
-        runs = self._runs.get(candidate.rle)
-        if runs is None:
-            height, width = self._settings.frame_height, self._settings.frame_width
-            runs = resized_runs(candidate.rle, masks.height, masks.width, height, width)
-            if len(self._runs) >= _MASKS_HELD:
-                self._runs.pop(next(iter(self._runs)))
-            self._runs[candidate.rle] = runs
-        return runs
-
-    def _interaction(self, current: _Current, index: int) -> int:
+    def _interaction(self, current: _Current, candidate: Candidate, masks: RecordingMasks) -> int:
         """The index in the episode; an interaction is listed when its first candidate is."""
-        known = current.interactions.get(index)
+        known = current.interactions.get(candidate.interaction)
         if known is not None:
             return known
-        assert current.masks is not None
-        source = current.masks.interactions[index]
+        source = masks.interactions[candidate.interaction]
         num_frames = len(current.kept_before) - 1
         first, stop = max(0, min(source.start, num_frames)), max(0, min(source.stop, num_frames))
         start_frame, stop_frame = int(current.kept_before[first]), int(current.kept_before[max(first, stop)])
         cut_frames = max(0, source.stop - num_frames)
         if stop_frame <= start_frame:  # a range that does not hold the frame of its own mask
             start_frame, stop_frame, cut_frames = self.num_frames, self.num_frames + 1, 0
-        current.interactions[index] = len(self._interactions)
         self._interactions.append(Interaction(source.type, source.event, start_frame, stop_frame, cut_frames))
-        return current.interactions[index]
+        index = current.interactions[candidate.interaction] = len(self._interactions) - 1
+        return index
 
     def _write(self, videos: Iterable[bytes]) -> None:
         for video in videos:
-            pending = self._full.popleft()
-            arrays = pending.arrays()
+            facts = self._full.popleft()
+            arrays = facts.arrays()
             used = sorted(set(arrays.candidate_interaction.tolist()))
             counted = set(arrays.event_name.tolist())
             info = ClipInfo(
                 episode_id=self.episode_id,
                 clip=self._num_clips,
-                start_frame=pending.start_frame,
+                start_frame=facts.start_frame,
                 num_frames=arrays.num_frames,
-                recordings=[row.name for row in self._recordings[: pending.num_recordings]],
+                recordings=[row.name for row in self.recordings[: facts.num_recordings]],
                 interactions={index: self._interactions[index] for index in used},
                 events={index: name for name, index in self._log.event_names.items() if index in counted},
             )
-            log = pending.log() if self._settings.keep_log else None
+            log = b"".join(facts.lines) if self._settings.keep_log else None
             self._part.add_clip(Clip(video, arrays, info, log))
             self._num_clips += 1
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if self._encoder is not None:
-            self._encoder.__exit__(exception_type, exception, traceback)
 
 
 def _fraction(candidate: Candidate, masks: RecordingMasks) -> tuple[float, float]:

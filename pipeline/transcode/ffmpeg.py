@@ -17,10 +17,6 @@ ENCODER = "libx264"
 _TIMEOUT_SECONDS = 60
 
 
-class FfmpegMissing(RocketError):
-    """No ffmpeg program that can encode H.264 is on this machine."""
-
-
 @dataclass(frozen=True)
 class Ffmpeg:
     """An ffmpeg program that starts and has libx264.
@@ -41,11 +37,7 @@ class Ffmpeg:
 
 
 def ffmpeg_program() -> str:
-    """The path of an ffmpeg program that can encode H.264.
-
-    Raises:
-        FfmpegMissing: see `find_ffmpeg`.
-    """
+    """The path of an ffmpeg program that can encode H.264; errors as `find_ffmpeg`."""
     return find_ffmpeg().path
 
 
@@ -54,52 +46,43 @@ def find_ffmpeg() -> Ffmpeg:
     """The ffmpeg on PATH if it starts and has libx264, else that of the imageio-ffmpeg package.
 
     Raises:
-        FfmpegMissing: neither is there and can encode H.264.
+        RocketError: neither is there and can encode H.264.
     """
-    problems = []
-    on_path = shutil.which("ffmpeg")
-    if on_path is not None:
-        try:
-            return Ffmpeg(on_path, _version(on_path))
-        except _CannotEncode as error:
-            problems.append(f"{on_path} {error}")
-    try:
-        import imageio_ffmpeg
-
-        shipped = str(imageio_ffmpeg.get_ffmpeg_exe())
-        if shipped != on_path:
-            return Ffmpeg(shipped, _version(shipped), problems[0] if problems else None)
-    except _CannotEncode as error:
-        problems.append(f"{shipped} {error}")
-    except (ImportError, RuntimeError):
+    problems: list[str] = []
+    for program in dict.fromkeys((shutil.which("ffmpeg"), _shipped())):
+        if program is not None:
+            version, problem = _look_at(program)
+            if problem is None:
+                return Ffmpeg(program, version, problems[0] if problems else None)
+            problems.append(f"{program} {problem}")
+    if _shipped() is None:
         problems.append("none from the imageio-ffmpeg package" if problems else "none at all")
-    raise FfmpegMissing(
+    raise RocketError(
         f"ffmpeg: no program that can encode H.264, got {' and '.join(problems)}, expected one with {ENCODER}. "
         "Run: pip install --force-reinstall imageio-ffmpeg"
     )
 
 
-class _CannotEncode(Exception):
-    """A program is no ffmpeg that can encode H.264; the message goes on after its path."""
+def _shipped() -> str | None:
+    try:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return None
 
 
-def _version(program: str) -> str:
-    """The version of an ffmpeg program that has libx264.
-
-    Raises:
-        _CannotEncode: it does not start, does not answer like ffmpeg, or lacks libx264.
-    """
+def _look_at(program: str) -> tuple[str, str | None]:
+    """The version of an ffmpeg program, and what is wrong with it."""
     try:
         # The banner goes to standard error, the list to standard output.
         answer = subprocess.run(
             [program, "-encoders"], capture_output=True, text=True, timeout=_TIMEOUT_SECONDS, check=False
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise _CannotEncode(f"does not start ({error})") from error
+        return "", f"does not start ({error})"
     words = answer.stderr.split(maxsplit=3)
     if answer.returncode or words[:2] != ["ffmpeg", "version"] or len(words) < 3:
         said = " ".join((answer.stderr or answer.stdout).split())[:80]
-        raise _CannotEncode(f"does not work (status {answer.returncode}{': ' + said if said else ''})")
-    if ENCODER not in answer.stdout.split():
-        raise _CannotEncode(f"(version {words[2]}) has no {ENCODER}")
-    return words[2]
+        return "", f"does not work (status {answer.returncode}{': ' + said if said else ''})"
+    return words[2], None if ENCODER in answer.stdout.split() else f"(version {words[2]}) has no {ENCODER}"

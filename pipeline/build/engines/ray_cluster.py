@@ -18,10 +18,6 @@ _POLL_SECONDS = 1.0
 _REPORT_SECONDS = 2.0
 
 
-class RayMissing(RocketError):
-    """Ray is not installed, or there is no cluster to use."""
-
-
 class RayEngine:
     """Runs tasks on the Ray cluster of `RAY_ADDRESS`, or one of this machine where there is none."""
 
@@ -33,13 +29,13 @@ class RayEngine:
             gpus_per_task: GPUs that each task has for itself.
 
         Raises:
-            RayMissing: Ray is not installed.
+            RocketError: Ray is not installed.
         """
         try:
             import ray
             import ray.util.scheduling_strategies
         except ImportError as error:
-            raise RayMissing(
+            raise RocketError(
                 "--engine ray: the package ray is not installed, got none, expected one. "
                 "Run: pip install 'rocket1[ray]'"
             ) from error
@@ -96,7 +92,7 @@ class RayEngine:
                 runtime_env={"env_vars": {"PYTHONPATH": package_root, "OMP_NUM_THREADS": "1"}},
             )
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise RayMissing(
+            raise RocketError(
                 f"--engine ray: no cluster, got {' '.join(str(error).split())}. "
                 "Start one with: ray start --head, or unset RAY_ADDRESS"
             ) from error

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from pipeline.build.folder import cannot_write
+from pipeline.progress import ProgressReport
 from pipeline.transcode.encoding import EncodingFailed
 from shards.errors import RocketError
+
+_REPORT_FRAMES = 50
 
 MAX_TRIES = 3
 """How often a task is tried whose worker or ffmpeg was killed."""
@@ -20,32 +23,51 @@ Progress = Callable[[int], None]
 """Called with a number of source frames that are done since the last call; negative where some are done again."""
 
 
-class Task(Protocol):
-    """A piece of work that any process may do; small and picklable."""
+@dataclass(frozen=True)
+class Task:
+    """A piece of work that any process may do; small and picklable.
 
-    @property
-    def index(self) -> int:
-        """Its number among the run's tasks."""
-        ...
+    Attributes:
+        index: its number among the run's tasks.
+        name: what it is called in messages.
+        num_frames: the source frames that it is expected to take.
+        place: where it writes.
+        run: writes the task's files.
+    """
 
-    @property
-    def name(self) -> str:
-        """What it is called in messages."""
-        ...
+    index: int
+    name: str
+    num_frames: int
+    place: Path
+    run: Callable[[Progress], None]
 
-    @property
-    def num_frames(self) -> int:
-        """The source frames that it is expected to take."""
-        ...
 
-    @property
-    def place(self) -> Path:
-        """Where it writes."""
-        ...
+class FrameCounter:
+    """Reports a task's progress in steps, and in the end exactly the expected number of frames."""
 
-    def run(self, progress: Progress) -> None:
-        """The task's files are written."""
-        ...
+    def __init__(self, expected: int, progress: Progress) -> None:
+        self._expected, self._progress = expected, progress
+        self._done = self._reported = 0
+
+    def add(self, num_frames: int = 1) -> None:
+        """So many frames more are done."""
+        self._done = min(self._done + num_frames, self._expected)
+        if self._done - self._reported >= _REPORT_FRAMES:
+            self._report(self._done)
+
+    def undo(self) -> None:
+        """None are done: the task begins again."""
+        self._done = 0
+        self._report(0)
+
+    def finish(self) -> None:
+        """The task is done."""
+        self._report(self._expected)
+
+    def _report(self, done: int) -> None:
+        if done != self._reported:
+            self._progress(done - self._reported)
+        self._reported = done
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,3 +180,35 @@ class TaskQueue:
         if outcome.crash is not None:
             yield Note(outcome.crash)
         yield TaskFailed(task.index, outcome.problem)
+
+
+def run_tasks(
+    engine: Engine,
+    tasks: Sequence[Task],
+    progress: ProgressReport,
+    unit: str,
+    done: Callable[[int], None] = lambda _: None,
+) -> None:
+    """All tasks are done.
+
+    Args:
+        unit: what one task is about, such as "group".
+        done: called with the index of each task that is done.
+
+    Raises:
+        RocketError: some have failed.
+    """
+    failures: list[TaskFailed] = []
+    for event in engine.run(tasks):
+        match event:
+            case FramesDone(num_frames):
+                progress.advance(num_frames)
+            case TaskDone(index):
+                done(index)
+            case TaskFailed():
+                failures.append(event)
+            case Note(message):
+                progress.note(message)
+    if failures:
+        others = f" {len(failures) - 1} more {unit}s failed." if len(failures) > 1 else ""
+        raise RocketError(f"{failures[0].message}{others}")

@@ -5,8 +5,9 @@ import json
 import av
 import pytest
 
-from pipeline.build.job import NothingUsable, build_shards
+from pipeline.build.job import build_shards
 from pipeline.settings import BuildSettings
+from shards.errors import RocketError
 from shards.reader import open_dataset
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
@@ -230,7 +231,7 @@ def test_nothing_but_a_video_without_its_log_is_one_clear_line(tmp_path):
     message = (
         r"in: nothing usable, got .*\.mp4: missing_log, the video has no log of the same name\. Put .*\.jsonl"
     )
-    with pytest.raises(NothingUsable, match=message):
+    with pytest.raises(RocketError, match=message):
         build(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -10,10 +10,11 @@ import pytest
 
 from pipeline.build.engines.local import LocalEngine
 from pipeline.build.engines.tasks import FramesDone, Note, Outcome, TaskDone, TaskFailed, TaskQueue
-from pipeline.build.group import GroupTask
-from pipeline.build.job import BuildFailed, build_shards
+from pipeline.build.group import group_task
+from pipeline.build.job import build_shards
 from pipeline.build.plan import make_plan
 from pipeline.sources import find_recordings
+from shards.errors import RocketError
 from tests.pipeline.fake_ffmpeg import fake_ffmpeg
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording, write_session
@@ -32,12 +33,12 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def tasks(source):
     plan = make_plan(find_recordings([source]), TINY)
-    return [GroupTask(group, TINY, source / "parts", source / "work", 60.0) for group in plan.groups]
+    return [group_task(group, TINY, source / "parts", source / "work", 60.0) for group in plan.groups]
 
 
 def test_queue_hands_out_the_longest_group_first(tasks):
     queue = TaskQueue(tasks)
-    assert [queue.next().group.num_frames for _ in tasks] == [118, 53]
+    assert [queue.next().num_frames for _ in tasks] == [118, 53]
     assert queue.next() is None
 
 
@@ -79,9 +80,10 @@ def test_engines_report_as_many_frames_as_there_are(tasks, source):
     assert [event for event in events if isinstance(event, TaskDone)] == [TaskDone(1), TaskDone(0)]
 
 
-def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tmp_path):
+def test_local_engine_ends_its_processes_when_its_user_stops_listening(source, tmp_path):
     (tmp_path / "parts").mkdir()
-    moved = [GroupTask(t.group, TINY, tmp_path / "parts", tmp_path / "work", 60.0) for t in tasks]
+    plan = make_plan(find_recordings([source]), TINY)
+    moved = [group_task(group, TINY, tmp_path / "parts", tmp_path / "work", 60.0) for group in plan.groups]
     events = LocalEngine(1).run(moved)
     next(events)
     events.close()
@@ -112,7 +114,7 @@ def test_workers_import_nothing_from_the_folder_where_the_user_is(source, tmp_pa
 def build_with(encoder, source, tmp_path, monkeypatch, timeout_seconds=60.0):
     program = fake_ffmpeg(tmp_path / "bin", encoder) / "ffmpeg"
     monkeypatch.setattr("pipeline.transcode.encoding.ffmpeg_program", lambda: str(program))
-    with pytest.raises(BuildFailed) as failure:
+    with pytest.raises(RocketError) as failure:
         build_shards([source], tmp_path / "out", TINY, InlineEngine(), timeout_seconds=timeout_seconds)
     assert not list((tmp_path / "out" / ".build" / "work").glob("0*")), "work is left behind"
     monkeypatch.undo()
@@ -151,7 +153,7 @@ def test_a_full_disk_is_one_line_and_no_lost_work(source, tmp_path, monkeypatch)
         return real_open("/dev/full" if str(path).endswith("part.tar") else path, *rest, **named)
 
     monkeypatch.setattr("shards.writer.open", full, raising=False)
-    with pytest.raises(BuildFailed, match=r"the disk is full\. Make room, then run again with --resume"):
+    with pytest.raises(RocketError, match=r"the disk is full\. Make room, then run again with --resume"):
         build_shards([source], tmp_path / "out", TINY, InlineEngine())
     monkeypatch.undo()
     build_shards([source], tmp_path / "out", TINY, InlineEngine(), resume=True)
@@ -212,10 +214,10 @@ def test_local_engine_gives_the_bytes_of_the_inline_engine(source, tmp_path):
 
 
 def test_ray_engine_without_ray_names_the_remedy(monkeypatch):
-    from pipeline.build.engines.ray_cluster import RayEngine, RayMissing
+    from pipeline.build.engines.ray_cluster import RayEngine
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(RayMissing, match=r"pip install 'rocket1\[ray\]'"):
+    with pytest.raises(RocketError, match=r"pip install 'rocket1\[ray\]'"):
         RayEngine()
 
 

@@ -10,10 +10,10 @@ import pytest
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from pipeline.build.engines.local import LocalEngine
-from pipeline.build.folder import BuildRefused
-from pipeline.build.job import BuildReport, NothingUsable, build_shards
+from pipeline.build.job import BuildReport, build_shards
 from pipeline.build.summary import summary_lines
 from pipeline.transcode.ffmpeg import Ffmpeg
+from shards.errors import RocketError
 from shards.reader import open_dataset
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
@@ -187,13 +187,13 @@ def test_build_shares_are_disjoint(session, tmp_path):
 
 def test_build_refuses_a_folder_with_other_files(session, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(BuildRefused, match=r"not empty, got notes\.txt, expected an empty folder"):
+    with pytest.raises(RocketError, match=r"not empty, got notes\.txt, expected an empty folder"):
         build(session[0], tmp_path, resume=True)
     assert file_bytes(tmp_path) == {"notes.txt": b"mine"}
 
 
 def test_build_refuses_a_finished_dataset_but_resumes_it_without_work(session, dataset):
-    with pytest.raises(BuildRefused, match="holds a finished dataset.*rocket-prep inspect"):
+    with pytest.raises(RocketError, match="holds a finished dataset.*rocket-prep inspect"):
         build(session[0], dataset[0])
     before = file_bytes(dataset[0])
     report = build(session[0], dataset[0], resume=True)
@@ -208,7 +208,7 @@ def test_build_refuses_to_resume_a_finished_dataset_with_other_recordings(sessio
     added = TinyRecording(40, 40, alias="newcomer")
     write_recording(tmp_path / "in", added)
     with pytest.raises(
-        BuildRefused,
+        RocketError,
         match=rf"hold recordings that were not there when it was built: {added.name}\. Build those alone into a "
         rf"second dataset and train on both: .* data\.datasets={dataset[0]},{dataset[0]}-2",
     ):
@@ -217,16 +217,14 @@ def test_build_refuses_to_resume_a_finished_dataset_with_other_recordings(sessio
         path.unlink()
     (tmp_path / "in" / f"{added.name}.mp4").unlink()
     (tmp_path / "in" / f"{added.name}.jsonl").unlink()
-    with pytest.raises(
-        BuildRefused, match=rf"lack recordings that it was built from: {session[1][3].name}\. Give"
-    ):
+    with pytest.raises(RocketError, match=rf"lack recordings that it was built from: {session[1][3].name}\. Give"):
         build(tmp_path / "in", dataset[0], resume=True)
     assert file_bytes(dataset[0]) == before
 
 
 def test_build_refuses_to_finish_with_other_settings(session, dataset):
     settings = TINY.model_copy(update={"crf": 30.0})
-    with pytest.raises(BuildRefused, match=re.escape(f"setting crf is 30.0 now, expected {TINY.crf}")):
+    with pytest.raises(RocketError, match=re.escape(f"setting crf is 30.0 now, expected {TINY.crf}")):
         build(session[0], dataset[0], settings, resume=True)
 
 
@@ -247,13 +245,13 @@ def test_build_does_not_build_finished_groups_again(session, dataset, half_built
 def test_build_refuses_to_go_on_with_other_settings(session, half_built):
     settings = TINY.model_copy(update={"noops": "keep", "crf": 20.0})
     problem = f"cannot be continued, setting crf is 20.0 now, expected {TINY.crf}"
-    with pytest.raises(BuildRefused, match=re.escape(problem)):
+    with pytest.raises(RocketError, match=re.escape(problem)):
         build(session[0], half_built, settings, resume=True)
 
 
 def test_build_refuses_to_go_on_with_another_ffmpeg(session, half_built, monkeypatch):
     monkeypatch.setattr("pipeline.build.tools.find_ffmpeg", lambda: Ffmpeg("ffmpeg", "4.2"))
-    with pytest.raises(BuildRefused, match="tool ffmpeg is '4.2' now, expected"):
+    with pytest.raises(RocketError, match="tool ffmpeg is '4.2' now, expected"):
         build(session[0], half_built, resume=True)
 
 
@@ -262,10 +260,10 @@ def test_build_refuses_to_go_on_with_changed_sources(half_built, tmp_path):
     recordings = write_session(source)
     log = source / f"{recordings[3].name}.jsonl"
     log.write_text(log.read_text()[:-1] + " \n")
-    with pytest.raises(BuildRefused, match=f"recording {recordings[3].name} has changed since it began"):
+    with pytest.raises(RocketError, match=f"recording {recordings[3].name} has changed since it began"):
         build(source, half_built, resume=True)
     log.unlink()
-    with pytest.raises(BuildRefused, match=f"recording {recordings[3].name} is not in the sources any more"):
+    with pytest.raises(RocketError, match=f"recording {recordings[3].name} is not in the sources any more"):
         build(source, half_built, resume=True)
 
 
@@ -280,7 +278,7 @@ def test_build_refuses_a_second_build_in_the_same_folder(session, half_built):
 
     with (
         BuildFolder(half_built).locked(shared=False),
-        pytest.raises(BuildRefused, match="another build is at work here"),
+        pytest.raises(RocketError, match="another build is at work here"),
     ):
         build(session[0], half_built, resume=True)
 
@@ -297,7 +295,7 @@ def test_build_leaves_out_episodes_that_are_too_short(tmp_path):
 
 def test_build_of_nothing_but_no_ops_says_so_and_leaves_nothing(tmp_path):
     write_recording(tmp_path / "in", TinyRecording(1, 30, noops=range(30)))
-    with pytest.raises(NothingUsable, match="too_short, the episode has 0 frames that do something"):
+    with pytest.raises(RocketError, match="too_short, the episode has 0 frames that do something"):
         build(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -305,7 +303,7 @@ def test_build_of_nothing_but_no_ops_says_so_and_leaves_nothing(tmp_path):
 def test_build_of_an_empty_folder_says_so_and_leaves_nothing(tmp_path):
     (tmp_path / "in").mkdir()
     with pytest.raises(
-        NothingUsable, match="nothing to build, got no recording, expected videos with logs of the same name"
+        RocketError, match="nothing to build, got no recording, expected videos with logs of the same name"
     ):
         build(tmp_path / "in", tmp_path / "out")
     assert not (tmp_path / "out").exists()

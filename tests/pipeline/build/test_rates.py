@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from pipeline.build.job import NothingUsable, build_shards
+from pipeline.build.job import build_shards
 from pipeline.settings import BuildSettings
 from shards.action_space import ACTION_SPACE
+from shards.errors import RocketError
 from shards.reader import open_dataset
 from shards.video import decode_yuv
 from tests.pipeline.inline_engine import InlineEngine
@@ -81,11 +82,11 @@ def test_a_movement_there_and_back_between_two_frames_is_a_no_op(tmp_path):
 def test_a_fast_video_is_refused_with_the_setting_that_takes_it(tmp_path, rate, every):
     write_pair(tmp_path / "in", rate, 60, [{"camera": [0, 0]}] * 60)
     message = f"has {rate} frames per second, expected 20.*reduce_rate=true: one frame in {every} is taken"
-    with pytest.raises(NothingUsable, match=message):
+    with pytest.raises(RocketError, match=message):
         build(tmp_path / "in", tmp_path / "out", BuildSettings(**TINY_SETTINGS))
 
 
 def test_a_log_at_another_rate_than_its_fast_video_is_refused(tmp_path):
     write_pair(tmp_path / "in", 60, 60, [{"camera": [1, 0]}] * 20)
-    with pytest.raises(NothingUsable, match="the log has not the video's rate"):
+    with pytest.raises(RocketError, match="the log has not the video's rate"):
         build(tmp_path / "in", tmp_path / "out")

@@ -13,12 +13,13 @@ import pytest
 
 from pipeline.build.engines.local import LocalEngine
 from pipeline.build.job import build_shards
-from pipeline.build.repair import RepairRefused, repair
+from pipeline.build.repair import repair
 from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.verify import run_verify, verify
 from pipeline.sample import SampleSettings, make_sample
 from pipeline.settings import BuildSettings
 from shards import DamagedClip, DatasetError, open_dataset
+from shards.errors import RocketError
 from shards.manifest import RecordingRow
 from shards.manifest_writer import write_manifest
 from shards.writer import PartWriter, join_parts
@@ -348,7 +349,7 @@ def test_repair_names_the_recording_that_the_source_lacks(built, tmp_path):
     faults = _faults(dataset)
     for path in sample.rglob(f"{faults[0].episode_id}.*"):
         path.unlink()
-    with pytest.raises(RepairRefused, match=f"no usable recording {faults[0].episode_id}.* Give the source"):
+    with pytest.raises(RocketError, match=f"no usable recording {faults[0].episode_id}.* Give the source"):
         repair(open_dataset(dataset), faults, [sample])
     assert not (dataset / ".repair").exists()
 

@@ -105,7 +105,7 @@ def test_bad_field_of_an_rle_file_costs_only_the_field(
     value = annotations()
     value["rle_mask_mapping"][0, STONE, 4].update(change)
     masks = load_masks_file(write(tmp_path / "a.rle", value))
-    assert masks.candidates(4) == (candidate,)
+    assert masks.frames[4] == (candidate,)
     assert [(i.event, i.start, i.stop) for i in masks.interactions] == interactions
     assert [(p.reason, p.first_frame, p.num_entries) for p in masks.problems] == [("mask_field", 4, 1)]
 
@@ -123,7 +123,7 @@ def test_unknown_points_and_ranges_of_any_kind_are_no_problem(tmp_path: Path, ch
     value = annotations()
     value["rle_mask_mapping"][0, STONE, 4].update(change)
     masks = load_masks_file(write(tmp_path / "a.rle", value))
-    assert masks.candidates(4) == (Candidate(0, "1 3", None),)
+    assert masks.frames[4] == (Candidate(0, "1 3", None),)
     assert [(i.start, i.stop) for i in masks.interactions] == [(4, 7), (5, 10)]
     assert not masks.problems
 
@@ -198,11 +198,11 @@ def test_masks_of_boolean_arrays_are_read_again(tmp_path: Path) -> None:
     ]
     assert list(masks.frames) == [3, 4, 534, 535, 537]
     for frame, mask in stone.items():
-        [candidate] = masks.candidates(frame)
+        [candidate] = masks.frames[frame]
         np.testing.assert_array_equal(decode_rle(candidate.rle, 36, 64), mask)
         assert candidate.confidence == (0.25 if frame == 534 else None)
-    assert masks.candidates(3) == (Candidate(0, "", None),)
-    assert masks.candidates(4) == (Candidate(0, "661 4 725 4", (10.5, 21.5)),)
+    assert masks.frames[3] == (Candidate(0, "", None),)
+    assert masks.frames[4] == (Candidate(0, "661 4 725 4", (10.5, 21.5)),)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -228,7 +228,7 @@ def test_two_interactions_alike_stay_two(tmp_path: Path) -> None:
     path = tmp_path / "a.masks.jsonl"
     lines = DOCUMENTED.splitlines()
     path.write_text("\n".join([*lines, lines[1], ""]))
-    assert [c.interaction for c in load_masks_file(path).candidates(534)] == [0, 1]
+    assert [c.interaction for c in load_masks_file(path).frames[534]] == [0, 1]
 
 
 @pytest.mark.parametrize(

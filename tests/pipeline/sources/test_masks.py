@@ -167,8 +167,8 @@ def test_all_candidates_of_a_frame_stay_in_their_order() -> None:
     for key, event in ((9, "b"), (1, "a"), (5, "c")):
         add(collector, 3, key=(key, event), event=event)
     masks = collector.masks()
-    assert [masks.interactions[c.interaction].event for c in masks.candidates(3)] == ["b", "a", "c"]
-    assert masks.candidates(4) == ()
+    assert [masks.interactions[c.interaction].event for c in masks.frames[3]] == ["b", "a", "c"]
+    assert masks.frames[4] == ()
 
 
 def test_later_of_two_entries_with_one_key_wins_in_the_place_of_the_earlier() -> None:
@@ -177,7 +177,7 @@ def test_later_of_two_entries_with_one_key_wins_in_the_place_of_the_earlier() ->
     add(collector, 3, key=(8, "f"))
     add(collector, 3, rle="5 1", point=None)
     masks = collector.masks()
-    assert [(c.interaction, c.rle, c.point) for c in masks.candidates(3)] == [
+    assert [(c.interaction, c.rle, c.point) for c in masks.frames[3]] == [
         (0, "5 1", None),
         (1, "1 1", (1.5, 2.0)),
     ]

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import subprocess
+from contextlib import closing
 
 import av
 import numpy as np
@@ -21,7 +22,7 @@ def planes_of(frames):
 
 
 def encode(frames, settings, folder):
-    with ClipEncoder(settings, folder, where="a test") as encoder:
+    with closing(ClipEncoder(settings, folder, where="a test")) as encoder:
         clips = []
         for planes in planes_of(frames):
             encoder.write(planes)
@@ -83,7 +84,7 @@ def test_clips_are_tagged_as_limited_range_bt601(clips, tmp_path):
 def test_the_same_frames_give_the_same_bytes_however_they_are_fed(clips, tmp_path):
     settings = TINY.model_copy(update={"clip_frames": 32, "preset": "veryfast"})
     frames = coded_frames(3, 75, (32, 32))
-    with ClipEncoder(settings, tmp_path / "work", where="a test") as encoder:
+    with closing(ClipEncoder(settings, tmp_path / "work", where="a test")) as encoder:
         for [frame] in planes_of(frames):
             encoder.write([frame[:1024], frame[1024:1280], frame[1280:]])
         assert list(encoder.finish()) == clips
@@ -104,7 +105,10 @@ def test_the_work_folder_may_have_any_name(tmp_path):
 
 
 def test_an_encoder_that_is_left_early_leaves_neither_process_nor_folder(tmp_path):
-    with pytest.raises(KeyError, match="away"), ClipEncoder(TINY, tmp_path / "work", where="a test") as encoder:
+    with (
+        pytest.raises(KeyError, match="away"),
+        closing(ClipEncoder(TINY, tmp_path / "work", where="a test")) as encoder,
+    ):
         encoder.write(planes_of(coded_frames(0, 1, (32, 32)))[0])
         process = encoder._process
         raise KeyError("away")
@@ -114,7 +118,7 @@ def test_an_encoder_that_is_left_early_leaves_neither_process_nor_folder(tmp_pat
 
 def test_an_encoder_that_dies_says_so_when_it_is_written_to(tmp_path):
     frames = planes_of(coded_frames(0, 400, (32, 32)))
-    with ClipEncoder(TINY, tmp_path / "work", where="episode x") as encoder:
+    with closing(ClipEncoder(TINY, tmp_path / "work", where="episode x")) as encoder:
         encoder._process.kill()
         encoder._process.wait()
         with pytest.raises(EncodingFailed, match=r"episode x: ffmpeg ended early with SIGKILL") as failure:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.build.group_reader import usable_frames
 from pipeline.episodes.groups import PlannedRecording
-from pipeline.episodes.usable import kept_like_minestudio, usable_frames
 from pipeline.recording import Breakage, Extent, FrameCounts, Recording, RecordingContent, VideoHeader
 from pipeline.settings import BuildSettings
 
@@ -60,8 +60,3 @@ def test_compat_minestudio_leaves_out_a_recording_with_anything_wrong_whole() ->
     broken = content(80, 100, Breakage(80, "broken_line", "line 81"))
     num_frames, [left_out] = usable_frames(planned(100), broken, None, settings)
     assert (num_frames, left_out.reason, left_out.first_frame, left_out.num_frames) == (0, "broken_line", 0, 100)
-
-
-@pytest.mark.parametrize(("num_frames", "kept"), [(0, 0), (31, 0), (32, 32), (100, 96), (6000, 5984)])
-def test_compat_minestudio_keeps_whole_chunks_of_32(num_frames: int, kept: int) -> None:
-    assert kept_like_minestudio(num_frames) == kept
