@@ -14,17 +14,56 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.part import record_path
 from shards.errors import RocketError
-from shards.manifest import INFO_FILE
+from shards.manifest import INFO_FILE, EpisodeRow
 
 _BUILD, _SHARED = ".build", "shared"
 _LIMIT_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """What a finished part holds; offsets count from its own start.
+
+    Attributes:
+        num_noops: source frames that were dropped because nothing happens in them.
+    """
+
+    episodes: Sequence[EpisodeRow]
+    rejections: Sequence[dict[str, Any]]
+    num_noops: int
+
+    @classmethod
+    def read(cls, path: Path) -> PartRecord:
+        record = json.loads(path.read_bytes())
+        return cls(
+            [EpisodeRow.from_record(row) for row in record["episodes"]], record["rejections"], record["num_noops"]
+        )
+
+    def write(self, path: Path) -> None:
+        record = {
+            "episodes": [row.to_record() for row in self.episodes],
+            "rejections": list(self.rejections),
+            "num_noops": self.num_noops,
+        }
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(record, file, ensure_ascii=False, separators=(",", ":"))
+            file.flush()
+            os.fsync(file.fileno())
+
+
+def part_path(parts: Path, group: int) -> Path:
+    return parts / f"{group:06d}.tar"
+
+
+def record_path(parts: Path, group: int) -> Path:
+    return parts / f"{group:06d}.json"
 
 
 class BuildFolder:
@@ -42,21 +81,17 @@ class BuildFolder:
         Raises:
             RocketError: otherwise.
         """
+        place = self.out
+        while not os.path.lexists(place) and place != place.parent:
+            place = place.parent
+        if not place.is_dir():
+            raise RocketError(f"{place}: a file, expected a folder. Choose another --out.")
         try:
-            names = sorted(path.name for path in self.out.iterdir())
-        except FileNotFoundError:
-            self._refuse_unwritable()
-            return
-        except NotADirectoryError:
-            self._refuse_unwritable()
-            return
+            names = sorted(path.name for path in self.out.iterdir()) if place == self.out else []
         except OSError as error:
             raise RocketError(
                 f"{self.out}: cannot be read, got {error.strerror}. Choose another --out."
             ) from error
-        if not names:
-            self._refuse_unwritable()
-            return
         if INFO_FILE in names:
             if resume:
                 return
@@ -64,25 +99,17 @@ class BuildFolder:
                 f"{self.out}: holds a finished dataset, expected an empty folder. "
                 f"Choose another --out, or look at it: rocket-prep inspect {self.out}"
             )
-        if _BUILD not in names:
+        if names and _BUILD not in names:
             raise RocketError(
                 f"{self.out}: not empty, got {', '.join(names[:_LIMIT_SHOWN])}"
                 f"{' and more' if len(names) > _LIMIT_SHOWN else ''}, expected an empty folder. "
                 "Choose another --out."
             )
-        if not resume:
+        if names and not resume:
             raise RocketError(
                 f"{self.out}: holds an unfinished build, expected an empty folder. "
                 f"Continue it with --resume, or start again: rm -r {self.out}"
             )
-        self._refuse_unwritable()
-
-    def _refuse_unwritable(self) -> None:
-        place = self.out
-        while not os.path.lexists(place) and place != place.parent:
-            place = place.parent
-        if not place.is_dir():
-            raise RocketError(f"{place}: a file, expected a folder. Choose another --out.")
         if not os.access(place, os.W_OK | os.X_OK):
             raise RocketError(f"{place}: cannot be written to, got no permission. Choose another --out.")
 
@@ -90,10 +117,6 @@ class BuildFolder:
     def is_complete(self) -> bool:
         """Whether the dataset is there, written by this run or an earlier one."""
         return (self.out / INFO_FILE).exists()
-
-    @property
-    def is_begun(self) -> bool:
-        return self._plan.exists()
 
     def begin(self, identity: Mapping[str, Any]) -> None:
         """The folder holds a build of this identity, begun now or before.
@@ -112,10 +135,9 @@ class BuildFolder:
                 # Whoever comes first wins: machines that share the folder may begin at once.
                 try:
                     os.link(temporary, self._plan)
-                except FileExistsError:
-                    pass
-                except OSError:  # a file system without hard links
-                    os.replace(temporary, self._plan)
+                except OSError:
+                    if not self._plan.exists():  # a file system without hard links
+                        os.replace(temporary, self._plan)
                 temporary.unlink(missing_ok=True)
             known = json.loads(self._plan.read_bytes())
         except (OSError, ValueError) as error:
@@ -175,31 +197,30 @@ def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any
     Raises:
         RocketError: naming the first thing that differs.
     """
-    difference = _difference(known, now)
+    difference = next(_differences(known, now), None)
     if difference is not None:
         raise RocketError(
             f"{out}: cannot be continued, {difference}. Build with the same again, or start again: rm -r {out}"
         )
 
 
-def _difference(known: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The first thing in which a build that was begun differs from the one that is asked for; None if none."""
-    for kind, word in (("settings", "setting"), ("tools", "tool")):
-        before, after = known.get(kind, {}), now[kind]
+def _differences(known: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """In what a build that was begun differs from the one that is asked for."""
+    for kind, word in (("settings", "setting"), ("tools", "tool"), ("sources", "recording")):
+        before, after = known.get(kind, {}), now.get(kind, {})
         for key in sorted({*before, *after}):
-            if before.get(key) != after.get(key):
-                return f"{word} {key} is {after.get(key)!r} now, expected {before.get(key)!r} as when it began"
-    before, after = known.get("sources", {}), now.get("sources", {})
-    for name in sorted({*before, *after}):
-        if name not in after:
-            return f"recording {name} is not in the sources any more"
-        if name not in before:
-            return f"recording {name} was not in the sources when it began"
-        if before[name] != after[name]:
-            return f"recording {name} has changed since it began"
+            if before.get(key) == after.get(key):
+                continue
+            if word != "recording":
+                yield f"{word} {key} is {after.get(key)!r} now, expected {before.get(key)!r} as when it began"
+            elif key not in after:
+                yield f"recording {key} is not in the sources any more"
+            elif key not in before:
+                yield f"recording {key} was not in the sources when it began"
+            else:
+                yield f"recording {key} has changed since it began"
     if known != now:
-        return "the sources have changed since it began"
-    return None
+        yield "the sources have changed since it began"
 
 
 def cannot_write(error: OSError, place: Path) -> str:

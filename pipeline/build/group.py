@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.build.engines.tasks import FrameCounter, Progress, Task
+from pipeline.build.folder import PartRecord, part_path, record_path
 from pipeline.build.group_reader import GroupReader, Usable
-from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.episodes.grouping import episode_id
 from pipeline.episodes.groups import Group
 from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, Breakage, Recording, Rejection, SourceError

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.build.engines.tasks import Engine, run_tasks
-from pipeline.build.folder import BuildFolder, cannot_write, refuse_difference
+from pipeline.build.folder import BuildFolder, PartRecord, cannot_write, part_path, record_path, refuse_difference
 from pipeline.build.group import group_task
-from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.build.plan import make_plan
 from pipeline.build.tools import tool_versions
 from pipeline.episodes.groups import BuildPlan

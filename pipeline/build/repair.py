@@ -11,8 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.build.engines.tasks import Progress
+from pipeline.build.folder import PartRecord, part_path, record_path
 from pipeline.build.group import build_group
-from pipeline.build.part import PartRecord, part_path, record_path
 from pipeline.build.plan import make_plan
 from pipeline.build.tools import tool_versions
 from pipeline.episodes.groups import Group
@@ -27,9 +28,6 @@ from shards.reader import Dataset
 from shards.writer import shard_size, write_shard
 
 _WORK = ".repair"
-
-Progress = Callable[[int], None]
-"""Called with a number of source frames that were built since the last call."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def repair(
             found = _find(PartRecord.read(record_path(work, index)), row)
             if isinstance(found, str):
                 problem = f"{found}. {_tools_hint(dataset)}"
-                failures.append(Fault(problem, _shard_of(dataset, number), row.episode_id))
+                failures.append(Fault(problem, shard_name(int(dataset.episodes.shard[number])), row.episode_id))
             else:
                 built[number] = (part_path(work, index), found)
         names = sorted({fault.shard for fault in faults if fault.shard is not None})
@@ -114,10 +112,6 @@ def _damaged_episodes(dataset: Dataset, faults: Sequence[Fault]) -> list[int]:
         if dataset.storage.size(shard_name(shard)) is None:
             numbers |= set(np.flatnonzero(dataset.episodes.shard == shard).tolist())
     return sorted(numbers)
-
-
-def _shard_of(dataset: Dataset, number: int) -> str:
-    return shard_name(int(dataset.episodes.shard[number]))
 
 
 def _settings(dataset: Dataset) -> BuildSettings:

@@ -12,7 +12,7 @@ from pipeline.sources.minestudio import MineStudio
 from pipeline.sources.minestudio_lmdb import MineStudioLmdb
 from pipeline.sources.plain import Plain
 from pipeline.sources.source import Search, Source, duplicate
-from pipeline.sources.tree import SourceTree, version_key
+from pipeline.sources.tree import SourceTree, list_files, version_key
 
 SOURCES: dict[str, Source] = {
     source.name: source for source in (Contractor(), MineStudio(), MineStudioLmdb(), Plain())
@@ -42,7 +42,7 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
     if source is not None and source not in SOURCES:
         raise SourceError(f"--source: got {source!r}, expected one of {', '.join(SOURCES)}.", "usage")
     given = [root for root in roots if root.suffix == ".json" and root.is_file()]
-    tree = SourceTree.of([root for root in roots if root not in given])
+    tree = SourceTree(list_files([root for root in roots if root not in given]))
     indexes = {path: read_index(path) for path in given}
     versions: dict[str, str] = {}
     for path in (*given, *(file.path for file in tree.ending(".json") if looks_like_index(file.path))):

@@ -19,8 +19,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -32,7 +33,7 @@ from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, MaskError, RecordingMasks, encode_rle
 
 FORMAT, VERSION = "rocket-masks", 1
-JSONL_SUFFIX, PICKLE_SUFFIX = ".masks.jsonl", ".rle"
+JSONL_SUFFIX = ".masks.jsonl"
 
 _MAX_FILE_BYTES = 1 << 30
 _MAX_LINE_BYTES = 64 << 20
@@ -53,10 +54,10 @@ def _load_pickle(path: Path) -> RecordingMasks:
     frames = data.get("video_annos") if isinstance(data, dict) else None
     entries = data.get("rle_mask_mapping") if isinstance(data, dict) else None
     if not isinstance(frames, dict) or not isinstance(entries, dict):
-        raise SourceError(
-            f"{path}: not a file of masks, got {type(data).__name__}, expected a dict with the dicts "
+        raise _unusable(
+            path,
+            f"not a file of masks, got {type(data).__name__}, expected a dict with the dicts "
             "video_annos and rle_mask_mapping. Make it again with ROCKET-1's annotation tool.",
-            "masks_unreadable",
         )
     width, height = MINESTUDIO_FRAME_PX
     collector = MaskCollector(height, width)
@@ -81,87 +82,77 @@ def _load_pickle(path: Path) -> RecordingMasks:
 
 
 def _load_jsonl(path: Path) -> RecordingMasks:
-    collector: MaskCollector | None = None
-    entries: dict[int, list[tuple[int, dict[str, Any], dict[str, Any]]]] = {}
-    bad: list[tuple[str, int]] = []
+    found: list[tuple[int, int, dict[str, Any], dict[str, Any]]] = []
     try:
         if path.stat().st_size > _MAX_FILE_BYTES:
-            raise SourceError(f"{path}: more than {_MAX_FILE_BYTES} bytes. Check what it is.", "masks_unreadable")
+            raise _unusable(path, f"more than {_MAX_FILE_BYTES} bytes. Check what it is.")
         with path.open("rb") as file:
-            number = 0
-            while raw := file.readline(_MAX_LINE_BYTES + 1):
-                number += 1
-                if collector is None:
-                    collector = MaskCollector(*_read_header(path, raw))
-                elif raw.strip():
-                    try:
+            next_line = partial(file.readline, _MAX_LINE_BYTES + 1)
+            collector = MaskCollector(*_read_header(path, next_line()))
+            for number, raw in enumerate(iter(next_line, b""), 2):
+                try:
+                    if raw.strip():
                         line = parse_line(raw, _MAX_LINE_BYTES)
-                        _collect_line(number, line, entries)
-                    except BadLine as error:
-                        bad.append((f"line {number}: {error.args[1]}", 0))
+                        found += [(entry["frame"], number, line, entry) for entry in _entries(line)]
+                except BadLine as bad:
+                    collector.problem("mask_entry", f"line {number}: {bad.args[1]}", 0)
     except OSError as error:
-        raise SourceError(
-            f"{path}: cannot be read, got {error.strerror or error}. Check the file.", "masks_unreadable"
-        ) from error
-    if collector is None:
-        raise SourceError(f"{path}: empty, expected a header. Write the masks again.", "masks_unreadable")
-    for detail, frame in bad:
-        collector.problem("mask_entry", detail, frame)
-    for frame in sorted(entries):
-        for number, line, entry in entries[frame]:
-            kind = line["type"]
-            collector.add(
-                frame,
-                number,
-                TYPE_OF_NAME.get(kind, kind) if isinstance(kind, str) else kind,
-                line["event"],
-                line["start"],
-                line["stop"],
-                entry.get("rle"),
-                entry.get("point"),
-                _confidence(entry.get("confidence")),
-            )
+        raise _unusable(path, f"cannot be read, got {error.strerror or error}. Check the file.") from error
+    for frame, number, line, entry in sorted(found, key=itemgetter(0)):
+        kind, sure = line["type"], entry.get("confidence")
+        collector.add(
+            frame,
+            number,
+            TYPE_OF_NAME.get(kind, kind),
+            line["event"],
+            line["start"],
+            line["stop"],
+            entry.get("rle"),
+            entry.get("point"),
+            float(sure) if isinstance(sure, int | float) and 0 <= sure <= 1 else None,
+        )
     return collector.masks()
 
 
-def _confidence(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and 0 <= value <= 1 else None
+def _entries(line: dict[str, Any]) -> list[dict[str, Any]]:
+    """The frames of a line.
 
-
-def _collect_line(
-    number: int, line: dict[str, Any], entries: dict[int, list[tuple[int, dict[str, Any], dict[str, Any]]]]
-) -> None:
+    Raises:
+        BadLine: it is no interaction.
+    """
     wanted = {"type": (str, int), "event": (str,), "start": (int,), "stop": (int,), "frames": (list,)}
     for name, types in wanted.items():
         if type(line.get(name)) not in types:
             raise BadLine("mask_entry", f"no {name}, or of another type")
-    shown = line["frames"]
-    if not all(isinstance(entry, dict) and type(entry.get("frame")) is int for entry in shown):
+    entries: list[dict[str, Any]] = line["frames"]
+    if not all(isinstance(entry, dict) and type(entry.get("frame")) is int for entry in entries):
         raise BadLine("mask_entry", "a frame without its number")
-    for entry in shown:
-        entries.setdefault(entry["frame"], []).append((number, line, entry))
+    return entries
 
 
 def _read_header(path: Path, raw: bytes) -> tuple[int, int]:
+    if not raw:
+        raise _unusable(path, "empty, expected a header. Write the masks again.")
     try:
         header = parse_line(raw, _MAX_LINE_BYTES)
     except BadLine as error:
-        raise SourceError(
-            f"{path}: the first line is no header, got {error.args[1]}. Write the masks again.", "masks_unreadable"
-        ) from error
+        what = f"the first line is no header, got {error.args[1]}. Write the masks again."
+        raise _unusable(path, what) from error
     height, width = header.get("height"), header.get("width")
     if header.get("format") != FORMAT or header.get("version") != VERSION:
-        raise SourceError(
-            f"{path}: format {header.get('format')!r} version {header.get('version')!r}, expected {FORMAT!r} "
+        raise _unusable(
+            path,
+            f"format {header.get('format')!r} version {header.get('version')!r}, expected {FORMAT!r} "
             f"version {VERSION}. Write the masks with a version that fits.",
-            "masks_unreadable",
         )
     if not all(type(side) is int and 0 < side <= _MAX_SIDE_PX for side in (height, width)):
-        raise SourceError(
-            f"{path}: masks of {height!r} x {width!r} pixels, expected 1 to {_MAX_SIDE_PX}. Correct the header.",
-            "masks_unreadable",
-        )
+        what = f"masks of {height!r} x {width!r} pixels, expected 1 to {_MAX_SIDE_PX}. Correct the header."
+        raise _unusable(path, what)
     return height, width  # type: ignore[return-value]
+
+
+def _unusable(path: Path, what: str) -> SourceError:
+    return SourceError(f"{path}: {what}", "masks_unreadable")
 
 
 class MaskWriter:
@@ -175,14 +166,7 @@ class MaskWriter:
     """
 
     def __init__(self, path: Path, height: int, width: int, **header: Any) -> None:
-        """Nothing is written yet.
-
-        Args:
-            path: named like the recording, ending in `.masks.jsonl`.
-            height: of every mask, px.
-            width: likewise.
-            header: see the attribute.
-        """
+        """Nothing is written yet; `path` is named like the recording, every mask has this size in px."""
         self.header = header
         self._path, self._height, self._width = path, height, width
         self._lines: list[str] = []
@@ -240,13 +224,8 @@ class MaskWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if exception is not None:
+    def __exit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
+        if exception_type is not None:
             return
         layout = {"format": FORMAT, "version": VERSION, "height": self._height, "width": self._width}
         header = json.dumps(layout | self.header, separators=(",", ":"), ensure_ascii=False)

@@ -87,22 +87,14 @@ class MaskCollector:
         self._indexes: dict[tuple[Any, int, str], int] = {}
         self._interactions: list[Interaction] = []
         self._frames: dict[int, dict[Any, Candidate]] = {}
-        self._problems: dict[tuple[str, str], MaskProblem] = {}
+        self._problems: dict[tuple[str, str], tuple[int, int]] = {}  # first frame, number of entries
 
     def add_entry(self, frame: int, key: Any, entry: dict[Any, Any]) -> None:
         """What MineStudio's dict for one candidate says has been added."""
         first, last = frame_range(entry)
         stop = None if last is None else last + 1
-        self.add(
-            frame,
-            key,
-            entry.get("obj_id"),
-            entry.get("event"),
-            first,
-            stop,
-            entry.get("rle_mask"),
-            entry.get("point"),
-        )
+        object_id, event, rle, point = (entry.get(name) for name in ("obj_id", "event", "rle_mask", "point"))
+        self.add(frame, key, object_id, event, first, stop, rle, point)
 
     def add(
         self,
@@ -118,24 +110,13 @@ class MaskCollector:
     ) -> None:
         """The frame has one candidate more, or another one for this key, or the entry is among the problems.
 
-        An interaction is what shares key, type and event; its range is the union of what the entries say.
-
-        Args:
-            frame: source frame.
-            key: hashable.
-            object_id: the type as the source numbers it.
-            event: text.
-            start: the interaction's first frame.
-            stop: one past its last.
-            rle: text.
-            point: (row, column) or None.
-            confidence: the tracker's, or None.
+        An interaction is what shares key (hashable), type and event; its range is the union of what the entries
+        say. `object_id` is the type as the source numbers it, `point` is (row, column) or None.
         """
-        kind = TYPE_OF_OBJECT_ID.get(object_id) if _is_int(object_id) else None
+        kind = TYPE_OF_OBJECT_ID.get(object_id) if type(object_id) is int else None
         if kind is None:
-            self.problem(
-                "unknown_interaction", f"type {object_id!r:.40}, expected 0 to 6 (event {event!r:.80})", frame
-            )
+            what = f"type {object_id!r:.40}, expected 0 to 6 (event {event!r:.80})"
+            self.problem("unknown_interaction", what, frame)
             return
         if not isinstance(rle, str):
             self.problem("mask_entry", f"rle_mask is a {type(rle).__name__}, expected text", frame)
@@ -143,7 +124,7 @@ class MaskCollector:
         if not isinstance(event, str):
             self.problem("mask_field", f"event is a {type(event).__name__}, expected text", frame)
             event = ""
-        if not (_is_int(start) and _is_int(stop) and start < stop):
+        if not (type(start) is int and type(stop) is int and start < stop):
             self.problem("mask_field", "frame_range is no first and last frame", frame)
             start, stop = frame, frame + 1
         try:
@@ -154,9 +135,8 @@ class MaskCollector:
         index = self._indexes.setdefault((key, kind, event), len(self._interactions))
         if index == len(self._interactions):
             self._interactions.append(Interaction(kind, event, start, stop))
-        else:
-            known = self._interactions[index]
-            self._interactions[index] = replace(known, start=min(start, known.start), stop=max(stop, known.stop))
+        known = self._interactions[index]
+        self._interactions[index] = replace(known, start=min(start, known.start), stop=max(stop, known.stop))
         # As in MineStudio, the later of two entries with one key wins and keeps the earlier one's place.
         self._frames.setdefault(frame, {})[key] = Candidate(index, rle, pixel, confidence)
 
@@ -181,13 +161,8 @@ class MaskCollector:
 
     def problem(self, reason: str, detail: str, frame: int) -> None:
         """One entry more was left out."""
-        known = self._problems.get((reason, detail))
-        if known is None:
-            self._problems[reason, detail] = MaskProblem(reason, detail, frame, 1)
-        else:
-            self._problems[reason, detail] = MaskProblem(
-                reason, detail, min(frame, known.first_frame), known.num_entries + 1
-            )
+        first_frame, num_entries = self._problems.get((reason, detail), (frame, 0))
+        self._problems[reason, detail] = min(frame, first_frame), num_entries + 1
 
     def masks(self) -> RecordingMasks:
         """What was collected."""
@@ -196,7 +171,7 @@ class MaskCollector:
             self._width,
             tuple(self._interactions),
             {frame: tuple(self._frames[frame].values()) for frame in sorted(self._frames)},
-            tuple(self._problems.values()),
+            tuple(MaskProblem(*what, *found) for what, found in self._problems.items()),
         )
 
 
@@ -314,7 +289,3 @@ def frame_range(entry: dict[Any, Any]) -> tuple[int | None, int | None]:
     except (KeyError, TypeError, ValueError):
         return None, None
     return first, last
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

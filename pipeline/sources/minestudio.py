@@ -8,10 +8,7 @@ Source: CraftJarvis/MineStudio, tools/process_all_openai.py, which writes them.
 from __future__ import annotations
 
 import contextlib
-import json
-import math
-from collections.abc import Iterable, Iterator
-from itertools import repeat
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +27,9 @@ from pipeline.recording import (
     SourceError,
 )
 from pipeline.settings import BuildSettings
-from pipeline.sources.action_arrays import drop_repeated_slot, first_bad_turn, last_slot, read_action_arrays
 from pipeline.sources.files.pickles import load_pickle_file
-from pipeline.sources.recorder import keep_flags
+from pipeline.sources.minestudio_frames import content_of_arrays, first_bad_turn, info_lines, read_action_arrays
+from pipeline.sources.recorder import FIRST_HOTBAR
 from pipeline.sources.source import DEFAULTS, Search, Source, duplicate
 from pipeline.sources.tree import SourceFile, session_and_start, stem
 
@@ -113,7 +110,11 @@ class MineStudio(Source):
     def load_log(
         self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
     ) -> RecordingContent:
-        """The actions as MineStudio made them, but for a slot that was selected already."""
+        """The actions as MineStudio made them, but for a slot that was selected already.
+
+        MineStudio takes slot 1 for selected at the start of each recording, so that each one that goes on with
+        another slot seems to begin with pressing it.
+        """
         buttons, camera, num_lines = _actions(recording)
         breakage = None
         if len(buttons) < num_lines:
@@ -121,84 +122,24 @@ class MineStudio(Source):
         if (bad := first_bad_turn(camera)) is not None:
             breakage = bad
             buttons, camera = buttons[: bad.first_frame], camera[: bad.first_frame]
-        if num_lines == 0:
-            breakage = Breakage(0, "empty_log", "no frames")
         goes_on = state.attack_stuck is not None
-        if goes_on and settings.compat is None:
-            drop_repeated_slot(buttons, state.hotbar)
-        gui = None if recording.info is None else _menu_flags(recording.info, len(buttons))
-        return RecordingContent(
-            buttons=buttons,
-            camera=camera,
-            gui=np.zeros(len(buttons), bool) if gui is None else gui,
-            cursor_window_px=None,
-            keep=keep_flags(buttons, camera, settings),
-            num_lines=num_lines,
-            state=CarryState(attack_stuck=False, hotbar=last_slot(buttons, state.hotbar)),
-            breakage=breakage,
-        )
+        if goes_on and settings.compat is None and state.hotbar != 0:
+            buttons[:1, FIRST_HOTBAR + state.hotbar] = 0
+        return content_of_arrays(buttons, camera, _infos(recording), num_lines, breakage, state, settings)
 
     def log_lines(self, recording: Recording) -> Iterator[bytes]:
         """What `privileged_infos` knows of each frame, as a line of JSON; empty objects where it knows nothing."""
-        infos: Any = None
-        if recording.info is not None:
-            with contextlib.suppress(SourceError):
-                infos = load_pickle_file(recording.info)
-        return info_lines(infos if isinstance(infos, list) else [])
+        return info_lines(_infos(recording))
 
 
 def _actions(recording: Recording) -> tuple[NDArray[np.uint8], NDArray[np.float64], int]:
     return read_action_arrays(load_pickle_file(recording.actions), str(recording.actions))
 
 
-def _menu_flags(path: Path, num_frames: int) -> NDArray[np.bool_] | None:
-    """Whether a menu is open, by frame; None if the file does not tell for all of them."""
-    try:
-        infos = load_pickle_file(path)
-    except SourceError:
-        return None
-    return menu_flags(infos, num_frames)
-
-
-def info_lines(infos: Iterable[Any]) -> Iterator[bytes]:
-    """MineStudio's dict a frame as a line of JSON; empty objects after the last one, without end."""
-    for info in infos:
-        known = _plain(info) if isinstance(info, dict) else {}
-        text = json.dumps(known, ensure_ascii=False, separators=(",", ":"))
-        yield text.encode("utf-8", "replace") + b"\n"
-    yield from repeat(b"{}\n")
-
-
-def _plain(value: Any) -> Any:
-    """The value as what JSON can hold."""
-    if isinstance(value, np.ndarray | np.generic):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value)
-
-
-def menu_flags(infos: Any, num_frames: int) -> NDArray[np.bool_] | None:
-    """Whether a menu is open, by MineStudio's dict a frame; None if that does not tell for all frames.
-
-    Newer files say `isGuiOpen`; older ones the cursor's position, which is 0, 0 without a menu.
-    """
-    if not isinstance(infos, list) or len(infos) < num_frames:
-        return None
-    flags = np.zeros(num_frames, bool)
-    for frame, info in enumerate(infos[:num_frames]):
-        if not isinstance(info, dict):
-            return None
-        if "isGuiOpen" in info:
-            flags[frame] = bool(info["isGuiOpen"])
-        elif "cursor_x" in info and "cursor_y" in info:
-            flags[frame] = info["cursor_x"] != 0 or info["cursor_y"] != 0
-        else:
-            return None
-    return flags
+def _infos(recording: Recording) -> list[Any]:
+    """The dict of each frame; none of them if the file cannot be read."""
+    infos: Any = None
+    if recording.info is not None:
+        with contextlib.suppress(SourceError):
+            infos = load_pickle_file(recording.info)
+    return infos if isinstance(infos, list) else []

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +32,10 @@ from pipeline.recording import (
     SourceError,
 )
 from pipeline.settings import BuildSettings
-from pipeline.sources.action_arrays import first_bad_turn, last_slot, read_action_arrays
-from pipeline.sources.files.lmdb_store import chunk_frames, close_environments, list_episodes, read_chunks
+from pipeline.sources.files.lmdb_store import close_environments, list_episodes, num_frames, read_chunks
 from pipeline.sources.files.pickles import load_pickle
 from pipeline.sources.masks import MaskCollector, RecordingMasks, frame_range
-from pipeline.sources.minestudio import info_lines, menu_flags
-from pipeline.sources.recorder import keep_flags
+from pipeline.sources.minestudio_frames import content_of_arrays, first_bad_turn, info_lines, read_action_arrays
 from pipeline.sources.source import DEFAULTS, Search, Source, VideoPiece, duplicate
 from shards.action_space import ACTION_SPACE
 
@@ -79,7 +78,7 @@ class MineStudioLmdb(Source):
             for name in sorted({*parts["image"], *parts["action"]}):
                 found = {modality: episodes[name] for modality, episodes in parts.items() if name in episodes}
                 lengths = {modality: part.num_frames for modality, part in found.items()}
-                num_frames = next(iter(lengths.values()))  # the images', if there are any
+                expected = next(iter(lengths.values()))  # the images', if there are any
                 where = str(next(iter(found.values())).folder)
                 if "image" not in found or "action" not in found:
                     rejections.append(
@@ -88,7 +87,7 @@ class MineStudioLmdb(Source):
                             "missing_log" if "image" in found else "missing_video",
                             "the episode is not in all parts of the set",
                             where,
-                            num_frames=num_frames,
+                            num_frames=expected,
                             remedy="Download the set's missing parts.",
                         )
                     )
@@ -98,7 +97,7 @@ class MineStudioLmdb(Source):
                 elif len(set(lengths.values())) > 1:
                     # Nobody knows where the hole is: what comes after it would get another moment's actions.
                     detail = ", ".join(f"{modality} has {length} frames" for modality, length in lengths.items())
-                    rejections.append(Rejection(name, "lengths_differ", detail, where, num_frames=num_frames))
+                    rejections.append(Rejection(name, "lengths_differ", detail, where, num_frames=expected))
                 else:
                     recordings[name] = Recording(
                         name=name,
@@ -113,25 +112,21 @@ class MineStudioLmdb(Source):
         return Findings(tuple(recordings.values()), tuple(rejections))
 
     def measure(self, recording: Recording) -> Extent:
-        return Extent(_num_frames(recording.video, recording.name))
+        return Extent(num_frames(recording.video, recording.name))
 
     def load_log(
         self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
     ) -> RecordingContent:
         where = f"{recording.actions}: episode {recording.name}"
-        num_lines = _num_frames(recording.actions, recording.name)
-        size = chunk_frames(recording.actions)
         breakage: Breakage | None = None
         buttons, cameras = [np.zeros((0, len(ACTION_SPACE.buttons)), np.uint8)], [np.zeros((0, 2))]
-        num_frames = 0
-        for start, raw in read_chunks(recording.actions, recording.name):
-            expected = min(size, num_lines - start)
+        for start, expected, raw in read_chunks(recording.actions, recording.name):
             try:
                 if raw is None:
                     raise SourceError(f"{where}: chunk {start} is missing. Download the set again.", "unreadable")
                 pressed, camera, length = read_action_arrays(load_pickle(raw, where), where)
             except SourceError as error:
-                breakage = Breakage(num_frames, error.reason, str(error))
+                breakage = Breakage(start, error.reason, str(error))
                 break
             bad = first_bad_turn(camera)
             if bad is None and (len(pressed) != expected or length != expected):
@@ -140,30 +135,15 @@ class MineStudioLmdb(Source):
             usable = expected if bad is None else bad.first_frame
             buttons.append(pressed[:usable])
             cameras.append(camera[:usable])
-            num_frames += usable
             if bad is not None:
-                breakage = Breakage(num_frames, bad.reason, f"chunk {start}: {bad.detail}")
+                breakage = Breakage(start + usable, bad.reason, f"chunk {start}: {bad.detail}")
                 break
-        if num_lines == 0:
-            breakage = Breakage(0, "empty_log", "no frames")
-        all_buttons, all_cameras = np.concatenate(buttons), np.concatenate(cameras)
-        gui = _menus(recording, num_frames)
-        return RecordingContent(
-            buttons=all_buttons,
-            camera=all_cameras,
-            gui=np.zeros(num_frames, bool) if gui is None else gui,
-            cursor_window_px=None,
-            keep=keep_flags(all_buttons, all_cameras, settings),
-            num_lines=num_lines,
-            state=CarryState(attack_stuck=False, hotbar=last_slot(all_buttons, state.hotbar)),
-            breakage=breakage,
-        )
+        num_lines = num_frames(recording.actions, recording.name)
+        actions = np.concatenate(buttons), np.concatenate(cameras)
+        return content_of_arrays(*actions, _infos(recording), num_lines, breakage, state, settings)
 
     def pieces(self, recording: Recording) -> Iterator[VideoPiece]:
-        size = chunk_frames(recording.video)
-        num_frames = _num_frames(recording.video, recording.name)
-        for start, raw in read_chunks(recording.video, recording.name):
-            yield VideoPiece(start, min(size, num_frames - start), raw)
+        return starmap(VideoPiece, read_chunks(recording.video, recording.name))
 
     def log_lines(self, recording: Recording) -> Iterator[bytes]:
         """What `meta_info` knows of each frame, as a line of JSON; empty objects where it knows nothing."""
@@ -176,7 +156,7 @@ class MineStudioLmdb(Source):
         collector = MaskCollector(height, width)
         runs = _Runs(collector)
         where = f"{recording.masks}: episode {recording.name}"
-        for start, raw in read_chunks(recording.masks, recording.name):
+        for start, _, raw in read_chunks(recording.masks, recording.name):
             try:
                 if raw is None:
                     raise SourceError(f"{where}: chunk {start} is missing. Download the set again.")
@@ -195,15 +175,15 @@ class MineStudioLmdb(Source):
                 for key, entry in entries.items():
                     if isinstance(entry, str):
                         runs.add(frame, key, entry)
-                    elif isinstance(entry, dict) and entry.get("frame_id", frame) != frame:
-                        what = "frame_id is not the number of the frame that has the entry"
-                        collector.problem("mask_entry", what, frame)
-                    elif isinstance(entry, dict):
-                        # Keys start again in each recording, and an episode has several: ranges tell them apart.
-                        collector.add_entry(frame, (key, frame_range(entry)), entry)
-                    else:
+                    elif not isinstance(entry, dict):
                         what = f"an entry is a {type(entry).__name__}, expected a dict"
                         collector.problem("mask_entry", what, frame)
+                    elif entry.get("frame_id", frame) != frame:
+                        what = "frame_id is not the number of the frame that has the entry"
+                        collector.problem("mask_entry", what, frame)
+                    else:
+                        # Keys start again in each recording, and an episode has several: ranges tell them apart.
+                        collector.add_entry(frame, (key, frame_range(entry)), entry)
         runs.finish()
         return collector.masks()
 
@@ -222,8 +202,8 @@ def _list_sets(folders: Sequence[Path], rejections: list[Rejection]) -> Mapping[
             rejections.append(Rejection(folder.name, "unreadable", str(error), str(folder)))
             continue
         parts = sets.setdefault(modality_folder.parent, {name: {} for name in _MODALITIES.values()})[modality]
-        for name, (_, num_frames) in episodes.items():
-            known = parts.setdefault(name, _Part(folder, num_frames))
+        for name, length in episodes.items():
+            known = parts.setdefault(name, _Part(folder, length))
             if known.folder != folder and not _same_file(known.folder, folder):
                 rejections.append(duplicate(name, folder, known.folder))
     close_environments()
@@ -263,40 +243,10 @@ def _infos(recording: Recording) -> Iterator[Any]:
     """The dict of each frame, a chunk at a time; None where a chunk is missing or bad."""
     if recording.info is None:
         return
-    size, num_frames = chunk_frames(recording.info), _num_frames(recording.info, recording.name)
-    for start, raw in read_chunks(recording.info, recording.name):
-        expected = min(size, num_frames - start)
-        chunk: Any = None
-        with contextlib.suppress(SourceError):
-            chunk = None if raw is None else load_pickle(raw, str(recording.info))
-        infos = chunk if isinstance(chunk, list) else []
-        yield from (infos + [None] * expected)[:expected]
-
-
-def _menus(recording: Recording, num_frames: int) -> np.ndarray[Any, np.dtype[np.bool_]] | None:
-    if recording.info is None:
-        return None
-    infos: list[Any] = []
-    try:
-        for _, raw in read_chunks(recording.info, recording.name):
-            chunk = None if raw is None else load_pickle(raw, str(recording.info))
-            if not isinstance(chunk, list):
-                return None
-            infos.extend(_menu_fields(info) for info in chunk)
-    except SourceError:
-        return None
-    return menu_flags(infos, num_frames)
-
-
-def _menu_fields(info: Any) -> Any:
-    """What `menu_flags` looks at; the rest, most of it inventories, would fill the memory."""
-    if not isinstance(info, dict):
-        return info
-    return {name: info[name] for name in ("isGuiOpen", "cursor_x", "cursor_y") if name in info}
-
-
-def _num_frames(folder: Path, episode: str) -> int:
-    episodes = list_episodes(folder)
-    if episode not in episodes:
-        raise SourceError(f"{folder}: no episode {episode}. Download the set again.")
-    return episodes[episode][1]
+    with contextlib.suppress(SourceError):
+        for _, expected, raw in read_chunks(recording.info, recording.name):
+            infos: Any = None
+            with contextlib.suppress(SourceError):
+                infos = None if raw is None else load_pickle(raw, str(recording.info))
+            known = infos if isinstance(infos, list) else []
+            yield from (known + [None] * expected)[:expected]

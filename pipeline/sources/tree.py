@@ -8,11 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 from pipeline.recording import SourceError
-
-_VERSION_DIGITS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,20 +29,13 @@ class SourceFile:
     @property
     def version(self) -> str | None:
         """The recorder's version, told by the nearest folder named like one, up to the root."""
-        folder = self.path.parent
-        while True:
-            if is_version(folder.name):
-                return folder.name
-            if folder in (self.root, folder.parent):
-                return None
-            folder = folder.parent
+        below_root = takewhile(lambda folder: folder != self.root.parent, self.path.parents)
+        return next((folder.name for folder in below_root if is_version(folder.name)), None)
 
 
 def is_version(name: str) -> bool:
-    major, dot, minor = name.partition(".")
-    return bool(dot) and all(
-        part.isascii() and part.isdigit() and len(part) < _VERSION_DIGITS for part in (major, minor)
-    )
+    """Whether a folder's name is a recorder's version, such as 6.13."""
+    return re.fullmatch(r"[0-9]{1,2}\.[0-9]{1,2}", name) is not None
 
 
 def version_key(version: str | None) -> tuple[int, ...]:
@@ -106,16 +98,7 @@ _TWIN_FOLDERS = frozenset({"mp4", "videos", "jsonl", "actions", "labels", "rle",
 class SourceTree:
     """The files under the places that the user named, by path."""
 
-    files: tuple[SourceFile, ...]
-
-    @classmethod
-    def of(cls, roots: Sequence[Path]) -> SourceTree:
-        """The files under the roots.
-
-        Raises:
-            SourceError: if a root does not exist or a folder cannot be listed.
-        """
-        return cls(tuple(list_files(roots)))
+    files: Sequence[SourceFile]
 
     def ending(self, *suffixes: str) -> list[SourceFile]:
         """The files whose names end so, in capitals or not."""

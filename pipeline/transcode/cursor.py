@@ -9,6 +9,7 @@ Positions are pixels of the source frame; a part of the arrow outside the frame 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,19 +41,14 @@ _LUMA = np.array([[{"X": _BLACK, "o": _WHITE, ".": 0}[c] for c in row] for row i
 _COVER = np.array([[c != "." for c in row] for row in ARROW], bool)
 
 
-def _chroma_cover() -> NDArray[np.uint8]:
-    """How many of a chroma pixel's 4 luma pixels are covered, shape (2, 2, 9, 9), by [y & 1, x & 1] of the tip."""
+def _covered_quarters(odd_y: int, odd_x: int) -> NDArray[np.uint16]:
+    """How many of each chroma pixel's 4 luma pixels are covered, (9, 9), for a tip at odd or even places."""
     half = CURSOR_SIZE_PX // 2 + 1
-    cover = np.zeros((2, 2, half, half), np.uint8)
-    for odd_y in (0, 1):
-        for odd_x in (0, 1):
-            padded = np.zeros((2 * half, 2 * half), np.uint8)
-            padded[odd_y : odd_y + CURSOR_SIZE_PX, odd_x : odd_x + CURSOR_SIZE_PX] = _COVER
-            cover[odd_y, odd_x] = padded.reshape(half, 2, half, 2).sum(axis=(1, 3))
-    return cover
+    padded = np.pad(_COVER, ((odd_y, 2 - odd_y), (odd_x, 2 - odd_x)))
+    return np.asarray(padded.reshape(half, 2, half, 2).sum(axis=(1, 3)), np.uint16)
 
 
-_CHROMA_COVER = _chroma_cover()
+_CHROMA_COVER = [[_covered_quarters(odd_y, odd_x) for odd_x in (0, 1)] for odd_y in (0, 1)]
 
 
 def draw_cursor(
@@ -73,27 +69,20 @@ def draw_cursor(
     if not (math.isfinite(x) and math.isfinite(y)):
         return
     left, top = int(x), int(y)
-    rows, columns = _overlap(top, CURSOR_SIZE_PX, luma.shape[0]), _overlap(left, CURSOR_SIZE_PX, luma.shape[1])
-    if rows is None or columns is None:
-        return
-    (row_at, row_of), (column_at, column_of) = rows, columns
-    target, cover = luma[row_at, column_at], _COVER[row_of, column_of]
-    target[cover] = _LUMA[row_of, column_of][cover]
-
-    chroma = _CHROMA_COVER[top & 1, left & 1]
-    rows, columns = _overlap(top >> 1, len(chroma), blue.shape[0]), _overlap(left >> 1, len(chroma), blue.shape[1])
-    if rows is None or columns is None:
-        return
-    (row_at, row_of), (column_at, column_of) = rows, columns
-    parts = chroma[row_of, column_of].astype(np.uint16)
+    at, of = _overlap(top, left, _COVER.shape, luma.shape)
+    np.copyto(luma[at], _LUMA[of], where=_COVER[of])
+    quarters = _CHROMA_COVER[top & 1][left & 1]
+    at, of = _overlap(top >> 1, left >> 1, quarters.shape, blue.shape)
     for plane in (blue, red):
-        below = plane[row_at, column_at]
-        below[:] = (below * (4 - parts) + _GREY * parts + 2) >> 2
+        plane[at] = (plane[at] * (4 - quarters[of]) + _GREY * quarters[of] + 2) >> 2
 
 
-def _overlap(start: int, size: int, limit: int) -> tuple[slice, slice] | None:
-    """Where [start, start + size) meets [0, limit): in the frame and in the arrow; None if it does not."""
-    first, last = max(start, 0), min(start + size, limit)
-    if first >= last:
-        return None
-    return slice(first, last), slice(first - start, last - start)
+def _overlap(top: int, left: int, size: tuple[int, ...], limit: tuple[int, ...]) -> tuple[Any, Any]:
+    """Where an array lies in a larger one: the place in that and in itself, empty where it lies outside."""
+    at, of = [], []
+    for start, length, end in zip((top, left), size, limit, strict=True):
+        first = max(start, 0)
+        stop = max(first, min(start + length, end))
+        at.append(slice(first, stop))
+        of.append(slice(first - start, stop - start))
+    return tuple(at), tuple(of)

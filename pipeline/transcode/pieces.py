@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -29,16 +28,6 @@ _TIME_BASE = Fraction(1, ACTION_SPACE.frames_per_second * _TICKS_PER_FRAME)
 
 class CannotCopy(Exception):
     """A piece does not fit the dataset as it is: it has to be decoded and encoded again."""
-
-
-@dataclass(frozen=True)
-class _Facts:
-    """What the pieces of a clip must have in common: they share one decoder configuration."""
-
-    codec: str
-    pixel_format: str | None
-    size_px: tuple[int, int]
-    configuration: bytes
 
 
 class PieceJoiner:
@@ -92,25 +81,23 @@ def join_pieces(pieces: list[bytes], settings: BuildSettings) -> bytes:
         CannotCopy: the pieces do not fit each other or the dataset.
     """
     out = io.BytesIO()
-    facts: _Facts | None = None
+    wanted = ("h264", "yuv420p", (settings.frame_width, settings.frame_height))
+    start, stream, configuration = 0, None, b""
     try:
         with av.open(out, "w", format="mp4", options={"fflags": "+bitexact"}) as target:
-            stream = None
-            start = 0
             for piece in pieces:
                 with av.open(io.BytesIO(piece), mode="r") as source:
                     video = source.streams.video[0]
                     codec = video.codec_context
-                    found = _Facts(
-                        codec.name, codec.pix_fmt, (codec.width, codec.height), bytes(codec.extradata or b"")
-                    )
+                    found = (codec.name, codec.pix_fmt, (codec.width, codec.height))
+                    if found != wanted:
+                        raise CannotCopy(f"{codec.name} {codec.pix_fmt} {found[2]}, expected {wanted}")
                     if stream is None:
-                        _check(found, settings)
-                        facts = found
+                        configuration = bytes(codec.extradata or b"")
                         stream = target.add_stream_from_template(video)
                         stream.time_base = _TIME_BASE
-                    elif found != facts:
-                        raise CannotCopy("the pieces have different decoder configurations")
+                    if not configuration or bytes(codec.extradata or b"") != configuration:
+                        raise CannotCopy("the pieces have different decoder configurations, or none")
                     packets = [packet for packet in source.demux(video) if packet.size]
                     if any(packet.is_discard for packet in packets):
                         raise CannotCopy("an edit list hides frames")
@@ -123,14 +110,6 @@ def join_pieces(pieces: list[bytes], settings: BuildSettings) -> bytes:
     except av.error.FFmpegError as error:
         raise CannotCopy(str(error)) from error
     return out.getvalue()
-
-
-def _check(facts: _Facts, settings: BuildSettings) -> None:
-    wanted = ("h264", "yuv420p", (settings.frame_width, settings.frame_height))
-    if (facts.codec, facts.pixel_format, facts.size_px) != wanted:
-        raise CannotCopy(f"{facts.codec} {facts.pixel_format} {facts.size_px}, expected {wanted}")
-    if not facts.configuration:
-        raise CannotCopy("no decoder configuration")
 
 
 def _check_keyframes(packets: list[Packet[Any]], keyframe_interval: int) -> None:

@@ -50,22 +50,21 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> LogReading
     """
     breakage: Breakage | None = None
     num_lines = num_blank = 0  # blank lines count once something follows them
-    with _reading(path) as log:
-        while (raw := _next_line(log)) is not None:
-            if not raw.strip():
-                num_blank += 1
-                continue
-            if num_blank and breakage is None:
-                breakage = Breakage(num_lines, "blank_line", f"line {num_lines + 1} is blank")
-            num_lines += num_blank
-            num_blank = 0
-            if breakage is None:
-                try:
-                    take(parse_line(raw))
-                except BadLine as bad:
-                    reason, detail = bad.args
-                    breakage = Breakage(num_lines, reason, f"line {num_lines + 1}: {detail}")
-            num_lines += 1
+    for raw in raw_lines(path):
+        if not raw.strip():
+            num_blank += 1
+            continue
+        if num_blank and breakage is None:
+            breakage = Breakage(num_lines, "blank_line", f"line {num_lines + 1} is blank")
+        num_lines += num_blank
+        num_blank = 0
+        if breakage is None:
+            try:
+                take(parse_line(raw))
+            except BadLine as bad:
+                reason, detail = bad.args
+                breakage = Breakage(num_lines, reason, f"line {num_lines + 1}: {detail}")
+        num_lines += 1
     return LogReading(num_lines, breakage, num_blank)
 
 
@@ -87,24 +86,22 @@ def parse_line(raw: bytes, max_bytes: int = MAX_LINE_BYTES) -> dict[str, Any]:
 
 
 def raw_lines(path: Path) -> Iterator[bytes]:
-    """A file's lines one by one, as they lie there, with their line ends.
+    """A file's lines one by one, as they lie there, with their line ends; cut after `MAX_LINE_BYTES + 1` bytes.
 
     Raises:
         SourceError: if the file cannot be read.
     """
     with _reading(path) as log:
-        while (line := _next_line(log)) is not None:
+        while line := log.readline(MAX_LINE_BYTES + 1):
+            piece = line
+            while len(piece) > MAX_LINE_BYTES and not piece.endswith(b"\n"):
+                piece = log.readline(MAX_LINE_BYTES + 1)
             yield line
 
 
 def read_first_line(path: Path) -> bytes | None:
-    """The first line; None if there is none.
-
-    Raises:
-        SourceError: if the file cannot be read.
-    """
-    with _reading(path) as log:
-        return _next_line(log)
+    """The first line; None if there is none. Errors as `raw_lines`."""
+    return next(raw_lines(path), None)
 
 
 def read_last_line(path: Path) -> bytes | None:
@@ -128,19 +125,8 @@ def read_last_line(path: Path) -> bytes | None:
 
 
 def count_lines(path: Path) -> int:
-    """How many lines a file has, blank ones at the end not counted.
-
-    Raises:
-        SourceError: if the file cannot be read.
-    """
-    num_lines = num_blank = 0
-    with _reading(path) as log:
-        while (raw := _next_line(log)) is not None:
-            num_blank += 1
-            if raw.strip():
-                num_lines += num_blank
-                num_blank = 0
-    return num_lines
+    """How many lines a file has, blank ones at the end not counted. Errors as `raw_lines`."""
+    return max((number for number, raw in enumerate(raw_lines(path), 1) if raw.strip()), default=0)
 
 
 @contextmanager
@@ -151,17 +137,6 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
             yield log
     except OSError as error:
         raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
-
-
-def _next_line(log: IO[bytes]) -> bytes | None:
-    """The next line, cut after `MAX_LINE_BYTES + 1` bytes; None at the end."""
-    line = log.readline(MAX_LINE_BYTES + 1)
-    if not line:
-        return None
-    piece = line
-    while len(piece) > MAX_LINE_BYTES and not piece.endswith(b"\n"):
-        piece = log.readline(MAX_LINE_BYTES + 1)
-    return line
 
 
 def _refuse_constant(name: str) -> NoReturn:

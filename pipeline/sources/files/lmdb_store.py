@@ -35,40 +35,46 @@ def close_environments() -> None:
     _listing.cache_clear()
 
 
-def list_episodes(folder: Path) -> dict[str, tuple[int, int]]:
-    """The episodes of an environment: name -> (index in its keys, number of frames), in its order.
+def list_episodes(folder: Path) -> dict[str, int]:
+    """The episodes of an environment and their number of frames, in its order.
 
     Raises:
         SourceError: if it is no such environment.
     """
-    return dict(_listing(folder)[1])
+    return {name: num_frames for name, (_, num_frames) in _listing(folder)[1].items()}
 
 
-def chunk_frames(folder: Path) -> int:
-    """How many frames each chunk holds.
-
-    Raises:
-        SourceError: if it is no such environment.
-    """
-    return _listing(folder)[0]
-
-
-def read_chunks(folder: Path, episode: str) -> Iterator[tuple[int, bytes | None]]:
-    """An episode's chunks in order, as (first frame, bytes); None for bytes that are missing.
+def num_frames(folder: Path, episode: str) -> int:
+    """How many frames an episode has.
 
     Raises:
         SourceError: if the environment cannot be read or does not have the episode.
     """
-    size, episodes = _listing(folder)
+    return _entry(folder, episode)[1]
+
+
+def read_chunks(folder: Path, episode: str) -> Iterator[tuple[int, int, bytes | None]]:
+    """An episode's chunks in order: first frame, number of frames, and bytes, or None where they are missing.
+
+    Raises:
+        SourceError: if the environment cannot be read or does not have the episode.
+    """
+    size = _listing(folder)[0]
+    index, stop = _entry(folder, episode)
+    for start in range(0, stop, size):
+        yield start, min(size, stop - start), _get(folder, str((index, start)))
+
+
+def _entry(folder: Path, episode: str) -> tuple[int, int]:
+    episodes = _listing(folder)[1]
     if episode not in episodes:
         raise SourceError(f"{folder}: no episode {episode}. Download the set again.")
-    index, num_frames = episodes[episode]
-    for start in range(0, num_frames, size):
-        yield start, _get(folder, str((index, start)))
+    return episodes[episode]
 
 
 @lru_cache(maxsize=256)
 def _listing(folder: Path) -> tuple[int, dict[str, tuple[int, int]]]:
+    """The frames of a chunk; and the episodes, by name their index in the keys and number of frames."""
     size = _meta(folder, "__chunk_size__")
     infos = _meta(folder, "__chunk_infos__")
     if type(size) is not int or not 0 < size <= _MAX_CHUNK_FRAMES or not isinstance(infos, list):
