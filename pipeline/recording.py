@@ -64,6 +64,7 @@ REASONS: Mapping[str, str] = {
     "bad_frame": "a frame does not decode or had to be patched up; what is before it is used",
     "lost_frames": "coded frames give no picture; what is before them is used",
     "missing_frames": "frames are missing in the video; what is before them is used",
+    "doubled_frames": "a frame is in the video twice; what is before its second time is used",
     "uneven_times": "the time between two frames is not always the same; frames and lines are paired in order",
     "frames_per_second": "the video does not have 20 frames per second",
     "reduced_rate": "frames of a faster video between those that were taken; their actions count (reduce_rate)",
@@ -217,10 +218,12 @@ class FrameCounts:
     Attributes:
         coded: all of them; 0 where the container does not say.
         shown: without those that an edit list hides from players.
+        in_order: players show them in their order.
     """
 
     coded: int
     shown: int
+    in_order: bool = True
 
     def for_lines(self, num_lines: int | None) -> int | None:
         """How many frames a log of so many lines is about: all coded ones, or those that are shown; None: neither.
@@ -230,8 +233,9 @@ class FrameCounts:
         """
         if self.coded == self.shown or num_lines is None:
             return self.coded
+        # A list that shows frames twice is for players alone.
         for surplus in (0, 1):
-            for num_frames in (self.coded, self.shown):
+            for num_frames in (self.coded, min(self.coded, self.shown)):
                 if num_frames - surplus == num_lines:
                     return num_frames
         return None

@@ -182,6 +182,11 @@ class _Attempt:
             num_decoded, detail, reason = bad.num_good_frames, bad.detail, bad.reason
         except SourceError as error:
             detail, reason = str(error), error.reason
+        first = usable.planned.extent.first
+        if first is not None and first.tick and num_decoded > content.num_lines:
+            # As many lines may be missing before the first one, which the count of frames would hide.
+            detail = f"the log begins at tick {first.tick}, and the video has more frames than it has lines"
+            num_decoded, reason = 0, "counter_jumps"
         if num_decoded < len(keep):
             raise _EndsEarly(recording.name, Breakage(num_decoded, reason, detail))
         self._num_noops += int((~keep[::every]).sum())  # the frames between are accounted for

@@ -69,15 +69,18 @@ class Contractor(Source):
     ) -> RecordingContent:
         like_minestudio = settings.compat == "minestudio"
         table = ActionTable()
-        before: int | None = None
+        expected: int | None = None
         recorder = RecorderState(state, recording.version, settings)
 
         def take(line: dict[str, Any]) -> None:
-            nonlocal before
-            tick = _count(line.get("tick"))
-            if before is not None and tick is not None and tick != before + 1:
-                raise BadLine("counter_jumps", f"tick {tick} after {before}, expected {before + 1}")
-            before = tick
+            nonlocal expected
+            tick = line.get("tick")
+            if tick is not None and _count(tick) is None:
+                raise BadLine("wrong_schema", f"tick is {tick!r:.40}, expected a whole number")
+            if expected is not None and tick != expected:
+                found = "no tick" if tick is None else f"tick {tick}"
+                raise BadLine("counter_jumps", f"{found} after {expected - 1}, expected {expected}")
+            expected = None if tick is None else tick + 1
             if like_minestudio:
                 objection = line_objection(line, new_buttons_read=recorder.state.attack_stuck is not False)
                 if objection is not None:

@@ -41,12 +41,18 @@ class FrameAccount:
         self._gap_ticks = _GAP * ticks_per_second / (ACTION_SPACE.frames_per_second * every)
         self._in_time_order = True
         self._gaps: list[tuple[int, float]] = []  # (frame, seconds since the one before it)
+        self._doubled: int | None = None  # the first frame in the place of the one before it
         self._holes: list[int] = []  # frames before which a place in the stream's own order is empty
         self._order_step = 0
 
     @property
     def num_sent(self) -> int:
         return len(self._times)
+
+    def begin_at(self, ticks: int) -> None:
+        """The first packet is decoded then, in a container whose streams begin at 0."""
+        if ticks > self._gap_ticks:
+            self._gaps.append((0, ticks * self._tick_seconds))
 
     def send(self, time: int | None, order: PictureOrder | None, *, is_shown: bool) -> None:
         """The next packet is on its way to the decoder.
@@ -72,6 +78,11 @@ class FrameAccount:
         """What lies between two frames that are shown one after the other is noted."""
         index = len(self.shown)
         earlier, time = self._times[before], self._times[number]
+        place, place_before = self._orders[number], self._orders[before]
+        if self._doubled is None and (
+            place == place_before if place and place_before else time is not None and time == earlier
+        ):
+            self._doubled = index
         if earlier is None or time is None or time <= earlier:
             self._in_time_order = False
         elif time - earlier > self._gap_ticks:
@@ -126,13 +137,16 @@ class FrameAccount:
             BadVideo: frames are missing between those that were shown.
         """
         num_frames = len(self.shown)
+        if self._doubled is not None:
+            detail = f"frame {self._doubled} has the place of the one before it"
+            raise BadVideo("doubled_frames", detail, self._doubled)
         if self._holes and len(self._holes) * _FEW_HOLES <= num_frames:
             detail = f"the stream's own order of pictures has an empty place before frame {self._holes[0]}"
             raise BadVideo("missing_frames", detail, self._holes[0])
         if num_lines is None or not self._in_time_order or not self._gaps:
             return None
         frame, seconds = self._gaps[0]
-        detail = f"frame {frame} comes {seconds:.3g} s after the one before it"
+        detail = f"frame {frame} comes {seconds:.3g} s after {'the one before it' if frame else 'the start'}"
         if len(self._gaps) > 1:
             detail += f" (and {len(self._gaps) - 1} more such places)"
         if num_frames in (num_lines, num_lines + 1):

@@ -52,6 +52,7 @@ class PacketCheck:
         """
         self._codec = codec if codec in ("h264", "hevc") else None
         self._length_bytes = 0  # 0: NAL units begin with start codes
+        self._last = b""
         self._h264 = _H264Numbers()
         if configuration[:1] == b"\1" and self._codec is not None:
             at = 4 if self._codec == "h264" else 21
@@ -71,6 +72,9 @@ class PacketCheck:
         """
         if self._codec is None:
             return None
+        if self._codec == "h264" and data == self._last:  # no two H.264 pictures in turn have the same numbers
+            raise DamagedPacket("the same packet as before")
+        self._last = data
         order, num_slices = None, 0
         for start, stop in self._units(data):
             kind = data[start] & 31 if self._codec == "h264" else data[start] >> 1 & 63

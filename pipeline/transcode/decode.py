@@ -32,6 +32,7 @@ from pipeline.transcode.probe import (
     check_is_file,
     count_frames,
     file_address,
+    is_mp4,
     video_stream,
 )
 
@@ -91,14 +92,14 @@ def count_good_frames(video: Path | BinaryIO, num_lines: int | None = None) -> t
 
 @contextlib.contextmanager
 def _open(source: str | BinaryIO, num_lines: int | None) -> Iterator[InputContainer]:
-    """The container, with or without the frames that an edit list hides."""
+    """The container, with its coded frames in their order or with what an edit list shows of them."""
     with av.open(source, mode="r") as container:
         counts = count_frames(container, video_stream(container))
         num_frames = counts.for_lines(num_lines)
         if num_frames is None:
             detail = f"{counts.coded} coded frames, of which players show {counts.shown}, for {num_lines} lines"
             raise BadVideo("edit_list", detail)
-        if num_frames == counts.shown:
+        if num_frames == counts.shown and (counts.in_order or num_frames < counts.coded):
             yield container
             return
     if not isinstance(source, str):
@@ -133,6 +134,8 @@ class _Decoding:
             if packet.size == 0 and packet.dts is None:
                 break  # the end; the decoder is emptied below
             number = account.num_sent
+            if number == 0 and is_mp4(self._container) and not self._stream.frames:
+                account.begin_at(packet.dts or 0)
             problem = self._send(packet)
             frames, problem = _decode(packet) if problem is None else ((), problem)
             if problem is not None:

@@ -78,16 +78,23 @@ def video_stream(container: InputContainer) -> VideoStream:
 def count_frames(container: InputContainer, stream: VideoStream) -> FrameCounts:
     """How many frames the container lists, by its index."""
     coded, index = stream.frames, stream.index_entries
-    if not _lists_all(container, stream):
+    if not coded or not _lists_all(container, stream):
         return FrameCounts(coded, coded)
+    places = [entry.pos for entry in index]
+    in_order = places == sorted(places)
     if len(index) == coded and not index[0].is_discard and not index[coded - 1].is_discard:
-        return FrameCounts(coded, coded)
-    return FrameCounts(coded, sum(not entry.is_discard for entry in index))
+        return FrameCounts(coded, coded, in_order)
+    return FrameCounts(coded, sum(not entry.is_discard for entry in index), in_order)
 
 
 def _lists_all(container: InputContainer, stream: VideoStream) -> bool:
     """Whether the container's index has an entry for each frame, of which an edit list may hide some."""
-    return "mp4" in container.format.name.split(",") and len(stream.index_entries) > 0
+    return is_mp4(container) and len(stream.index_entries) > 0
+
+
+def is_mp4(container: InputContainer) -> bool:
+    """Whether the container is mp4 or mov, whose tracks begin at time 0 and may have an edit list."""
+    return "mp4" in container.format.name.split(",")
 
 
 def _usual_rate(container: InputContainer, stream: VideoStream) -> float:

@@ -57,6 +57,18 @@ def test_a_damaged_frame_ends_a_recording_before_it(tmp_path):
     assert stored_frames(tmp_path / "out") == {recording.name: frames_of(recording, first)}
 
 
+@pytest.mark.parametrize("num_lost", [1, 5])
+def test_a_log_without_its_first_lines_is_not_paired_with_a_video_that_has_their_frames(tmp_path, num_lost):
+    recording, other = TinyRecording(1, 40), TinyRecording(2, 30, alias="other-red-owl")
+    write_recording(tmp_path / "in", other)
+    log = write_recording(tmp_path / "in", recording).with_suffix(".jsonl")
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[num_lost:]))
+    report = build(tmp_path / "in", tmp_path / "out")
+    lost = [row for row in account(report) if row[1] == "counter_jumps"]
+    assert lost == [(recording.name, "counter_jumps", 0, 40 - num_lost)]
+    assert stored_frames(tmp_path / "out") == {other.name: frames_of(other, 30)}
+
+
 def test_a_damaged_recording_leaves_its_neighbours_in_their_episode_if_the_hole_is_short(tmp_path):
     first = TinyRecording(1, 60)
     second = first.after(2, 40)
@@ -201,8 +213,8 @@ def test_frames_and_lines_are_paired_as_far_as_both_reach(
         ("{not json", "broken_line"),
         ("", "blank_line"),
         ("[1, 2]", "broken_line"),
-        ('{"mouse": 3, "keyboard": {}}', "wrong_schema"),
-        ("{}", "wrong_schema"),
+        ('{"mouse": 3, "keyboard": {}, "tick": 30}', "wrong_schema"),
+        ('{"tick": 30}', "wrong_schema"),
     ],
 )
 def test_a_bad_line_ends_a_recording_before_it(tmp_path, line, reason):

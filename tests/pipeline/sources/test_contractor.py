@@ -300,6 +300,7 @@ BROKEN = {
         ([7, 8, 9, 0, 1], 3, "line 4: tick 0 after 9, expected 10"),  # another recording
         ([7, 8, 9, 10], 4, None),
         ([None, None, None], 3, None),  # a recorder that does not count
+        ([0, 1, None, 4], 2, "line 3: no tick after 1, expected 2"),  # a line may be missing beside it
     ],
 )
 def test_counter_that_jumps_ends_the_usable_part(
@@ -311,6 +312,12 @@ def test_counter_that_jumps_ends_the_usable_part(
         assert content.breakage is None
     else:
         assert content.breakage == Breakage(num_usable, "counter_jumps", detail)
+
+
+@pytest.mark.parametrize("tick", ["1", 1.0, -1, True])
+def test_counter_that_is_no_whole_number_cannot_be_followed(tmp_path: Path, tick: Any) -> None:
+    content = read(tmp_path, line(), line(tick=tick))
+    assert content.breakage == Breakage(1, "wrong_schema", f"line 2: tick is {tick!r}, expected a whole number")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import subprocess
 import zlib
 
@@ -15,6 +16,7 @@ from pipeline.transcode.probe import BadVideo, read_header
 from tests.pipeline.recordings import coded_frames, read_code, write_video
 
 NUM_FRAMES = 60
+RAW = ("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", "96x64", "-framerate", "20", "-i", "pipe:")
 
 
 def shown(video, num_lines=NUM_FRAMES, read=None):
@@ -123,6 +125,69 @@ def test_an_open_gop_at_the_start_leaves_nothing_to_trust(tmp_path):
     assert shown(tmp_path / "cut.mkv", NUM_FRAMES - keys[1])[0] == []
 
 
+def test_an_edit_list_that_shows_frames_in_another_order_does_not_reorder_those_of_the_log(whole, tmp_path):
+    """Frames 30 to 59, then 0 to 29, as an editor's rearranged film."""
+    first_packet = packets_of(whole)[0]
+    a_frame, first_time = first_packet.duration, first_packet.pts - first_packet.dts
+    data = bytearray(whole.read_bytes())
+    entries = b"".join(struct.pack(">IiI", 1500, first_time + at * a_frame, 1 << 16) for at in (30, 0))
+    start = data.index(b"elst") - 4
+    size = int.from_bytes(data[start : start + 4], "big")
+    box = struct.pack(">I4sII", 16 + len(entries), b"elst", 0, 2) + entries
+    for name in (b"edts", b"trak", b"moov"):  # the frames lie before them and stay where they are
+        at = data.index(name) - 4
+        data[at : at + 4] = struct.pack(">I", int.from_bytes(data[at : at + 4], "big") + len(box) - size)
+    data[start : start + size] = box
+    (tmp_path / "turned.mp4").write_bytes(data)
+    places = [packet.pos for packet in packets_of(tmp_path / "turned.mp4") if not packet.is_discard]
+    assert places != sorted(places)
+    assert shown(tmp_path / "turned.mp4")[:2] == (first(60), None)
+
+
+@pytest.mark.parametrize("num_lines", [60, 61])
+@pytest.mark.parametrize(("twice", "num_good"), [(0, 0), (11, 10), (12, 12), (24, 24)])
+def test_a_packet_that_is_there_twice_ends_the_video(whole, tmp_path, twice, num_good, num_lines):
+    """A key frame, two B-frames that nothing is predicted from, and a key frame in mid-stream."""
+    packets, again = packets_of(whole), packets_of(whole)[twice]
+    with av.open(str(whole)) as source, av.open(str(tmp_path / "twice.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in packets[twice + 1 :]:
+            packet.dts += 1
+        again.dts += 1
+        for packet in [*packets[: twice + 1], again, *packets[twice + 1 :]]:
+            packet.stream = stream
+            target.mux(packet)
+    assert shown(tmp_path / "twice.mkv", num_lines)[:2] == (first(num_good), "bad_frame")
+
+
+def test_a_picture_that_is_there_twice_is_known_by_its_time_where_the_stream_has_no_numbers(tmp_path):
+    run_ffmpeg(*RAW, "-c:v", "mjpeg", "-q:v", "2", tmp_path / "whole.mkv", frames=coded_frames(0, NUM_FRAMES))
+    with av.open(str(tmp_path / "whole.mkv")) as source, av.open(str(tmp_path / "twice.mkv"), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        packets = packets_of(tmp_path / "whole.mkv")
+        for packet in [*packets[:8], packets_of(tmp_path / "whole.mkv")[7], *packets[8:]]:
+            packet.stream = stream
+            target.mux(packet)
+    numbers, reason, _ = shown(tmp_path / "twice.mkv")
+    assert (numbers, reason) == (first(8), "doubled_frames")
+
+
+@pytest.mark.parametrize(("lost", "num_good"), [(0, 0), (1, 24)])
+def test_a_lost_fragment_ends_the_video_before_it(whole, tmp_path, lost, num_good):
+    fragmented = tmp_path / "fragments.mp4"
+    run_ffmpeg("-i", whole, "-c", "copy", "-movflags", "frag_keyframe+empty_moov+default_base_moof", fragmented)
+    assert shown(fragmented)[:2] == (first(60), None)
+    data, boxes = fragmented.read_bytes(), []
+    while data:
+        size = int.from_bytes(data[:4], "big")
+        boxes.append(data[:size])
+        data = data[size:]
+    starts = [index for index, box in enumerate(boxes) if box[4:8] == b"moof"]
+    del boxes[starts[lost] : starts[lost] + 2]
+    fragmented.write_bytes(b"".join(box for box in boxes if box[4:8] != b"mfra"))
+    assert shown(fragmented)[:2] == (first(num_good), "missing_frames")
+
+
 @pytest.mark.parametrize("num_lines", [60, 59], ids=["line for each coded frame", "line for each packet left"])
 @pytest.mark.parametrize("lost", [1, 4, 5, 6, 23, 30, 31, 32, 33])
 def test_a_missing_packet_ends_the_video_before_it(whole, tmp_path, lost, num_lines):
@@ -141,7 +206,7 @@ def test_a_lost_first_key_frame_leaves_nothing_to_trust(whole, tmp_path):
 def test_a_missing_packet_of_another_codec_shows_in_the_times(tmp_path):
     """A chunk of an avi that is empty is a frame that was dropped."""
     run_ffmpeg(
-        *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", "96x64", "-framerate", "20", "-i", "pipe:"),
+        *RAW,
         *("-c:v", "mpeg4", "-q:v", "3", "-g", "24", tmp_path / "a.avi"),
         frames=coded_frames(0, NUM_FRAMES),
     )
@@ -153,7 +218,7 @@ def test_a_missing_packet_of_another_codec_shows_in_the_times(tmp_path):
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
 def test_a_pause_is_noted_where_frames_and_lines_are_equally_many(tmp_path, ending):
     run_ffmpeg(
-        *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", "96x64", "-framerate", "20", "-i", "pipe:"),
+        *RAW,
         *("-vf", "setpts='PTS+gte(N,30)*2/TB'", "-fps_mode", "passthrough", tmp_path / f"a.{ending}"),
         frames=coded_frames(0, NUM_FRAMES),
     )
@@ -271,7 +336,7 @@ def test_a_file_with_two_videos_is_refused_and_a_cover_is_no_video(whole, tmp_pa
 )
 def test_whole_videos_of_many_kinds_are_used_to_the_end(tmp_path, words):
     run_ffmpeg(
-        *("-f", "rawvideo", "-pix_fmt", "yuv420p", "-video_size", "96x64", "-framerate", "20", "-i", "pipe:"),
+        *RAW,
         *(*words[1:], "-g", "24", "-threads", "1", tmp_path / words[0]),
         frames=coded_frames(0, NUM_FRAMES),
     )
