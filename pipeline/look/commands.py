@@ -22,6 +22,9 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts
 def inspect(
     dataset: DatasetArgument,
     episode: Annotated[str | None, typer.Option(metavar="ID", help="Show only this episode.")] = None,
+    recordings: Annotated[
+        bool, typer.Option("--recordings", help="Show what became of each recording's frames.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Print what is in a dataset: episodes, interactions, actions, shards, what was left out and why.
@@ -31,6 +34,7 @@ def inspect(
     from pipeline.look.episode_facts import episode_facts, episode_lines
     from pipeline.look.overview import overview_of
     from pipeline.look.overview_text import overview_lines
+    from pipeline.look.recording_accounts import account_lines, recording_accounts
     from shards.display.wording import print_json, print_lines, terminal_columns
     from shards.reader import open_dataset
 
@@ -38,6 +42,11 @@ def inspect(
     if episode is not None:
         facts = episode_facts(opened, episode)
         print_json(facts.to_json()) if as_json else print_lines(episode_lines(facts, columns))
+    elif recordings:
+        accounts = recording_accounts(opened)
+        print_json([one.to_json() for one in accounts]) if as_json else print_lines(
+            account_lines(opened, accounts)
+        )
     else:
         overview = overview_of(opened)
         print_json(overview.to_json()) if as_json else print_lines(overview_lines(overview, columns))

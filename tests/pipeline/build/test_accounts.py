@@ -10,6 +10,7 @@ from pipeline.build.summary import summary_lines
 from pipeline.look.episode_facts import episode_facts, episode_lines
 from pipeline.look.overview import overview_of
 from pipeline.look.overview_text import overview_lines
+from pipeline.look.recording_accounts import account_lines, recording_accounts
 from pipeline.look.report import fitting_plan, report_page
 from pipeline.look.verify import verify
 from shards.clip import Interaction
@@ -58,6 +59,24 @@ def test_frames_found_are_those_kept_dropped_and_left_out(tmp_path):
         20 + 6 + 3 + 7 + 12,
     )
     assert 84 + 8 + 48 == 40 + 50 + 26 + 5 + 12 + 7
+    dataset = open_dataset(str(tmp_path / "out"))
+    by_recording = recording_accounts(dataset)
+    assert [(one.name, one.num_frames, one.num_kept, one.num_noops, one.num_left_out) for one in by_recording] == [
+        ("a", 40, 35, 5, 0),
+        ("b", 50, 29, 1, 20),
+        ("c", 26, 20, 0, 6),
+        ("d", 3, 0, 0, 3),
+        ("lone-log", 7, 0, 0, 7),
+        ("lone-video", 12, 0, 0, 12),
+    ]
+    assert list(account_lines(dataset, by_recording))[2::5] == [
+        "  b                  50         29          1         20  broken_line",
+        "Of 140 source frames 84 were kept, 8 dropped as no-ops and 48 left out.",
+    ]
+    assert (
+        list(account_lines(dataset, by_recording))[-1]
+        == "2 no-ops of episodes that were too short are in no line."
+    )
     account = "Of 140 source frames 84 were kept, 8 dropped as no-ops and 48 left out."
     assert account in summary_lines(report)
     assert account in overview_lines(overview_of(open_dataset(str(tmp_path / "out"))))
