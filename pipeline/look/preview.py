@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.pictures import Strip, StripKind, contact_sheet, save_picture
-from pipeline.progress import ProgressReport, Silent
+from pipeline.progress import ProgressReport
 from shards.display.drawing import cell_size, draw_frame
 from shards.display.film import FILM_WIDTH_PX, write_film
 from shards.display.footage import Stretch, goals_of
@@ -33,7 +33,7 @@ _NOTICE_FRAMES = 10
 
 _BAND_PX = 26
 _RANGE = re.compile(r"(\d+)?:(\d+)?|(\d+)")
-_SILENT = Silent()
+_SILENT = ProgressReport()
 
 Span = tuple[int | None, int | None]
 """[start, stop), None where it is left out."""

@@ -69,7 +69,8 @@ def test_frames_found_are_those_kept_dropped_and_left_out(tmp_path):
         ("lone-log", 7, 0, 0, 7),
         ("lone-video", 12, 0, 0, 12),
     ]
-    assert list(account_lines(dataset, by_recording))[2::5] == [
+    lines = list(account_lines(dataset, by_recording))
+    assert lines[2::5] == [
         "  b                  50         29          1         20  broken_line",
         "Of 140 source frames 84 were kept, 8 dropped as no-ops and 48 left out.",
     ]
