@@ -6,7 +6,6 @@ import logging
 import os
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ from typing_extensions import override
 
 from trainer.checkpoints.checkpoint import read_checkpoint, write_checkpoint
 from trainer.data.datamodule import RocketDataModule
-from trainer.devices import started_by_slurm
+from trainer.devices import started_by_slurm, trains_on_gpu
 from trainer.lightning_parts import mute_lightning
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
@@ -31,8 +30,6 @@ from trainer.weights import Weights, WeightsError, load_weights, read_policy_wei
 _log = logging.getLogger(__name__)
 WANDB_SECONDS = 30
 """How long wandb may take to answer before the run goes on without the network."""
-COLLECTIVE_TIMEOUT = timedelta(minutes=30)
-"""How long a rank waits for the others, first batches and validation included."""
 
 
 def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
@@ -120,19 +117,12 @@ def build_trainer(
     """Lightning's trainer: plain DDP over the ranks, our checkpoints, no loader or logging of its own."""
     mute_lightning()
     settings = config.trainer
-    on_gpu = settings.accelerator != "cpu" and torch.cuda.is_available()
-    strategy: Strategy | str = "auto"
-    if num_ranks > 1:
-        strategy = DDPStrategy(
-            process_group_backend="nccl" if on_gpu else "gloo",
-            gradient_as_bucket_view=True,
-            timeout=COLLECTIVE_TIMEOUT,
-        )
+    strategy: Strategy | str = DDPStrategy(gradient_as_bucket_view=True) if num_ranks > 1 else "auto"
     plugins: list[Any] = [AtomicCheckpointIO()]
     if started_by_slurm():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # see callbacks/signals.py
     return lightning.Trainer(
-        accelerator="gpu" if on_gpu else "cpu",
+        accelerator="gpu" if trains_on_gpu(config) else "cpu",
         devices=num_ranks // settings.num_nodes,
         num_nodes=settings.num_nodes,
         strategy=strategy,

@@ -18,7 +18,7 @@ from shards.display.wording import version_line
 from shards.errors import RocketError, UsageError
 from shards.places import on_this_machine
 from shards.settings import Section, yaml_lines
-from trainer.ranks import RankFailed, is_main_process
+from trainer.ranks import is_main_process
 
 CHECKPOINT_HELP = "A run's folder, for its newest weights, or a checkpoint: full or weights only."
 
@@ -281,8 +281,7 @@ def main(arguments: list[str] | None = None) -> None:
         app(args=arguments)
     except RocketError as error:
         # What is wrong before training is wrong for all ranks alike, so one of them says it.
-        told = str(error).splitlines() if is_main_process() or isinstance(error, RankFailed) else []
-        for line in told:
+        for line in str(error).splitlines() if is_main_process() else []:
             sys.stderr.write(f"{line}\n" if line.startswith("  ") else f"error: {line}\n")
         sys.exit(2 if isinstance(error, UsageError) else 1)
 

@@ -18,8 +18,7 @@ def count_ranks(config: RunConfig) -> int:
     """
     devices = config.trainer.devices
     if devices == "auto":
-        on_gpu = config.trainer.accelerator != "cpu" and torch.cuda.is_available()
-        devices = torch.cuda.device_count() if on_gpu else 1
+        devices = torch.cuda.device_count() if trains_on_gpu(config) else 1
     num_ranks = devices * config.trainer.num_nodes
     variable = "SLURM_NTASKS" if started_by_slurm() else "WORLD_SIZE"
     started = os.environ.get(variable)
@@ -29,6 +28,11 @@ def count_ranks(config: RunConfig) -> int:
     return num_ranks
 
 
+def trains_on_gpu(config: RunConfig) -> bool:
+    """Whether each rank computes on a GPU."""
+    return config.trainer.accelerator != "cpu" and torch.cuda.is_available()
+
+
 def started_by_slurm() -> bool:
     """Whether srun started this process; torchrun's variables win inside a SLURM job, as in Lightning."""
     if "SLURM_NTASKS" not in os.environ:
@@ -36,6 +40,11 @@ def started_by_slurm() -> bool:
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment  # takes seconds
 
     return SLURMEnvironment.detect() and not torch.distributed.is_torchelastic_launched()
+
+
+def starts_ranks() -> bool:
+    """Whether this process has to start the other ranks of its machine: torchrun, srun or the user has not."""
+    return "LOCAL_RANK" not in os.environ and not started_by_slurm()
 
 
 def check_devices(config: RunConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,19 +15,23 @@ from trainer.changes import Change, changes_on_resume, check_changes, notes_on_r
 from trainer.checkpoints.checkpoint import (
     CheckpointError,
     Position,
+    content_hash,
     fault_of,
     full_checkpoints,
     newest_whole,
     read_full,
     step_of,
 )
+from trainer.collectives import gather_objects
 from trainer.config import resolve_lanes
 from trainer.data.plan import STATE_NAME, DataPlan
-from trainer.devices import check_devices, count_ranks
+from trainer.devices import check_devices, count_ranks, starts_ranks
+from trainer.learning.guard import AgreedStop
 from trainer.learning.objectives import find_objective
 from trainer.look.metrics_csv import METRICS_FILE
 from trainer.plan import DataFacts
 from trainer.policy.backbone import check_name
+from trainer.rank_watch import name_of_this_rank
 from trainer.ranks import is_main_process
 from trainer.settings import RunConfig
 
@@ -93,6 +98,58 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
         validation_due = content["rocket"]["validation_due"]
     data.check_shards(lanes_of_rank(0, num_ranks, data.train.settings.num_lanes))
     return Start(config, num_ranks, data_facts(config, data), checkpoint, position, validation_due, changes, notes)
+
+
+def prepare_together(config: RunConfig, resume: str | None, join: Callable[[], None]) -> Start:
+    """As `prepare`, on all ranks alike: they follow the main process's choice of a checkpoint, or stop together.
+
+    Args:
+        config: the run's settings.
+        resume: as for `prepare`; it counts in the main process.
+        join: brings the ranks together.
+
+    Raises:
+        AgreedStop: on every rank, if one of them cannot start, or would start from another checkpoint.
+        RocketError: in the main process, before there are other ranks.
+    """
+    start, problem = _attempt(config, resume) if is_main_process() else (None, None)
+    if problem is not None and starts_ranks():
+        raise RocketError(problem)
+    join()
+    chosen, problem = gather_objects((start.checkpoint if start is not None else None, problem))[0]
+    if problem is not None:
+        raise AgreedStop(problem)
+    if start is None:
+        start, problem = _attempt(config, str(chosen) if chosen is not None else None)
+    found = gather_objects((name_of_this_rank(), problem, _content(start)))
+    expected = found[0][2]
+    problems = [
+        f"{name}: {problem}"
+        if problem
+        else f"{name}: {chosen} is another file there, got {content}, expected {expected}."
+        for name, problem, content in found
+        if content != expected
+    ]
+    if problems:
+        problems[-1] += " Put run_dir on a folder that all machines share, or copy the checkpoint to each of them."
+        raise AgreedStop("\n".join(problems))
+    assert start is not None
+    return start
+
+
+def _attempt(config: RunConfig, resume: str | None) -> tuple[Start | None, str | None]:
+    """A start, or what is wrong with it."""
+    try:
+        return prepare(config, resume), None
+    except RocketError as error:
+        return None, str(error)
+
+
+def _content(start: Start | None) -> str | None:
+    """The step at which a rank starts, and a hash of what it starts from; None where it cannot."""
+    if start is None or start.checkpoint is None or start.position is None:
+        return None if start is None else "no checkpoint"
+    return f"step {start.position.global_step} ({content_hash(start.checkpoint)})"
 
 
 def data_facts(config: RunConfig, data: DataPlan) -> DataFacts:

@@ -1,4 +1,4 @@
-"""Which of a run's processes this is, as far as its environment says; and what one of them alone may report."""
+"""Which of a run's processes this is, as far as its environment says."""
 
 from __future__ import annotations
 
@@ -7,28 +7,14 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from shards.errors import RocketError
-
 _RANK_VARIABLES = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
 """torchrun's, Lightning's (two) and SLURM's; all 0 in the main process, wherever they are set."""
-
-
-class RankFailed(RocketError):
-    """Something befell this rank and perhaps no other, so it reports for itself."""
-
-    def __init__(self, error: RocketError) -> None:
-        super().__init__(f"{rank_name()}: {error}")
 
 
 def is_main_process() -> bool:
     """Whether this process speaks for the run."""
     names = ("RANK",) if "TORCHELASTIC_RUN_ID" in os.environ else _RANK_VARIABLES  # torchrun's wins over SLURM's
     return all(os.environ.get(name, "0") == "0" for name in names)
-
-
-def rank_name() -> str:
-    """What messages call this process."""
-    return ", ".join(f"{name} {os.environ[name]}" for name in _RANK_VARIABLES if name in os.environ) or "rank 0"
 
 
 def line_printer(out: TextIO | None) -> Callable[[str], None]:

@@ -20,13 +20,14 @@ from trainer.callbacks.csv_logger import MetricsCsv
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.callbacks.reporter import LastValidation, PageWriter, ProgressLine, Reporter, validation_text
-from trainer.callbacks.same_start import SameStart
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import SpeedMeter
 from trainer.changes import write_record
 from trainer.checkpoints.checkpoint import set_aside
 from trainer.data.datamodule import RocketDataModule
+from trainer.devices import count_ranks, starts_ranks
 from trainer.dry_run import start_lines
+from trainer.launch import join_ranks, start_ranks
 from trainer.learning.guard import AgreedStop, RunInterrupted
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
@@ -35,8 +36,9 @@ from trainer.plan import PolicyFacts
 from trainer.play.validation import PlayValidation
 from trainer.policy import RocketPolicy
 from trainer.policy_facts import count_weights, policy_facts
-from trainer.prepare import Start, prepare
-from trainer.ranks import RankFailed, is_main_process, line_printer
+from trainer.prepare import Start, prepare, prepare_together
+from trainer.rank_watch import RankWatch
+from trainer.ranks import is_main_process, line_printer
 from trainer.settings import RunConfig
 
 
@@ -59,9 +61,28 @@ def train(
     Raises:
         RocketError: what is wrong, and what to do.
     """
-    start = prepare(config, resume)
+    resume_command = f"{command} --resume auto"
+    num_ranks = count_ranks(config)
+    with RankWatch(Path(config.run_dir), resume_command) as watch:
+
+        def join() -> None:
+            if starts_ranks():
+                watch.follow(start_ranks(num_ranks // config.trainer.num_nodes))
+            join_ranks(config, num_ranks)
+            watch.connect()
+
+        start = prepare(config, resume) if num_ranks == 1 else prepare_together(config, resume, join)
+        return _train(start, resume_command, line_printer(out), make_policy)
+
+
+def _train(
+    start: Start,
+    resume_command: str,
+    print_line: Callable[[str], None],
+    make_policy: Callable[[RunConfig, bool], RocketPolicy],
+) -> int:
+    """Train this rank's part of a run that may begin; the process's exit status."""
     config = start.config
-    print_line = line_printer(out)
     for note in start.notes:
         print_line(note)
     assert start.data is not None
@@ -84,7 +105,6 @@ def train(
         policy.enable_activation_checkpointing()
     if config.trainer.compile:
         policy.compile_layers()
-    resume_command = f"{command} --resume auto"
     callbacks, checkpoints = _callbacks(config, start, facts, resume_command)
     loggers = _loggers(config, start)
     lightning_trainer = build_trainer(_with_room(config, start, num_steps), start.num_ranks, callbacks, loggers)
@@ -99,14 +119,8 @@ def train(
     except RunInterrupted as stop:
         interrupted = stop
     except AgreedStop as stop:
-        if not is_main_process():
-            return 0  # the main process reports, and fails, for all
         saved = f" Saved before it: {checkpoints.last_saved}." if checkpoints.last_saved else ""
         raise AgreedStop(f"{stop}{saved}") from stop
-    except RocketError as error:
-        if is_main_process():
-            raise
-        raise RankFailed(error) from error
     finally:
         data.teardown()
         _finish_wandb()
@@ -187,7 +201,7 @@ def _callbacks(
         pages.is_due = True
 
     checkpoints = Checkpoints(run_dir, config.trainer.save_every, resume_command, saved)
-    callbacks: list[Callback] = [SameStart(start.checkpoint), StopSignals()]
+    callbacks: list[Callback] = [StopSignals()]
     if config.data.episode_continuous_batch:
         callbacks.append(LaneAuditor())
     if config.validation.play_episodes:

@@ -63,7 +63,12 @@ def small_config(dataset: Path, run_dir: Path, *more: str) -> RunConfig:
 
 
 def in_child(
-    *arguments: str, log: Path, resume: str | None = None, env: dict[str, str] | None = None, dropout: bool = True
+    *arguments: str,
+    log: Path,
+    resume: str | None = None,
+    env: dict[str, str] | None = None,
+    dropout: bool = True,
+    folder: Path | None = None,
 ) -> BaseProcess:
     """A process that trains with these overrides, started; forked from one that has imported everything.
 
@@ -73,8 +78,9 @@ def in_child(
         resume: as for `--resume`.
         env: variables of its environment.
         dropout: false makes the policy deterministic, so that lanes may be spread differently.
+        folder: where it runs.
     """
-    process = _server().Process(target=_train, args=(arguments, str(log), resume, env or {}, dropout))
+    process = _server().Process(target=_train, args=(arguments, str(log), resume, env or {}, dropout, folder))
     process.start()
     return process
 
@@ -106,11 +112,16 @@ def finish(process: BaseProcess, log: Path, status: int = 0) -> str:
 
 
 def start_ranks(
-    *arguments: str, num_ranks: int, log: Path, resume: str | Sequence[str] | None = None
+    *arguments: str,
+    num_ranks: int,
+    log: Path,
+    resume: str | None = None,
+    folders: Sequence[Path] = (),
+    of_rank: Sequence[Sequence[str]] = (),
 ) -> list[BaseProcess]:
     """As many real processes as ranks, started as torchrun starts them: `logN` gets what rank N says.
 
-    `resume` may be a sequence with what each rank gets.
+    Each rank may run in a folder of its own, and have arguments of its own.
     """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -120,9 +131,11 @@ def start_ranks(
         in_child(
             *arguments,
             f"trainer.devices={num_ranks}",
+            *(of_rank[rank] if of_rank else ()),
             log=log.with_name(f"{log.name}{rank}"),
-            resume=resume if resume is None or isinstance(resume, str) else resume[rank],
+            resume=resume,
             env={**place, "LOCAL_RANK": str(rank)},
+            folder=folders[rank] if folders else None,
         )
         for rank in range(num_ranks)
     ]
@@ -135,10 +148,19 @@ def _server() -> ForkServerContext:
     return context
 
 
-def _train(arguments: tuple[str, ...], log: str, resume: str | None, env: dict[str, str], dropout: bool) -> None:
+def _train(
+    arguments: tuple[str, ...],
+    log: str,
+    resume: str | None,
+    env: dict[str, str],
+    dropout: bool,
+    folder: Path | None,
+) -> None:
     from trainer import build, cli, run
 
     os.environ.update(env)
+    if folder is not None:
+        os.chdir(folder)
     torch.set_num_threads(1)
     sys.stdout = sys.stderr = open(log, "a", buffering=1)  # noqa: SIM115 (as long as the process)
 
