@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
 
@@ -12,38 +14,32 @@ import typer
 
 from pipeline.look.commands import add_commands
 from pipeline.recording import SourceName
-from shards.display.settings_help import command_with_settings
-from shards.display.wording import version_line
+from shards.display.command_line import command_with_settings, new_app
 from shards.errors import RocketError, SettingsError, UsageError
 from shards.places import on_this_machine
 
 if TYPE_CHECKING:
     from shards.settings import Section
 
-app = typer.Typer(
-    name="rocket-prep",
-    help="Contractor recordings in, ordered shards for a ROCKET-1 policy out.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+app = new_app(
+    "rocket-prep", name="rocket-prep", help="Contractor recordings in, ordered shards for a ROCKET-1 policy out."
 )
 
 _SETTING = re.compile(r"[A-Za-z_][A-Za-z0-9_.]*=")
 
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(version_line("rocket-prep"))
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
+WordsArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="SOURCE... [KEY=VALUE...]",
+        help="Folders, files or index files of recordings; and settings, as listed below.",
+    ),
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted call.")]
+EngineOption = Annotated[
+    Literal["local", "ray"], typer.Option(help="Who works: processes on this machine, or a Ray cluster.")
+]
+ConfigOption = Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")]
+SourceOption = Annotated[SourceName | None, typer.Option(help="What the sources are. Default: recognised.")]
 
 
 @app.command(name="make-sample")
@@ -83,7 +79,7 @@ def make_sample(
         f"{out}: {len(sample.recordings)} recordings of {sample.num_sessions} play sessions, "
         f"{sample.num_frames:,} frames, {sample.num_noops:,} of them no-ops."
     )
-    typer.echo(f"Build shards from them: rocket-prep build-shards {out} --out DATASET")
+    typer.echo(f"Build shards from them: rocket-prep build-shards {shlex.quote(str(out))} --out DATASET")
 
 
 def _build_settings() -> type[Section]:
@@ -101,13 +97,7 @@ def _build_settings() -> type[Section]:
     "  rocket-prep build-shards /shared/10xx --out /shared/shards --only $SLURM_ARRAY_TASK_ID/64",
 )
 def build_shards(
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE... [KEY=VALUE...]",
-            help="Folders, files or index files of recordings; and settings, such as crf=18 noops=keep.",
-        ),
-    ],
+    words: WordsArgument,
     out: Annotated[
         Path,
         typer.Option(metavar="DATASET", callback=on_this_machine, help="Folder of the dataset; new or empty."),
@@ -115,10 +105,8 @@ def build_shards(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Worker processes. Default: one for each core.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted build.")] = False,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Who works: processes on this machine, or a Ray cluster.")
-    ] = "local",
+    resume: ResumeOption = False,
+    engine: EngineOption = "local",
     only: Annotated[
         str | None,
         typer.Option(
@@ -126,8 +114,8 @@ def build_shards(
             help="Build the I-th of N shares (from 0) and stop; a last call without it joins them.",
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")] = None,
-    source: Annotated[SourceName | None, typer.Option(help="What the sources are. Default: recognised.")] = None,
+    config: ConfigOption = None,
+    source: SourceOption = None,
     ffmpeg_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="End an ffmpeg that takes no frame for so long.")
     ] = 300.0,
@@ -146,26 +134,20 @@ def build_shards(
     from pipeline.settings import BuildSettings
     from shards.settings import load_settings
 
-    overrides = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
-    sources = [Path(word) for word in words if word not in overrides]
-    if not sources:
-        raise typer.BadParameter("no SOURCE among the arguments", param_hint="SOURCE")
+    sources, overrides = _sources_and_settings(words)
     settings, share = load_settings(BuildSettings, config, overrides), _share(only)
-    try:
-        with progress_on_stderr() as progress:
-            report = build.build_shards(
-                sources,
-                out,
-                settings,
-                RayEngine(workers) if engine == "ray" else LocalEngine(workers),
-                resume=resume,
-                only=share,
-                source=source,
-                timeout_seconds=ffmpeg_timeout,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        _fail([f"{out}: interrupted. Go on with the same command and --resume."], 130)
+    with _resumable(out), progress_on_stderr() as progress:
+        report = build.build_shards(
+            sources,
+            out,
+            settings,
+            RayEngine(workers) if engine == "ray" else LocalEngine(workers),
+            resume=resume,
+            only=share,
+            source=source,
+            timeout_seconds=ffmpeg_timeout,
+            progress=progress,
+        )
     for line in summary_lines(report):
         typer.echo(line)
 
@@ -185,13 +167,7 @@ def _segment_settings() -> type[Section]:
     "  rocket-prep build-shards contractors/ masks/ --out data/contractors",
 )
 def segment(
-    words: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="SOURCE... [KEY=VALUE...]",
-            help="Folders, files or index files of recordings; and settings, such as mine.max_frames=200.",
-        ),
-    ],
+    words: WordsArgument,
     out: Annotated[
         Path,
         typer.Option(metavar="MASKS", callback=on_this_machine, help="Folder of the mask files; new or empty."),
@@ -209,15 +185,13 @@ def segment(
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Worker processes. Default: one a GPU, or a core.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="Who works: processes on this machine, or a Ray cluster.")
-    ] = "local",
+    resume: ResumeOption = False,
+    engine: EngineOption = "local",
     only: Annotated[
         str | None, typer.Option(metavar="I/N", help="Take the I-th of N shares of the recordings (from 0).")
     ] = None,
-    config: Annotated[Path | None, typer.Option(metavar="FILE", help="Settings in YAML.")] = None,
-    source: Annotated[SourceName | None, typer.Option(help="What the sources are. Default: recognised.")] = None,
+    config: ConfigOption = None,
+    source: SourceOption = None,
     tracker: Annotated[
         str | None,
         typer.Option(metavar="MODULE:NAME", help="A tracker of your own, see pipeline/segment/tracker.py."),
@@ -234,27 +208,21 @@ def segment(
     from pipeline.segment.summary import summary_lines
     from shards.settings import load_settings
 
-    overrides = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
-    sources = [Path(word) for word in words if word not in overrides]
-    if not sources:
-        raise typer.BadParameter("no SOURCE among the arguments", param_hint="SOURCE")
+    sources, overrides = _sources_and_settings(words)
     settings, share = load_settings(SegmentSettings, config, overrides), _share(only)
     choice = choose_tracker(tracker, model, device)
-    try:
-        with progress_on_stderr() as progress:
-            report = segment_recordings(
-                sources,
-                out,
-                settings,
-                choice,
-                choose_engine(engine, workers, choice),
-                resume=resume,
-                only=share,
-                source=source,
-                progress=progress,
-            )
-    except KeyboardInterrupt:
-        _fail([f"{out}: interrupted. Go on with the same command and --resume."], 130)
+    with _resumable(out), progress_on_stderr() as progress:
+        report = segment_recordings(
+            sources,
+            out,
+            settings,
+            choice,
+            choose_engine(engine, workers, choice),
+            resume=resume,
+            only=share,
+            source=source,
+            progress=progress,
+        )
     for line in summary_lines(report, sources):
         typer.echo(line)
 
@@ -277,6 +245,28 @@ def list_settings(
 
 
 add_commands(app)
+
+
+def _sources_and_settings(words: Sequence[str]) -> tuple[list[Path], list[str]]:
+    """The words that are recordings, and those that are KEY=VALUE; what exists is a recording.
+
+    Raises:
+        BadParameter: there are no recordings.
+    """
+    settings = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
+    sources = [Path(word) for word in words if word not in settings]
+    if not sources:
+        raise typer.BadParameter("no SOURCE among the arguments", param_hint="SOURCE")
+    return sources, settings
+
+
+@contextmanager
+def _resumable(out: Path) -> Iterator[None]:
+    """Ctrl-C ends the block, and the program, with a line that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        _fail([f"{out}: interrupted. Go on with the same command and --resume."], 130)
 
 
 def _share(text: str | None) -> tuple[int, int] | None:

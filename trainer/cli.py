@@ -13,8 +13,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from shards.display.settings_help import command_with_settings
-from shards.display.wording import version_line
+from shards.display.command_line import command_with_settings, new_app
 from shards.errors import RocketError, UsageError
 from shards.places import on_this_machine
 from shards.settings import Section, yaml_lines
@@ -42,29 +41,12 @@ class TrainByDefault(TyperGroup):
         return word not in config_names()
 
 
-app = typer.Typer(
+app = new_app(
+    "rocket-train",
     cls=TrainByDefault,
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
     help="Train ROCKET-1 on shards of contractor recordings: rocket-train CONFIG [KEY=VALUE...]",
     epilog="Example: rocket-train demo data.datasets=demo/dataset run_dir=demo/run",
 )
-
-
-def _show_version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(version_line("rocket-train"))
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    _: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_show_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
 
 
 def _run_settings() -> type[Section]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from shards.display.wording import count, shorten
+from shards.display.wording import number_of, shorten
 
 
 @dataclass(frozen=True)
@@ -60,8 +60,5 @@ def summary(faults: Sequence[Fault]) -> str:
         return "no fault"
     episodes = {(fault.shard, fault.episode_id) for fault in faults if fault.episode_id is not None}
     shards = {fault.shard for fault in faults if fault.shard is not None}
-    plural = "" if len(faults) == 1 else "s"
-    return (
-        f"{count(len(faults))} fault{plural} in {count(len(episodes))} episode{'' if len(episodes) == 1 else 's'} "
-        f"and {count(len(shards))} shard{'' if len(shards) == 1 else 's'}"
-    )
+    where = f"{number_of(len(episodes), 'episode')} and {number_of(len(shards), 'shard')}"
+    return f"{number_of(len(faults), 'fault')} in {where}"

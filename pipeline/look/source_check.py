@@ -9,10 +9,9 @@ nothing. Frames with an open menu are left out: a cursor is drawn into them.
 
 from __future__ import annotations
 
-import multiprocessing
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from pipeline.build.plan import make_plan
 from pipeline.episodes.groups import PlannedRecording
 from pipeline.look.faults import Fault
+from pipeline.look.pool import check_each
 from pipeline.recording import EPISODE_START, Findings, RecordingContent, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings, source_of
@@ -32,7 +32,7 @@ from shards.clip import ClipArrays
 from shards.display.wording import number_of
 from shards.errors import RocketError
 from shards.manifest import shard_name
-from shards.reader import Dataset, open_dataset
+from shards.reader import Dataset
 from shards.video import decode_yuv
 
 FRAMES_PER_CLIP = 8
@@ -107,68 +107,25 @@ def compare_with_sources(
         for group in make_plan(Findings(found.recordings, ()), settings).groups
         for one in group.recordings
     }
-    whole, numbers = Comparison(), range(len(dataset.episodes))
-    for number, part in zip(numbers, _compare_all(dataset, planned, settings, num_workers), strict=True):
+    jobs = []
+    for number in range(len(dataset.episodes)):
+        names = [row.name for row in dataset.episode_row(number).recordings]
+        jobs.append((number, {name: planned[name] for name in names if name in planned}))
+    whole = Comparison()
+    parts = check_each(partial(compare_episode, settings=settings), dataset, jobs, num_workers)
+    for (number, _), part in zip(jobs, parts, strict=True):
         whole.add(part)
         progress(int(dataset.episodes.num_frames[number]))
     return whole
 
 
-def _compare_all(
-    dataset: Dataset, planned: Mapping[str, PlannedRecording], settings: BuildSettings, num_workers: int
-) -> Iterator[Comparison]:
-    """A comparison for each episode, in order."""
-    jobs = []
-    for number in range(len(dataset.episodes)):
-        names = [row.name for row in dataset.episode_row(number).recordings]
-        jobs.append((dataset.path, number, {name: planned[name] for name in names if name in planned}, settings))
-    if min(num_workers, len(jobs)) <= 1:
-        yield from map(_compare_job, jobs)
-        return
-    with ProcessPoolExecutor(min(num_workers, len(jobs)), multiprocessing.get_context("spawn")) as pool:
-        yield from pool.map(_compare_job, jobs)
-
-
-def _compare_job(job: tuple[str, int, Mapping[str, PlannedRecording], BuildSettings]) -> Comparison:
-    path, number, planned, settings = job
-    return compare_episode(open_dataset(path), number, planned, settings)
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Sample:
-    """A stored picture, and what its comparison with the source frames around its own gave.
-
-    Attributes:
-        clip: in which it lies.
-        number: its source frame.
-        luma: u8 (height, width).
-        near: luma of the source frames that were seen so far, by number; emptied when they are compared.
-        is_found: whether its source frame is there.
-        moves: whether a neighbour of its source frame differs from it by more than an encoder's error.
-        nearer: the neighbour that it is nearer to than to its own source frame; None if it is to none.
-    """
+    """A stored picture: its clip, its source frame's number, and its luma, u8 (height, width)."""
 
     clip: int
     number: int
     luma: NDArray[np.uint8]
-    near: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
-    is_found: bool = False
-    moves: bool = False
-    nearer: int | None = None
-
-    def compare(self) -> None:
-        """What is known is known; call it once all source frames around its own were seen."""
-        mine = self.near.pop(self.number, None)
-        if mine is None:
-            return
-        self.is_found = True
-        others = {number: luma for number, luma in self.near.items() if _difference(mine, luma) >= _MOVES}
-        self.moves = bool(others)
-        errors = {number: _difference(self.luma, luma) for number, luma in others.items()}
-        nearest = min(errors, key=lambda number: errors[number], default=None)
-        if nearest is not None and errors[nearest] < _difference(self.luma, mine):
-            self.nearer = nearest
-        self.near.clear()
 
 
 def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
@@ -177,9 +134,14 @@ def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 
 
 def compare_episode(
-    dataset: Dataset, number: int, planned: Mapping[str, PlannedRecording], settings: BuildSettings
+    dataset: Dataset, job: tuple[int, Mapping[str, PlannedRecording]], settings: BuildSettings
 ) -> Comparison:
-    """An episode's actions and some of its pictures are compared with those of its recordings, by name."""
+    """An episode's actions and some of its pictures are compared with those of its recordings.
+
+    Args:
+        job: the episode's number, and its recordings by name.
+    """
+    number, planned = job
     episode = dataset.episode_row(number)
     shard = shard_name(int(dataset.episodes.shard[number]))
     result = Comparison()
@@ -212,11 +174,8 @@ def compare_episode(
             for at in chosen:
                 luma = yuv[at][: settings.frame_height].copy()
                 samples.append(_Sample(clip, int(stored.arrays.source_frame[at]), luma))
-        try:
-            _measure(one, content, samples, settings)
-        except (BadVideo, SourceError) as error:
-            fault(str(error))
-        _judge(samples, result, fault)
+        if samples:
+            _compare_pictures(one, content, samples, settings, result, fault)
     return result
 
 
@@ -242,51 +201,60 @@ def _sample(arrays: ClipArrays, mine: NDArray[np.int64]) -> list[int]:
     return [int(pool[place]) for place in places]
 
 
-def _measure(
-    planned: PlannedRecording, content: RecordingContent, samples: Sequence[_Sample], settings: BuildSettings
+def _compare_pictures(
+    planned: PlannedRecording,
+    content: RecordingContent,
+    samples: Sequence[_Sample],
+    settings: BuildSettings,
+    result: Comparison,
+    fault: Callable[[str, int | None], None],
 ) -> None:
-    """Each sample has been compared with the source frame of its number, and with those beside it.
-
-    Raises:
-        BadVideo: the video ends before that.
-        SourceError: the source cannot be read.
-    """
+    """Each sample is compared with the source frame of its number and those beside it; a fault for each clip."""
     every = planned.extent.every
-    asking: dict[int, list[_Sample]] = {}
-    for sample in samples:
-        for number in (sample.number - every, sample.number, sample.number + every):
-            asking.setdefault(number, []).append(sample)
+    waiting = {sample.number: sample for sample in samples}
+    asked = {number + step for number in waiting for step in (-every, 0, every)}
+    near: dict[int, NDArray[np.uint8]] = {}
+    wrong: dict[int, list[tuple[int, int]]] = {}
+
+    def compare(sample: _Sample) -> None:
+        mine = near.get(sample.number)
+        if mine is None:
+            fault(f"its video has no frame {sample.number}", sample.clip)
+            return
+        beside = {
+            number: near[number] for number in (sample.number - every, sample.number + every) if number in near
+        }
+        errors = {
+            number: _difference(sample.luma, luma)
+            for number, luma in beside.items()
+            if _difference(mine, luma) >= _MOVES
+        }
+        nearest = min(errors, key=lambda number: errors[number], default=None)
+        is_wrong = nearest is not None and errors[nearest] < _difference(sample.luma, mine)
+        result.num_pictures += 1
+        result.num_moving += bool(errors)
+        result.num_right += bool(errors) and not is_wrong
+        if is_wrong and nearest is not None:
+            wrong.setdefault(sample.clip, []).append((sample.number, nearest))
+
     scaler = FrameScaler(settings.frame_width, settings.frame_height)
-    last = max(asking, default=-1)
     try:
         for number, frame in enumerate(source_frames(planned.recording, content.num_lines, [], every)):
-            if number > last:
-                break
-            for sample in asking.get(number, ()):
+            if number in asked:
                 plane = np.frombuffer(scaler.scale(frame, None)[0], np.uint8)
-                sample.near[number] = plane.reshape(settings.frame_height, settings.frame_width).copy()
-                if number == sample.number + every:
-                    sample.compare()
-    finally:
-        for sample in samples:
-            sample.compare()
-
-
-def _judge(samples: Sequence[_Sample], result: Comparison, fault: Callable[[str, int | None], None]) -> None:
-    """The samples are counted, and those that are nearer to a neighbour are faults, one for each clip."""
-    wrong: dict[int, list[_Sample]] = {}
-    for sample in samples:
-        if not sample.is_found:
-            fault(f"its video has no frame {sample.number}", sample.clip)
-            continue
-        result.num_pictures += 1
-        result.num_moving += sample.moves
-        result.num_right += sample.moves and sample.nearer is None
-        if sample.nearer is not None:
-            wrong.setdefault(sample.clip, []).append(sample)
+                near[number] = plane.reshape(settings.frame_height, settings.frame_width).copy()
+            if number - every in waiting:
+                compare(waiting.pop(number - every))
+            near.pop(number - 2 * every, None)
+            if not waiting:
+                break
+    except (BadVideo, SourceError) as error:
+        fault(str(error), None)
+    for sample in waiting.values():  # the video has no frame behind theirs
+        compare(sample)
     for clip, found in wrong.items():
         fault(
             f"{number_of(len(found), 'picture')} nearer to another source frame than to its own, "
-            f"the first is that of source frame {found[0].number}, nearer to {found[0].nearer}",
+            f"the first is that of source frame {found[0][0]}, nearer to {found[0][1]}",
             clip,
         )

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +15,15 @@ import numpy as np
 from pipeline.look.clip_check import EpisodeSums, clip_problems, tar_problems
 from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.manifest_check import manifest_faults
+from pipeline.look.pool import check_each
 from pipeline.progress import ProgressReport, progress_on_stderr
 from shards.action_space import ACTION_SPACE
 from shards.display.wording import number_of, print_json, print_lines, size, terminal_columns
-from shards.errors import RocketError
 from shards.manifest import ClipRow, EpisodeRow, shard_name
 from shards.reader import Dataset, open_dataset
 
 Progress = Callable[[int], None]
 """Called with a number of frames that were checked since the last call."""
-
-_JOBS_PER_WORKER = 4
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,8 @@ def verify(
     faults = list(manifest_faults(dataset)) if episodes is None else []
     chosen = range(len(dataset.episodes)) if episodes is None else episodes
     table = dataset.episodes
-    for number, found in zip(chosen, _check_all(dataset, chosen, num_workers, decode), strict=True):
+    check = partial(episode_faults, decode=decode)
+    for number, found in zip(chosen, check_each(check, dataset, chosen, num_workers), strict=True):
         faults += found
         progress(int(table.num_frames[number]))
     if episodes is None:
@@ -159,39 +156,6 @@ def _ending_faults(dataset: Dataset, shard: int) -> Iterator[Fault]:
 
 def _padded(offset: int) -> int:
     return -(-offset // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
-def _check_all(dataset: Dataset, episodes: Sequence[int], num_workers: int, decode: bool) -> Iterator[list[Fault]]:
-    """The faults of each of the episodes, in order."""
-    num_workers = min(num_workers, len(episodes))
-    if num_workers <= 1:
-        for number in episodes:
-            yield episode_faults(dataset, number, decode=decode)
-        return
-    # Forking a process that has threads (pyarrow's, for one) may hang.
-    context = multiprocessing.get_context("spawn")
-    chunk = max(1, min(16, len(episodes) // (num_workers * _JOBS_PER_WORKER)))
-    with ProcessPoolExecutor(num_workers, context, _open_in_worker, (dataset.path, decode)) as pool:
-        try:
-            yield from pool.map(_check_in_worker, episodes, chunksize=chunk)
-        except BrokenProcessPool as error:
-            raise RocketError(
-                f"{dataset.path}: a process of the check died, perhaps for want of memory. Use fewer --workers."
-            ) from error
-
-
-_worker: tuple[Dataset, bool] | None = None
-
-
-def _open_in_worker(path: str, decode: bool) -> None:
-    global _worker  # noqa: PLW0603 (a process has one dataset)
-    _worker = (open_dataset(path), decode)
-
-
-def _check_in_worker(number: int) -> list[Fault]:
-    assert _worker is not None, "the initializer ran"
-    dataset, decode = _worker
-    return episode_faults(dataset, number, decode=decode)
 
 
 def run_verify(

@@ -10,7 +10,7 @@ import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TextIO
+from typing import Any
 
 from shards.action_space import ACTION_SPACE
 
@@ -35,34 +35,13 @@ def terminal_columns() -> int:
     return min(max(shutil.get_terminal_size((80, 24)).columns, MIN_COLUMNS), MAX_COLUMNS)
 
 
-def speaks_unicode(stream: TextIO | None = None) -> bool:
-    """Whether block characters and dashes can be written to the stream (default: stdout)."""
-    encoding = getattr(stream or sys.stdout, "encoding", None) or "ascii"
-    try:
-        "█▏·–".encode(encoding)
-    except (LookupError, UnicodeEncodeError):
-        return False
-    return True
-
-
-def plain(text: str) -> str:
-    """The text with nothing but ASCII in it, for terminals that know no more."""
-    for fancy, simple in (("█", "#"), ("▒", "+"), ("·", "-"), ("–", "-"), ("…", "..."), ("×", "x"), ("°", " deg")):
-        text = text.replace(fancy, simple)
-    text = "".join("#" if "▉" <= letter <= "▏" else letter for letter in text)
-    return unicodedata.normalize("NFKD", text).encode("ascii", "replace").decode()
-
-
 def print_lines(lines: Iterable[str]) -> None:
-    """The lines are on stdout; those that do not begin with a blank are bold where the terminal can.
-
-    A stream that knows nothing but ASCII gets nothing else.
-    """
+    """The lines are on stdout; those that do not begin with a blank are bold where the terminal can."""
     stream = sys.stdout
-    unicode = speaks_unicode(stream)
+    encoding = stream.encoding or "utf-8"
     bold = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
     for line in lines:
-        text = line if unicode else plain(line)
+        text = line.encode(encoding, "replace").decode(encoding)
         if bold and text and not text.startswith(" "):
             text = f"{_BOLD}{text}{_NORMAL}"
         stream.write(text + "\n")
@@ -70,7 +49,7 @@ def print_lines(lines: Iterable[str]) -> None:
 
 def print_json(record: Any) -> None:
     """The record is on stdout as JSON."""
-    sys.stdout.write(json.dumps(record, indent=2, ensure_ascii=not speaks_unicode(sys.stdout)) + "\n")
+    sys.stdout.write(json.dumps(record, indent=2) + "\n")
 
 
 def count(number: float) -> str:

@@ -11,7 +11,7 @@ from pipeline.look.episode_facts import episode_facts, episode_lines
 from pipeline.look.overview import Lengths, overview_of
 from pipeline.look.overview_text import overview_lines
 from shards import DatasetError, open_dataset
-from shards.display.wording import duration, percent, plain, shorten, size
+from shards.display.wording import duration, percent, shorten, size
 from tests.synthetic import actions_of, episode_interactions
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17]
@@ -172,7 +172,3 @@ def test_measures_read_well(function, value, expected):
 
 def test_shortened_text_keeps_both_ends():
     assert shorten("Player12-f153ac423f61-20210720-192244", 20) == "Player12-…720-192244"
-
-
-def test_plain_text_is_ascii():
-    assert plain("a · b – 3° ██▍…").isascii()
