@@ -1,8 +1,10 @@
-"""Places that a command writes to: folders and files of this machine, for now."""
+"""Places: what a command writes to, folders and files of this machine for now; and where this package is."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,3 +29,10 @@ def on_this_machine(place: Place) -> Place:
             "local path, and copy the result there afterwards."
         )
     return place
+
+
+def install_command(extra: str) -> str:
+    """What installs an extra of this package into this environment: it is on no index, so from its own folder."""
+    root = Path(__file__).resolve().parents[1]
+    folder = root if (root / "pyproject.toml").is_file() else "FOLDER_OF_ROCKET1"
+    return f"{shlex.quote(sys.executable)} -m pip install -e {shlex.quote(f'{folder}[{extra}]')}"

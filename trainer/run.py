@@ -162,7 +162,7 @@ def summary_lines(
     newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
     datasets = " ".join(shlex.quote(one.path) for one in data.config.datasets)
     if newest:
-        lines.append(f"next: rocket-train evaluate {newest[-1]} {datasets}")
+        lines.append(f"next: rocket-train evaluate {shlex.quote(str(newest[-1]))} {datasets}")
     return lines
 
 

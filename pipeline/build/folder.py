@@ -13,6 +13,7 @@ import errno
 import fcntl
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -97,7 +98,7 @@ class BuildFolder:
                 return
             raise RocketError(
                 f"{self.out}: holds a finished dataset, expected an empty folder. "
-                f"Choose another --out, or look at it: rocket-prep inspect {self.out}"
+                f"Choose another --out, or look at it: rocket-prep inspect {shlex.quote(str(self.out))}"
             )
         if names and _BUILD not in names:
             raise RocketError(
@@ -108,7 +109,7 @@ class BuildFolder:
         if names and not resume:
             raise RocketError(
                 f"{self.out}: holds an unfinished build, expected an empty folder. "
-                f"Continue it with --resume, or start again: rm -r {self.out}"
+                f"Continue it with --resume, or start again: rm -r {shlex.quote(str(self.out))}"
             )
         if not os.access(place, os.W_OK | os.X_OK):
             raise RocketError(f"{place}: cannot be written to, got no permission. Choose another --out.")
@@ -200,7 +201,8 @@ def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any
     difference = next(_differences(known, now), None)
     if difference is not None:
         raise RocketError(
-            f"{out}: cannot be continued, {difference}. Build with the same again, or start again: rm -r {out}"
+            f"{out}: cannot be continued, {difference}. Build with the same again, or start again: "
+            f"rm -r {shlex.quote(str(out))}"
         )
 
 

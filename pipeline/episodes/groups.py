@@ -118,7 +118,12 @@ def _has_minestudio_size(header: VideoHeader | None) -> bool:
 
 def _missing_masks(usable: Sequence[PlannedRecording]) -> list[Rejection]:
     """Recordings that lack masks where others have them; a source without any masks is meant so."""
-    if not any(planned.recording.masks for planned in usable):
+    endings = {
+        one.source: one.masks.name.removeprefix(one.name) if one.masks.name.startswith(one.name) else ".rle"
+        for one in (planned.recording for planned in usable)
+        if one.masks is not None
+    }
+    if not endings:
         return []
     return [
         Rejection(
@@ -127,9 +132,10 @@ def _missing_masks(usable: Sequence[PlannedRecording]) -> list[Rejection]:
             "other recordings have masks, this one has none; it is used without",
             str(planned.recording.actions),
             num_frames=0,
-            remedy=f"Put {planned.recording.name}.rle beside it and build again.",
+            remedy=f"Put {planned.recording.name}{ending} beside it and build again.",
         )
         for planned in usable
+        for ending in [endings.get(planned.recording.source, ".masks.jsonl")]
         if planned.recording.masks is None
     ]
 

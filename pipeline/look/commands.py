@@ -104,7 +104,9 @@ def preview(
         str | None, typer.Option(metavar="NAME", help="Of recordings with masks: show this one alone.")
     ] = None,
     lane: Annotated[int | None, typer.Option(metavar="L", min=0, help="Show what this lane sees.")] = None,
-    steps: Annotated[str, typer.Option(metavar="A:B", help="These steps of the lane.")] = "0:6",
+    steps: Annotated[
+        str | None, typer.Option(metavar="A:B", help="These steps of the lane. Default: the first 6.")
+    ] = None,
     cells: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Frames on a sheet: of the episode, or of each window.")
     ] = None,
@@ -134,7 +136,9 @@ def preview(
             dataset, shown = dataset_with(options.paths(), episode), parse_range("--frames", frames or ":")
             number = preview_episode(dataset, episode, shown, out, cells, progress)
         elif lane is not None:
-            number = preview_lane(options.plan(), lane, parse_range("--steps", steps), out, cells, progress)
+            planned = options.plan()
+            span = parse_range("--steps", steps or f"0:{min(6, planned.schedule.num_steps)}")
+            number = preview_lane(planned, lane, span, out, cells, progress)
     typer.echo(f"Wrote {out}: {number} frames")
 
 

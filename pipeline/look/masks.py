@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,9 +73,12 @@ def preview_masks(sources: Sequence[Path], out: Path, name: str | None, num_stre
     stretches = list(_stretches(sources, name))
     if not stretches:
         where = ", ".join(map(str, sources))
+        names = [one.name for one in find_recordings(sources).recordings]
+        first = name or (names[0] if names else "RECORDING")
         raise RocketError(
-            f"{where}: no recording{f' {name}' if name else ''} with masks. Give the recordings and the folder of "
-            "their masks, which rocket-prep segment makes."
+            f"{where}: no recording{f' {name}' if name else ''} with masks, expected {first}.masks.jsonl or "
+            f"{first}.rle. Give the recordings and the folder of their masks; to make them: "
+            f"{shlex.join(['rocket-prep', 'segment', *map(str, sources)])} --out MASKS"
         )
     chosen = [stretches[place] for place in spaced(0, len(stretches), num_stretches or STRETCHES)]
     suffix = out.suffix.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -61,7 +62,7 @@ def report_page(plan: EpochPlan) -> str:
         "report.html",
         title=", ".join(path.rstrip("/").rsplit("/", 1)[-1] or path for path in paths),
         alarms=alarms,
-        footer=f"rocket-prep report {' '.join(paths)} | fingerprint {collection.fingerprint[:16]}",
+        footer=f"{shlex.join(['rocket-prep', 'report', *paths])} | fingerprint {collection.fingerprint[:16]}",
         overview=overview,
         datasets=datasets,
         plan=plan,

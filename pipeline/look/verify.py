@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -197,7 +198,7 @@ def run_verify(
             done = f"Built again: {number_of(len(repaired['episodes']), 'episode')}; written again: {shards}"
             lines += [f"{done}; left: {summary(left)}", *fault_lines(left, terminal_columns())]
         elif left:
-            lines.append(f"Build what is damaged again: rocket-prep verify {path} --repair SOURCE")
+            lines.append(f"Build what is damaged again: rocket-prep verify {shlex.quote(path)} --repair SOURCE")
         if sources and not left:
             from pipeline.look.source_check import compare_with_sources
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -123,7 +124,8 @@ def _silent(done: int, expected: int) -> None:
 
 def _check(out: Path, settings: SampleSettings) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise RocketError(f"{out}: not empty, expected a new or empty folder. Name another, or run: rm -r {out}")
+        remedy = f"Name another, or run: rm -r {shlex.quote(str(out))}"
+        raise RocketError(f"{out}: not empty, expected a new or empty folder. {remedy}")
     if not 1 <= settings.num_sessions <= MAX_SESSIONS:
         raise RocketError(f"make-sample: num_sessions = {settings.num_sessions}, expected 1 to {MAX_SESSIONS}.")
     if not 1 <= settings.min_recording_frames <= settings.max_recording_frames <= 5500:

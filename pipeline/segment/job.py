@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -145,7 +146,7 @@ def _begin(out: Path, header: Mapping[str, Any], *, resume: bool) -> None:
             if not resume:
                 raise RocketError(
                     f"{out}: holds masks already, expected an empty folder. Go on with --resume, or begin again: "
-                    f"rm -r {out}"
+                    f"rm -r {shlex.quote(str(out))}"
                 )
             return
         if out.exists() and any(out.iterdir()):

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pipeline.segment.tracker import Point, TrackedMask, TrackSession
 from shards.errors import RocketError
+from shards.places import install_command
 
 DEFAULT_MODEL = "facebook/sam2.1-hiera-base-plus"
 _MODEL_TYPES = ("sam2_video", "edgetam_video")
@@ -192,7 +193,6 @@ def _import_transformers() -> Any:
         import transformers
     except ImportError as error:
         raise RocketError(
-            f"segment: the package transformers cannot be imported, got {error}. "
-            "Run: pip install 'rocket1[segment]'"
+            f"segment: the package transformers cannot be imported, got {error}. Run: {install_command('segment')}"
         ) from error
     return transformers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def summary_lines(report: SegmentReport, sources: Sequence[Path]) -> list[str]:
             f"{number_of(report.num_guessed, 'recording')} without statistics: events are guessed from buttons, "
             "so kills and crafts are missing and what is mined or used is not known."
         )
-    places = " ".join(str(place) for place in (*sources, report.out))
+    places = " ".join(shlex.quote(str(place)) for place in (*sources, report.out))
     if report.num_done < report.num_recordings:
         missing = report.num_recordings - report.num_done
         lines.append(f"{number_of(missing, 'recording')} without masks yet: run the other shares, or --resume.")

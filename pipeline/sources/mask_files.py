@@ -31,6 +31,7 @@ from pipeline.recording import MINESTUDIO_FRAME_PX, SourceError
 from pipeline.sources.files.json_lines import BadLine, parse_line
 from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, MaskError, RecordingMasks, encode_rle
+from shards.settings import nearest
 
 FORMAT, VERSION = "rocket-masks", 1
 JSONL_SUFFIX = ".masks.jsonl"
@@ -211,7 +212,9 @@ class MaskWriter:
             MaskError: there is no such type.
         """
         if kind not in TYPE_OF_NAME:
-            raise MaskError(f"{self._path}: type {kind!r} for {event}, expected {', '.join(TYPE_OF_NAME)}.")
+            meant = nearest(kind, list(TYPE_OF_NAME))
+            hint = f" Did you mean {meant}?" if meant else ""
+            raise MaskError(f"{self._path}: type {kind!r} for {event}, expected {', '.join(TYPE_OF_NAME)}.{hint}")
         frames = []
         for frame, candidate in sorted(candidates.items()):
             entry: dict[str, Any] = {"frame": frame, "rle": candidate.rle, "point": candidate.point}

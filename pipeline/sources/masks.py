@@ -20,6 +20,7 @@ from shards.clip import Interaction
 from shards.errors import RocketError
 from shards.interaction_types import INTERACTION_TYPES
 from shards.masks import encode_runs
+from shards.settings import nearest
 
 TYPE_OF_OBJECT_ID = {0: 0, 1: 3, 2: 2, 3: 3, 4: 4, 5: 5, 6: 6}
 """The types as the source numbers them -> `interaction_types`: "use" (1) became part of "interact" (3)."""
@@ -115,8 +116,10 @@ class MaskCollector:
         """
         kind = TYPE_OF_OBJECT_ID.get(object_id) if type(object_id) is int else None
         if kind is None:
-            what = f"type {object_id!r:.40}, expected 0 to 6 (event {event!r:.80})"
-            self.problem("unknown_interaction", what, frame)
+            meant = nearest(object_id, list(TYPE_OF_NAME)) if isinstance(object_id, str) else None
+            hint = f", did you mean {meant}?" if meant else ""
+            detail = f"type {object_id!r:.40}, expected 0 to 6{hint} (event {event!r:.80})"
+            self.problem("unknown_interaction", detail, frame)
             return
         if not isinstance(rle, str):
             self.problem("mask_entry", f"rle_mask is a {type(rle).__name__}, expected text", frame)

@@ -38,6 +38,7 @@ from pipeline.sources.masks import MaskCollector, RecordingMasks, frame_range
 from pipeline.sources.minestudio_frames import content_of_arrays, first_bad_turn, info_lines, read_action_arrays
 from pipeline.sources.source import DEFAULTS, Search, Source, VideoPiece, duplicate
 from shards.action_space import ACTION_SPACE
+from shards.places import install_command
 
 _MODALITIES = {
     "image": "image",
@@ -71,7 +72,7 @@ class MineStudioLmdb(Source):
         """
         environments = [file for file in search.tree.files if file.path.name.lower() == "data.mdb"]
         if environments and importlib.util.find_spec("lmdb") is None:
-            raise SourceError("LMDB sets need the package lmdb. Run: pip install 'rocket1[lmdb]'", "missing")
+            raise SourceError(f"LMDB sets need the package lmdb. Run: {install_command('lmdb')}", "missing")
         rejections: list[Rejection] = []
         recordings: dict[str, Recording] = {}
         for parts in _list_sets([file.path.parent for file in environments], rejections).values():

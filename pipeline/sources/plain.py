@@ -36,6 +36,7 @@ from pipeline.sources.pairs import find_pairs
 from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable, turn
 from pipeline.sources.source import DEFAULTS, Search, Source
 from shards.action_space import ACTION_SPACE
+from shards.settings import nearest
 
 
 class Plain(Source):
@@ -100,7 +101,9 @@ def _buttons(line: dict[str, Any]) -> bytearray:
     for name, value in pressed:
         column = COLUMN.get(name) if isinstance(name, str) else None
         if column is None:
-            raise BadLine("wrong_schema", f"{name!r:.40} is no button")
+            meant = nearest(name, ACTION_SPACE.buttons) if isinstance(name, str) else None
+            hint = f", did you mean {meant!r}?" if meant else ""
+            raise BadLine("wrong_schema", f"{name!r:.40} is no button{hint}")
         if not isinstance(value, int) or value not in (0, 1):
             raise BadLine("wrong_schema", f"{name} is {value!r:.40}, expected 0 or 1")
         buttons[column] = value

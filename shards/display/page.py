@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import io
 import os
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,8 @@ def check_out(out: Path, *endings: str) -> None:
     if out.suffix.lower() not in endings:
         raise RocketError(f"--out: {out} ends in {out.suffix or 'nothing'}, expected {' or '.join(endings)}.")
     if not out.parent.is_dir():
-        raise RocketError(f"--out: the folder {out.parent} is missing. Make it: mkdir -p {out.parent}")
+        remedy = f"Make it: mkdir -p {shlex.quote(str(out.parent))}"
+        raise RocketError(f"--out: the folder {out.parent} is missing. {remedy}")
 
 
 def write_page(html: str, out: Path) -> None:

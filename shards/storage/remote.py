@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import fsspec
 
 from shards.errors import RocketError, StorageError
+from shards.places import install_command
 from shards.storage.base import CacheSettings
 from shards.storage.cache import BlockCache
 
@@ -88,7 +89,7 @@ class RemoteStorage:
             self._files, self._root = fsspec.core.url_to_fs(self._address, **_options(protocol))
         except ImportError as error:
             extra = _EXTRAS.get(protocol)
-            remedy = f"Run: pip install 'rocket1[{extra}]'" if extra else f"Install what fsspec asks for: {error}"
+            remedy = f"Run: {install_command(extra)}" if extra else f"Install what fsspec asks for: {error}"
             raise RocketError(f"{self._address}: no package for {protocol}:// is installed. {remedy}") from error
         except ValueError as error:
             raise RocketError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import lightning
@@ -46,7 +47,10 @@ def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
         out,
     )
     architecture = " ".join(f"policy.{name}={value}" for name, value in config.policy_arguments().items())
-    return [f"written: {out}", f"next: rocket-train CONFIG policy.init_from={out} {architecture}"]
+    return [
+        f"written: {out}",
+        f"next: rocket-train CONFIG {shlex.quote(f'policy.init_from={out}')} {architecture}",
+    ]
 
 
 def export_policy(checkpoint: Path, out: Path, averaged: bool = False) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +201,7 @@ def compare_page(run_dirs: Sequence[Path]) -> str:
         title="Runs compared",
         subtitle=", ".join(str(run.run_dir) for run in runs),
         alarms=data_warnings(runs),
-        footer=f"rocket-train compare {' '.join(map(str, run_dirs))}",
+        footer=shlex.join(["rocket-train", "compare", *map(str, run_dirs)]),
         runs=runs,
         charts=charts,
         rows=table_rows(runs),

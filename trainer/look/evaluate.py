@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[s
     if not isinstance(settings, dict):
         raise CheckpointError(
             f"{path}: holds no settings, so it was not made by rocket-train. "
-            f"Run: rocket-train import-weights {path} --out imported.ckpt"
+            f"Run: rocket-train import-weights {shlex.quote(str(path))} --out imported.ckpt"
         )
     return parse_config(settings, path.name, overrides)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
         RunPageError: the folder holds no run.
     """
     rows, config = _read(run_dir)
+    command = f"rocket-train report {shlex.quote(str(run_dir))}"
     validations, latest = _validations(rows), _latest(rows)
     alarms: list[str] = []
     strips: list[tuple[str, Any]] = []
@@ -68,7 +70,8 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
         "run.html",
         title=run_dir.resolve().name,
         alarms=alarms,
-        footer=f"rocket-train report {run_dir}",
+        footer=command,
+        command=command,
         run_dir=run_dir,
         config=config,
         settings=config.model_dump(),

@@ -13,6 +13,7 @@ from typing import Any
 
 from pipeline.build.engines.tasks import Event, FramesDone, Outcome, Task, TaskQueue, attempt
 from shards.errors import RocketError
+from shards.places import install_command
 
 _POLL_SECONDS = 1.0
 _REPORT_SECONDS = 2.0
@@ -37,7 +38,7 @@ class RayEngine:
         except ImportError as error:
             raise RocketError(
                 "--engine ray: the package ray is not installed, got none, expected one. "
-                "Run: pip install 'rocket1[ray]'"
+                f"Run: {install_command('ray')}"
             ) from error
         self._ray: Any = ray
         self._num_workers, self._gpus_per_task = num_workers, gpus_per_task

@@ -3,10 +3,12 @@
 import json
 
 import av
+import numpy as np
 import pytest
 
 from pipeline.build.job import build_shards
 from pipeline.settings import BuildSettings
+from pipeline.sources.mask_files import MaskWriter
 from shards.errors import RocketError
 from shards.reader import open_dataset
 from tests.pipeline.inline_engine import InlineEngine
@@ -248,14 +250,18 @@ def test_nothing_but_a_video_without_its_log_is_one_clear_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_masks_that_are_missing_for_one_recording_are_told(tmp_path):
-    first = TinyRecording(1, 20, interactions=[(2, "mine", 3, 15)])
+@pytest.mark.parametrize("ending", [".rle", ".masks.jsonl"])
+def test_masks_that_are_missing_for_one_recording_are_told(tmp_path, ending):
+    first = TinyRecording(1, 20, interactions=[(2, "mine", 3, 15)] if ending == ".rle" else [])
     second = TinyRecording(2, 20, alias="without")
     write_recording(tmp_path / "in", first)
     write_recording(tmp_path / "in", second)
+    if ending == ".masks.jsonl":
+        with MaskWriter(tmp_path / "in" / f"{first.name}{ending}", height=4, width=4) as file:
+            file.add("mine", "mine_block:stone", {3: np.ones((4, 4), bool)})
     report = build(tmp_path / "in", tmp_path / "out")
     assert account(report) == [(second.name, "missing_masks", 0, 0)]
-    assert report.rejected[0]["remedy"] == f"Put {second.name}.rle beside it and build again."
+    assert report.rejected[0]["remedy"] == f"Put {second.name}{ending} beside it and build again."
     assert len(stored_frames(tmp_path / "out")) == 2
 
 

@@ -217,7 +217,7 @@ def test_ray_engine_without_ray_names_the_remedy(monkeypatch):
     from pipeline.build.engines.ray_cluster import RayEngine
 
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(RocketError, match=r"pip install 'rocket1\[ray\]'"):
+    with pytest.raises(RocketError, match=r"-m pip install -e '?\S+\[ray\]"):
         RayEngine()
 
 

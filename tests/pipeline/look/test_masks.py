@@ -81,4 +81,4 @@ def test_preview_of_recordings_without_masks_says_what_to_give(
     with pytest.raises(SystemExit) as ended:
         main(["preview", sources[0], "--out", str(tmp_path / "a.png")])
     assert ended.value.code == 1
-    assert "no recording with masks. Give the recordings and the folder of their masks" in capsys.readouterr().err
+    assert f"no recording with masks, expected {NAME}.masks.jsonl or {NAME}.rle. Give" in capsys.readouterr().err
