@@ -78,6 +78,8 @@ class Player:
         self._lengths = list(lengths)
         self._frames_in_recording = 0
         self._at_session_start = True
+        self._has_roamed = False
+        """The last tick was without a goal, so the statistics of the next frame hold all that was done."""
 
     def tick(
         self, action: Action, interactions: Sequence[Interaction] = (), role: str = "", may_cut: bool = False
@@ -85,7 +87,8 @@ class Player:
         """Yield the frame with the script's action; it, or the one that was sent, takes effect and is returned."""
         starts = self._at_session_start
         self._at_session_start = False
-        if may_cut and self._frames_in_recording >= self._lengths[0]:
+        is_last = len(self._lengths) == 1
+        if may_cut and self._frames_in_recording >= self._lengths[0] and (self._has_roamed or not is_last):
             self._lengths.pop(0)
             if not self._lengths:
                 raise SessionOver
@@ -100,6 +103,7 @@ class Player:
         sent = yield Tick(action, candidates, starts, role)
         done = action if sent is None else sent
         self._frames_in_recording += 1
+        self._has_roamed = may_cut
         self.num_kept += not done.is_noop
         self._apply(done)
         return done

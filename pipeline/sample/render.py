@@ -38,7 +38,9 @@ class Renderer:
 
     def draw(self, scene: Scene, targets: Sequence[Target], mark: FrameMark) -> tuple[Pixels, list[Mask]]:
         """Return the frame, packed pixels (180, 320), and what is seen of each target, bool (180, 320)."""
-        numbers = {id(target): number for number, target in enumerate(targets, 1) if isinstance(target, Thing)}
+        numbers: dict[int, int] = {}
+        for target in targets:
+            numbers.setdefault(id(target), len(numbers) + 1)  # several interactions may have the same target
         self._draw_world(scene, numbers)
         frame = np.empty((VIEW_HEIGHT, VIEW_WIDTH), np.uint32)
         frame[:GAME_ROWS] = self._world
@@ -51,14 +53,14 @@ class Renderer:
             hud.draw_screen(frame[:GAME_ROWS], goals, scene.screen)
         draw_mark(frame, mark)
         masks = []
-        for number, target in enumerate(targets, 1):
+        for target in targets:
             mask = np.zeros((VIEW_HEIGHT, VIEW_WIDTH), bool)
             if isinstance(target, HotbarSlot):
                 mask[hud.hotbar_rectangle(target)] = scene.screen is None
             elif isinstance(target, ScreenSlot):
                 mask[hud.screen_rectangle(target)] = scene.screen is not None
             else:
-                mask[:GAME_ROWS] = goals == number
+                mask[:GAME_ROWS] = goals == numbers[id(target)]
             masks.append(mask)
         return frame, masks
 

@@ -27,7 +27,7 @@ from pipeline.sample.sprites import ITEMS
 
 _T = TypeVar("_T")
 
-LAMP_EVENT = "minecraft.custom:minecraft.answer_lamp"
+LAMP_EVENT = "minecraft.custom:minecraft.interact_with_lamp"
 BELL_EVENT = "minecraft.custom:minecraft.bell_ring"
 RECALL_EVENT = "minecraft.custom:minecraft.bell_ring_from_memory"
 """The event of the interactions whose button only memory tells."""
@@ -142,6 +142,7 @@ class Story:
         answer = Interaction(1, LAMP_EVENT, lamp, certain=True)
         for _ in range(_LAMP_FRAMES):
             yield from player.work_on(lamp, button, [answer], "signal")
+        player.ledger.count(LAMP_EVENT)
         lamp.state = scene.glow = ""
         lit_until = player.num_kept
         yield from self._ring(bell, button, _BELL_FRAMES, BELL_EVENT, "")

@@ -19,8 +19,8 @@ from shards.clip import Interaction
 from shards.interaction_types import interaction_type
 from tests.pipeline.segment.painted import SETTINGS
 
-UNCOUNTED = ("landmark", "right_click", "answer_lamp")
-"""Interactions that the game's statistics do not count, or count under another name."""
+UNCOUNTED = ("landmark", "right_click")
+"""Interactions that the game's statistics do not count, or count under another name: that of use_item."""
 
 
 def _true_event(event: str) -> str:
@@ -37,13 +37,12 @@ def _recordings(sample: Path) -> Iterator[tuple[str, Play, list[Stretch], Record
         yield recording.name, play, find_stretches(play, SETTINGS)[0], truth
 
 
-def _told(truth: RecordingMasks, play: Play) -> list[tuple[int, Interaction]]:
-    """The true interactions that any line tells of: not what only the line after the session's last one would."""
-    num_lines = len(play.events)
+def _counted(truth: RecordingMasks) -> list[tuple[int, Interaction]]:
+    """The true interactions whose events the game counts, with their numbers."""
     return [
         (place, interaction)
         for place, interaction in enumerate(truth.interactions)
-        if not any(name in interaction.event for name in UNCOUNTED) and interaction.stop < num_lines
+        if not any(name in interaction.event for name in UNCOUNTED)
     ]
 
 
@@ -51,7 +50,7 @@ def test_events_of_the_sample_are_found_within_a_frame_and_prompted_on_the_objec
     num_true = num_found = num_prompts = num_on_object = num_counted = num_claimed = 0
     for _, play, stretches, truth in _recordings(sample):
         matched: set[int] = set()
-        for place, true in _told(truth, play):
+        for place, true in _counted(truth):
             num_true += 1
             event = _true_event(true.event)
             found = [
@@ -85,9 +84,7 @@ def test_masks_of_the_sample_agree_with_the_true_ones(sample: Path, segmented: S
         masks = load_masks_file(segmented.out / f"{name}.masks.jsonl")
         assert not masks.problems
         assert (masks.height, masks.width) == (360, 640)
-        for place, true in _told(truth, play):
-            if "use_item" in true.event:
-                continue  # its masks are those of right_click
+        for place, true in _counted(truth):
             [found] = [
                 number
                 for number, interaction in enumerate(masks.interactions)
