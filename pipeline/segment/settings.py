@@ -104,11 +104,11 @@ class Craft(Rule):
 
 
 class Switch(Rule):
-    """The hotbar slot that is selected and kept. It looks the same before, so a second of it is enough."""
+    """The hotbar slot that is selected and kept. It looks the same before, so half a second of it is enough."""
 
     events: list[str] = setting(["switch:*"], _EVENTS)
     prompt: Prompt = setting("hotbar", "where the object is")
-    max_frames: Reach = setting(20, _MAX_FRAMES)
+    max_frames: Reach = setting(10, _MAX_FRAMES)
 
 
 class Hotbar(Section):
@@ -135,9 +135,12 @@ class SegmentSettings(Section):
     approach: Rule = Rule()
     hotbar: Hotbar = Hotbar()
 
+    starts_after: Literal["any", "same"] = setting(
+        "any", "a stretch starts after the last event: of any kind but a switch, or of the same name"
+    )
     switch_frames: Annotated[int, Field(ge=1, le=200)] = setting(10, "a slot that is left sooner was only passed")
     search_frames: Annotated[int, Field(ge=0, le=100)] = setting(8, "how far back to look for a prompt's frame")
-    min_frames: Reach = setting(3, "shorter stretches are left out")
+    min_frames: Reach = setting(1, "shorter stretches are left out")
     from_buttons: bool = setting(True, "guess events from buttons where the log has no statistics")
     frame_height: Annotated[int, Field(ge=16, le=2160)] = setting(360, "larger frames are scaled down to it, px")
     held_frames: Annotated[int, Field(ge=2, le=20000)] = setting(512, "frames in memory at most, 0.7 MB each")

@@ -2,7 +2,7 @@
 
     first           prompt    event
       |<--- tracked ---|        |
-      menu as at the prompt, same world, no event of the same name, at most max_frames
+      menu as at the prompt, same world, no other event but switches, at most max_frames
 
 The event's frame is the first one in whose line the counter has risen. Pure: no files, no pictures.
 """
@@ -101,13 +101,19 @@ def find_stretches(play: Play, settings: SegmentSettings) -> tuple[list[Stretch]
         rule = _rule_of(event, settings)
         if rule is None:
             continue
-        begin, previous[event] = previous.get(event, 0), frame
-        stretch = _stretch(play, settings, rule, event, frame, begin)
+        ends = [at for name, at in previous.items() if at < frame and (name == event or _is_deed(name, settings))]
+        previous[event] = frame
+        stretch = _stretch(play, settings, rule, event, frame, max(ends, default=0))
         if isinstance(stretch, Stretch):
             stretches.append(stretch)
         else:
             skipped[stretch] += 1
     return stretches, skipped
+
+
+def _is_deed(event: str, settings: SegmentSettings) -> bool:
+    """Whether the player did something else before this event, so that no later stretch reaches back beyond it."""
+    return settings.starts_after == "any" and not event.startswith("switch:")
 
 
 def _events(play: Play, settings: SegmentSettings) -> Iterator[tuple[int, str]]:

@@ -161,7 +161,7 @@ def test_prompt_that_finds_no_object_is_counted(mask: NDArray[np.bool_], reason:
 
 def test_track_that_is_soon_lost_is_counted_as_short() -> None:
     tracker = Recorder(lambda number: block(4, 4) if number > 18 else block(0, 0))
-    assert follow(Video(30), [stretch(10, 20)], tracker, words()) == ([], Counter({"short": 1}))
+    assert follow(Video(30), [stretch(10, 20)], tracker, words("min_frames=3")) == ([], Counter({"short": 1}))
 
 
 def test_mask_that_the_tracker_does_not_trust_is_no_sight() -> None:

@@ -82,14 +82,16 @@ def test_menu_bounds_the_stretch_of_what_opens_it_and_of_what_is_crafted_in_it()
     assert craft == [Stretch(4, "craft_item:torch", 40, 59, 60, (0.25, 0.75))]
 
 
-def test_stretch_begins_after_the_last_event_of_the_same_name_in_the_same_world_and_within_reach() -> None:
+def test_stretch_begins_after_the_last_event_in_the_same_world_and_within_reach() -> None:
     events = {20: "mine_block:stone", 40: "mine_block:dirt", 60: "mine_block:stone"}
     twice = find(play(events, down={"attack": range(60)}))
     assert [(s.event, s.first, s.prompt) for s in twice] == [
         ("mine_block:stone", 0, 18),
-        ("mine_block:dirt", 0, 38),
-        ("mine_block:stone", 20, 58),
+        ("mine_block:dirt", 20, 38),
+        ("mine_block:stone", 40, 58),
     ]
+    same = load_settings(SegmentSettings, None, ["starts_after=same"])
+    assert [s.first for s in find(play(events, down={"attack": range(60)}), same)] == [0, 0, 20]
     world = find(play({60: "kill_entity:pig"}, down={"attack": [59]}, new_world_at=33))
     assert [s.first for s in world] == [33]
     short = load_settings(SegmentSettings, None, ["hunt.max_frames=10"])
@@ -101,8 +103,8 @@ def test_hotbar_slot_that_is_kept_is_prompted_where_it_is_drawn() -> None:
     # Slot 2 was only passed; slot 3 is kept. Nine gives way after five frames; one stays to the end.
     stretches = find(play({}, down=down))
     assert [(s.type, s.event, s.first, s.prompt, s.event_frame) for s in stretches] == [
-        (5, "switch:hotbar.3", 24, 43, 44),
-        (5, "switch:hotbar.1", 56, 75, 76),
+        (5, "switch:hotbar.3", 34, 43, 44),
+        (5, "switch:hotbar.1", 66, 75, 76),
     ]
     assert [s.point for s in stretches] == [(280 / 640, 349 / 360), (240 / 640, 349 / 360)]
 
@@ -118,13 +120,28 @@ def test_hotbar_slot_that_is_kept_is_prompted_where_it_is_drawn() -> None:
             play({60: "craft_item:torch"}, down={"attack": [59]}, gui=range(40, 80), cursor=(-3.0, 9.0)),
             "no_cursor",
         ),
-        (play({60: "kill_entity:pig"}, down={"attack": [59]}, new_world_at=58), "short"),
-        (play({1: "kill_entity:pig"}, down={"attack": [0]}), "short"),
         (play({0: "kill_entity:pig"}, down={"attack": [0]}), "no_aim"),
     ],
 )
 def test_event_without_an_aim_is_counted_by_reason(played: Play, reason: str) -> None:
     assert find_stretches(played, DEFAULTS) == ([], Counter({reason: 1}))
+
+
+def test_stretch_of_fewer_frames_than_asked_for_is_counted() -> None:
+    played = play({60: "kill_entity:pig"}, down={"attack": [59]}, new_world_at=58)
+    assert [(s.first, s.prompt) for s in find(played)] == [(58, 59)]
+    settings = load_settings(SegmentSettings, None, ["min_frames=3"])
+    assert find_stretches(played, settings) == ([], Counter({"short": 1}))
+
+
+def test_switch_ends_no_other_stretch_and_ends_where_something_was_done() -> None:
+    down = {"attack": range(40, 60), "hotbar.2": [35]}
+    stretches = find(play({30: "mine_block:dirt", 60: "mine_block:stone"}, down=down | {"attack": range(20, 60)}))
+    assert [(s.event, s.first, s.prompt) for s in stretches] == [
+        ("mine_block:dirt", 0, 28),
+        ("switch:hotbar.2", 30, 35),
+        ("mine_block:stone", 30, 58),
+    ]
 
 
 def test_tools_food_measures_and_pickups_give_no_interaction() -> None:
