@@ -16,7 +16,7 @@ from pipeline.sample.barcode import DARK, LIGHT, STRIP_HEIGHT, FrameMark, mark_b
 from pipeline.sample.boxes import BoxPainter
 from pipeline.sample.country import draw_country, scenery_near
 from pipeline.sample.models import SCENERY
-from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH, HotbarSlot, Scene, ScreenSlot, Target, Thing
+from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH, HotbarSlot, Scene, ScreenSlot, Target
 from pipeline.sample.textures import Pixels
 
 STRIP_ROWS = round(VIEW_HEIGHT * STRIP_HEIGHT)

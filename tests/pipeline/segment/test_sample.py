@@ -48,7 +48,7 @@ def _counted(truth: RecordingMasks) -> list[tuple[int, Interaction]]:
 
 def test_events_of_the_sample_are_found_within_a_frame_and_prompted_on_the_object(sample: Path) -> None:
     num_true = num_found = num_prompts = num_on_object = num_counted = num_claimed = 0
-    for _, play, stretches, truth in _recordings(sample):
+    for _, _, stretches, truth in _recordings(sample):
         matched: set[int] = set()
         for place, true in _counted(truth):
             num_true += 1
@@ -80,7 +80,7 @@ def test_events_of_the_sample_are_found_within_a_frame_and_prompted_on_the_objec
 def test_masks_of_the_sample_agree_with_the_true_ones(sample: Path, segmented: SegmentReport) -> None:
     overlaps: list[float] = []
     num_true = 0
-    for name, play, stretches, truth in _recordings(sample):
+    for name, _, stretches, truth in _recordings(sample):
         masks = load_masks_file(segmented.out / f"{name}.masks.jsonl")
         assert not masks.problems
         assert (masks.height, masks.width) == (360, 640)
