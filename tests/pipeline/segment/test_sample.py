@@ -61,7 +61,7 @@ def test_events_of_the_sample_are_found_within_a_frame_and_prompted_on_the_objec
             num_found += len(found) == 1
             matched.update(id(s) for s in found)
             for stretch in found:
-                masks = [c for c in truth.candidates(stretch.prompt) if c.interaction == place and c.rle]
+                masks = [c for c in truth.frames.get(stretch.prompt, ()) if c.interaction == place and c.rle]
                 for candidate in masks:
                     x, y = stretch.point
                     mask = decode_rle(candidate.rle, truth.height, truth.width)
@@ -99,12 +99,12 @@ def test_masks_of_the_sample_agree_with_the_true_ones(sample: Path, segmented: S
                 and s.event_frame == masks.interactions[found].stop - 1
             ]
             for frame in range(max(true.start, stretch.first), stretch.prompt + 1):
-                wanted = [c for c in truth.candidates(frame) if c.interaction == place and c.rle]
+                wanted = [c for c in truth.frames.get(frame, ()) if c.interaction == place and c.rle]
                 if not wanted:
                     continue
                 num_true += 1
                 mask = decode_rle(wanted[0].rle, 360, 640)
-                made = [c for c in masks.candidates(frame) if c.interaction == found]
+                made = [c for c in masks.frames.get(frame, ()) if c.interaction == found]
                 other = decode_rle(made[0].rle, 360, 640) if made else np.zeros_like(mask)
                 overlaps.append(float((mask & other).sum() / (mask | other).sum()))
     assert num_true > 200
