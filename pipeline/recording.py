@@ -258,11 +258,6 @@ class VideoHeader:
     usual_frames_per_second: float
     codec: str
 
-    @property
-    def num_frames_from_header(self) -> int:
-        """All coded frames; 0 where the container does not say."""
-        return self.counts.coded
-
 
 @dataclass(frozen=True, slots=True)
 class CarryState:

@@ -18,14 +18,13 @@ from pipeline.build.engines.tasks import Engine, run_tasks
 from pipeline.build.folder import BuildFolder, PartRecord, cannot_write, part_path, record_path, refuse_difference
 from pipeline.build.group import group_task
 from pipeline.build.plan import make_plan
-from pipeline.build.tools import tool_versions
 from pipeline.episodes.groups import BuildPlan
 from pipeline.progress import ProgressReport
 from pipeline.recording import Findings
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
 from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
-from pipeline.transcode.ffmpeg import find_ffmpeg
+from pipeline.transcode.ffmpeg import find_ffmpeg, tool_versions
 from shards.errors import RocketError
 from shards.manifest import DatasetInfo, EpisodeRow, shard_name
 from shards.manifest_writer import write_manifest

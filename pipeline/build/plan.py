@@ -53,7 +53,7 @@ def _with_length(rejection: Rejection) -> Rejection:
 
 def _num_in_header(video: Path) -> int | None:
     try:
-        return read_header(video).num_frames_from_header or None
+        return read_header(video).counts.coded or None
     except BadVideo:
         return None
 

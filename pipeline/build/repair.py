@@ -15,13 +15,13 @@ from pipeline.build.engines.tasks import Progress
 from pipeline.build.folder import PartRecord, part_path, record_path
 from pipeline.build.group import build_group
 from pipeline.build.plan import make_plan
-from pipeline.build.tools import tool_versions
 from pipeline.episodes.groups import Group
 from pipeline.look.faults import Fault
 from pipeline.recording import Findings
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
 from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
+from pipeline.transcode.ffmpeg import tool_versions
 from shards.errors import RocketError
 from shards.manifest import EpisodeRow, shard_name
 from shards.reader import Dataset

@@ -9,12 +9,10 @@ import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from enum import Enum
 
-from pipeline.recording import Extent, Recording
+from pipeline.recording import Extent, LogMark, Recording
 from shards.action_space import ACTION_SPACE
 
-MAX_HOLE_SECONDS = 30.0
 FULL_RECORDING_SECONDS = 300.0
 """Recorders start a new file after five minutes; taken for the length where it is not known."""
 
@@ -51,7 +49,7 @@ def episode_id(recordings: Sequence[Recording], compat: str | None = None) -> st
 
 def group_episodes(
     measured: Iterable[tuple[Recording, Extent]],
-    max_hole_seconds: float = MAX_HOLE_SECONDS,
+    max_hole_seconds: float,
     compat: str | None = None,
 ) -> list[list[Recording]]:
     """The recordings as episodes, each in time order; episodes in the order (session, start, name).
@@ -86,56 +84,36 @@ def group_episodes(
     return episodes
 
 
-def hole_seconds(recording: Recording, extent: Extent, following: Recording) -> float:
-    """Seconds from the end of a recording to the start of the one that follows; negative if they overlap."""
-    assert recording.start_time is not None
-    assert following.start_time is not None
-    seconds = FULL_RECORDING_SECONDS if extent.seconds is None else extent.seconds
-    return (following.start_time - recording.start_time - timedelta(seconds=seconds)).total_seconds()
-
-
 def _continues(before: Recording, was: Extent, after: Recording, now: Extent, max_hole_seconds: float) -> bool:
     if (before.session, before.source) != (after.session, after.source):
         return False
     if before.start_time is None or after.start_time is None:
         return False
-    hole = hole_seconds(before, was, after)
+    seconds = FULL_RECORDING_SECONDS if was.seconds is None else was.seconds
+    hole = (after.start_time - before.start_time - timedelta(seconds=seconds)).total_seconds()
     if hole > max_hole_seconds or (was.num_frames is not None and hole < -max_hole_seconds):
         return False
-    return _worlds_agree(was, now, max_hole_seconds)
+    return was.last is None or now.first is None or _worlds_agree(was.last, now.first, max_hole_seconds)
 
 
-class _Age(Enum):
-    CONTINUES = 1
-    JUMPS = 2
-    RESTARTS = 3
-
-
-def _worlds_agree(was: Extent, now: Extent, max_hole_seconds: float) -> bool:
+def _worlds_agree(last: LogMark, first: LogMark, max_hole_seconds: float) -> bool:
     """Whether the second recording can show the same world, a little later.
 
     Statistics only grow in one world, so fewer of them mean another world. Otherwise one clock that goes on is
     enough: the server's tick starts again when a player leaves a world and comes back, and a recorder may have
     fetched statistics late.
     """
-    if was.last is None or now.first is None:
-        return True
+
+    def step(before: int | None, after: int | None) -> int | None:
+        return None if before is None or after is None else after - before
+
+    play, total = step(last.play_ticks, first.play_ticks), step(last.stats_total, first.stats_total)
+    if any(grown is not None and grown < 0 for grown in (play, total)):
+        return False
+    clocks = [ticks for ticks in (play, step(last.server_tick, first.server_tick)) if ticks is not None]
     # Starts are known to the second, and servers catch up after a lag: five seconds of grace.
     limit = round((max_hole_seconds + 5) * ACTION_SPACE.frames_per_second)
-    play = _age(was.last.play_ticks, now.first.play_ticks, limit)
-    total = _age(was.last.stats_total, now.first.stats_total, None)
-    if _Age.RESTARTS in (play, total):
-        return False
-    clocks = [age for age in (play, _age(was.last.server_tick, now.first.server_tick, limit)) if age is not None]
-    return not clocks or _Age.CONTINUES in clocks
-
-
-def _age(before: int | None, after: int | None, limit: int | None) -> _Age | None:
-    if before is None or after is None:
-        return None
-    if after < before:
-        return _Age.RESTARTS
-    return _Age.JUMPS if limit is not None and after - before > limit else _Age.CONTINUES
+    return not clocks or any(0 <= ticks <= limit for ticks in clocks)
 
 
 def _minestudio_name(name: str) -> tuple[str, str]:

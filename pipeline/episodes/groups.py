@@ -35,7 +35,7 @@ class PlannedRecording:
         """The expected number of source frames."""
         if self.extent.num_frames is not None:
             return self.extent.num_frames
-        return self.header.num_frames_from_header if self.header else 0
+        return self.header.counts.coded if self.header else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ def video_objection(header: VideoHeader, num_lines: int) -> str | None:
     """
     rate, num_frames, size = (
         header.frames_per_second,
-        header.num_frames_from_header,
+        header.counts.coded,
         (header.width_px, header.height_px),
     )
     if int(rate) != ACTION_SPACE.frames_per_second:

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.recording import Findings, Recording, Rejection
 from pipeline.sources.source import Search, Source, duplicate
 from pipeline.sources.tree import SourceFile, session_and_start, set_folder, stem, version_key
 
-
-@dataclass(frozen=True, slots=True)
-class _Pair:
-    name: str
-    version: str | None
-    log: Path
-    video: Path
+_Pair = tuple[SourceFile, SourceFile]
+"""A log and its video."""
 
 
 def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | None = None) -> Findings:
@@ -27,30 +21,31 @@ def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | N
         source: the source that they are of.
         takes: whether a log is of that source; None: all are, and what lacks its other half is told, too.
     """
-    tree = search.tree
     pairs, lone_logs, lone_videos = _pair(search)
     recordings: list[Recording] = []
     rejections: list[Rejection] = []
     by_name: dict[str, list[_Pair]] = {}
-    for pair in pairs:
-        by_name.setdefault(pair.name, []).append(pair)
+    for log, video in sorted(pairs, key=lambda pair: (stem(pair[0].path), pair[0].path)):
+        by_name.setdefault(stem(log.path), []).append((log, video))
     for name, copies in by_name.items():
-        taken = max(copies, key=lambda pair: version_key(pair.version))  # the first of equals
-        if takes is not None and not takes(taken.log):
+        versions = [log.version or video.version or search.versions.get(name) for log, video in copies]
+        newest = versions.index(max(versions, key=version_key))  # the first of equals
+        log, video = copies[newest]
+        if takes is not None and not takes(log.path):
             continue
-        search.claimed.update(path for copy in copies for path in (copy.log, copy.video))
-        rejections += [duplicate(name, copy.log, taken.log) for copy in copies if copy is not taken]
+        search.claimed.update(file.path for copy in copies for file in copy)
+        rejections += [duplicate(name, other.path, log.path) for other, _ in copies if other is not log]
         session, start = session_and_start(name)
         recordings.append(
             Recording(
                 name=name,
                 source=source.name,
-                video=taken.video,
-                actions=taken.log,
-                masks=tree.masks_of(name, set_folder(taken.log)),
+                video=video.path,
+                actions=log.path,
+                masks=search.tree.masks_of(name, set_folder(log.path)),
                 session=session,
                 start_time=start,
-                version=taken.version,
+                version=versions[newest],
             )
         )
     if takes is None:
@@ -61,7 +56,6 @@ def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | N
 
 def _pair(search: Search) -> tuple[list[_Pair], list[SourceFile], list[SourceFile]]:
     """Logs and videos of one name in one set; then, of those left over, the same name anywhere."""
-    versions = search.versions
     waiting: dict[tuple[Path | None, str], list[SourceFile]] = {}
     for video in search.unclaimed(search.tree.videos):
         waiting.setdefault((set_folder(video.path), stem(video.path)), []).append(video)
@@ -71,34 +65,28 @@ def _pair(search: Search) -> tuple[list[_Pair], list[SourceFile], list[SourceFil
     for log in search.unclaimed(search.tree.logs):
         found = waiting.pop((set_folder(log.path), stem(log.path)), None)
         if found:
-            pairs.append(_make_pair(log, found[0], versions))
+            pairs.append((log, found[0]))
             second += found[1:]
         else:
             lone.append(log)
 
     # MineStudio's `videos` have the cursor burnt in: they go with nothing but a log of the same set.
     anywhere: dict[str, list[SourceFile]] = {}
-    for files in waiting.values():
-        for video in files:
-            if video.path.parent.name != "videos":
-                anywhere.setdefault(stem(video.path), []).append(video)
-    used: set[Path] = set()
+    for video in (video for files in waiting.values() for video in files):
+        if video.path.parent.name != "videos":
+            anywhere.setdefault(stem(video.path), []).append(video)
     lone_logs: list[SourceFile] = []
     for log in lone:
-        fitting = [v for v in anywhere.get(stem(log.path), []) if _same_version(log, v) and v.path not in used]
-        if fitting:
-            used.add(fitting[0].path)
-            pairs.append(_make_pair(log, fitting[0], versions))
-        else:
+        candidates = anywhere.get(stem(log.path), [])
+        match = next((video for video in candidates if _same_version(log, video)), None)
+        if match is None:
             lone_logs.append(log)
-    lone_videos = [video for files in (second, *waiting.values()) for video in files if video.path not in used]
-    pairs.sort(key=lambda pair: (pair.name, pair.log))
+        else:
+            candidates.remove(match)
+            pairs.append((log, match))
+    paired = {video.path for _, video in pairs}
+    lone_videos = [video for files in (second, *waiting.values()) for video in files if video.path not in paired]
     return pairs, lone_logs, lone_videos
-
-
-def _make_pair(log: SourceFile, video: SourceFile, versions: Mapping[str, str]) -> _Pair:
-    name = stem(log.path)
-    return _Pair(name, log.version or video.version or versions.get(name), log.path, video.path)
 
 
 def _same_version(log: SourceFile, video: SourceFile) -> bool:
@@ -108,7 +96,7 @@ def _same_version(log: SourceFile, video: SourceFile) -> bool:
 def _missing(what: str, file: SourceFile, complete: Mapping[str, Sequence[_Pair]], source: Source) -> Rejection:
     name = stem(file.path)
     if name in complete:
-        return duplicate(name, file.path, complete[name][0].log)
+        return duplicate(name, file.path, complete[name][0][0].path)
     num_frames = None
     if what == "video":
         num_frames = source.length(Recording(name, source.name, file.path, file.path))

@@ -1,4 +1,4 @@
-"""The ffmpeg program that every video of the pipeline goes through.
+"""The ffmpeg program that every video of the pipeline goes through, and the versions of all tools.
 
 ffmpeg-python only builds command lines: it needs a program to run. The one on PATH is taken if it can encode
 H.264, so that a cluster's own build is used; else the one that the imageio-ffmpeg package ships (no root needed).
@@ -7,14 +7,19 @@ H.264, so that a cluster's own build is used; else the one that the imageio-ffmp
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import shutil
 import subprocess
+import zlib
 from dataclasses import dataclass
+
+import av
 
 from shards.errors import RocketError
 
 ENCODER = "libx264"
 _TIMEOUT_SECONDS = 60
+_PACKAGES = ("rocket1", "av", "numpy", "pyarrow", "safetensors")
 
 
 @dataclass(frozen=True)
@@ -86,3 +91,21 @@ def _look_at(program: str) -> tuple[str, str | None]:
         said = " ".join((answer.stderr or answer.stdout).split())[:80]
         return "", f"does not work (status {answer.returncode}{': ' + said if said else ''})"
     return words[2], None if ENCODER in answer.stdout.split() else f"(version {words[2]}) has no {ENCODER}"
+
+
+def tool_versions() -> dict[str, str]:
+    """Name -> version, as recorded in a dataset and compared before a build is continued.
+
+    Raises:
+        RocketError: there is no ffmpeg program.
+    """
+    versions = {"ffmpeg": find_ffmpeg().version}
+    for name in ("libavcodec", "libswscale"):
+        versions[name] = ".".join(str(number) for number in av.library_versions[name])
+    versions["zlib"] = zlib.ZLIB_RUNTIME_VERSION
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "source"
+    return versions

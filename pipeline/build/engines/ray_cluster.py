@@ -34,6 +34,7 @@ class RayEngine:
         """
         try:
             import ray
+            import ray.util.queue
             import ray.util.scheduling_strategies
         except ImportError as error:
             raise RocketError(
@@ -53,7 +54,7 @@ class RayEngine:
         here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             self._ray.get_runtime_context().get_node_id(), soft=False
         )
-        board = self._ray.remote(num_cpus=0, scheduling_strategy=here)(_Board).remote()
+        reports = self._ray.util.queue.Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
         # A node's death is settled here, where tries are counted.
         work = self._ray.remote(
             num_cpus=1, num_gpus=self._gpus_per_task, max_retries=0, scheduling_strategy="SPREAD"
@@ -63,20 +64,20 @@ class RayEngine:
         try:
             while True:
                 while len(running) < self._limit() and (task := queue.next()) is not None:
-                    running[work.remote(task, board)] = task
+                    running[work.remote(task, reports)] = task
                 if not running:
                     return
                 done, _ = self._ray.wait(list(running), timeout=_POLL_SECONDS)
-                yield from self._progress(board, reported)
+                yield from self._progress(reports, reported)
                 for reference in done:
                     task = running.pop(reference)
                     outcome = self._outcome(reference)
-                    yield from self._progress(board, reported)
+                    yield from self._progress(reports, reported)
                     yield from queue.settle(task, outcome, reported.pop(task.index, 0))
         finally:
             for reference in running:
                 self._ray.cancel(reference, force=True)
-            self._ray.kill(board)
+            reports.shutdown(force=True)
             if started:
                 self._ray.shutdown()
 
@@ -108,8 +109,8 @@ class RayEngine:
             return max(1, int(resources.get("GPU", 0)) // self._gpus_per_task)
         return max(1, int(resources.get("CPU", 1)))
 
-    def _progress(self, board: Any, reported: dict[int, int]) -> Iterator[Event]:
-        for index, num_frames in self._ray.get(board.take.remote()).items():
+    def _progress(self, reports: Any, reported: dict[int, int]) -> Iterator[Event]:
+        for index, num_frames in reports.get_nowait_batch(reports.qsize()):
             reported[index] = reported.get(index, 0) + num_frames
             yield FramesDone(num_frames)
 
@@ -123,25 +124,8 @@ class RayEngine:
             return Outcome(f"a Ray worker or node died ({type(error).__name__}).", killed=True)
 
 
-class _Board:
-    """Where tasks write how far they are."""
-
-    def __init__(self) -> None:
-        self._frames: dict[int, int] = {}
-
-    def add(self, index: int, num_frames: int) -> None:
-        self._frames[index] = self._frames.get(index, 0) + num_frames
-
-    def take(self) -> dict[int, int]:
-        """Frames done by task since the last call."""
-        frames, self._frames = self._frames, {}
-        return frames
-
-
-def _work(task: Task, board: Any) -> Outcome:
-    """Runs on a node."""
-    import ray
-
+def _work(task: Task, reports: Any) -> Outcome:
+    """Runs on a node; `reports` gets (task, frames done since its last report)."""
     waiting = 0
     last = time.monotonic()
 
@@ -149,9 +133,9 @@ def _work(task: Task, board: Any) -> Outcome:
         nonlocal waiting, last
         waiting += num_frames
         if time.monotonic() - last >= _REPORT_SECONDS:
-            board.add.remote(task.index, waiting)
+            reports.put((task.index, waiting))
             waiting, last = 0, time.monotonic()
 
     outcome = attempt(task, report)
-    ray.get(board.add.remote(task.index, waiting))
+    reports.put((task.index, waiting))
     return outcome

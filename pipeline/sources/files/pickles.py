@@ -30,19 +30,6 @@ MAX_FILE_BYTES = 256 << 20
 _ALLOCATION_FACTOR = 4
 _ALLOCATION_FLOOR_BYTES = 1 << 20
 
-_ERRORS = (
-    pickle.UnpicklingError,
-    EOFError,
-    ArithmeticError,
-    AttributeError,
-    BufferError,
-    LookupError,
-    TypeError,
-    ValueError,
-    MemoryError,
-    RecursionError,
-)
-
 
 def load_pickle_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> Any:
     """What a pickle file holds.
@@ -73,7 +60,7 @@ def load_pickle(data: bytes, where: str) -> Any:
     try:
         check_instructions(data)
         return _DataUnpickler(data).load()
-    except _ERRORS as error:
+    except Exception as error:  # a stranger's bytes may lead to any
         raise SourceError(
             f"{where}: not a pickle of plain data, got {type(error).__name__}: {str(error)[:200]}, expected "
             "containers, numbers, text and numpy arrays. Nothing in it was run; make the file again."

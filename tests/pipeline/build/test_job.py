@@ -250,7 +250,7 @@ def test_build_refuses_to_go_on_with_other_settings(session, half_built):
 
 
 def test_build_refuses_to_go_on_with_another_ffmpeg(session, half_built, monkeypatch):
-    monkeypatch.setattr("pipeline.build.tools.find_ffmpeg", lambda: Ffmpeg("ffmpeg", "4.2"))
+    monkeypatch.setattr("pipeline.transcode.ffmpeg.find_ffmpeg", lambda: Ffmpeg("ffmpeg", "4.2"))
     with pytest.raises(RocketError, match="tool ffmpeg is '4.2' now, expected"):
         build(session[0], half_built, resume=True)
 

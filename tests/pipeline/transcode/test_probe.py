@@ -68,7 +68,7 @@ def test_good_frames_are_those_of_the_file_in_order(tmp_path):
 def test_header_tells_what_ffmpeg_was_told(tmp_path):
     write_video(tmp_path / "a.mp4", coded_frames(5, 50))
     header = read_header(tmp_path / "a.mp4")
-    assert (header.width_px, header.height_px, header.num_frames_from_header) == (96, 64, 50)
+    assert (header.width_px, header.height_px, header.counts.coded) == (96, 64, 50)
     assert (header.frames_per_second, header.codec) == (20.0, "h264")
 
 
