@@ -94,6 +94,11 @@ class SourceError(RocketError):
         return type(self), (self.args[0], self.reason)
 
 
+def cannot_read(path: Path, error: OSError) -> SourceError:
+    """The line about a file that cannot be read."""
+    return SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.")
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """One source video with its action log, as found by name; nothing in it has been read yet.

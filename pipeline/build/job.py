@@ -77,10 +77,8 @@ def build_shards(
         progress: told what happens.
 
     Raises:
-        RocketError: the folder is in use otherwise.
-        RocketError: there is nothing to build.
-        RocketError: something went wrong on the way; a second run with `resume` goes on.
-        SourceError: a source does not exist.
+        RocketError: the folder is in use otherwise, there is nothing to build, or something went wrong on the way;
+            then, a second run with `resume` goes on.
     """
     progress = progress or ProgressReport()
     folder = BuildFolder(out)
@@ -89,7 +87,11 @@ def build_shards(
     if folder.is_complete:
         return _finished_before(folder, find_recordings(sources, source), settings, tools)
     progress.note(f"Encoding with {find_ffmpeg()}")
-    plan = _plan(sources, source, settings, progress)
+    findings = find_recordings(sources, source)
+    progress.start("looking", len(findings.recordings), "recordings")
+    plan = make_plan(findings, settings, progress.advance)
+    if not plan.groups:
+        raise _nothing(sources, [rejection.to_json() for rejection in plan.rejections])
     existed = out.exists()
     with folder.locked(shared=only is not None):
         folder.begin({"settings": settings.model_dump(), "tools": tools, **plan.to_record()})
@@ -126,17 +128,6 @@ def _without_place(row: Mapping[str, Any], sources: Sequence[Path]) -> dict[str,
     return shortened
 
 
-def _plan(
-    sources: Sequence[Path], source: str | None, settings: BuildSettings, progress: ProgressReport
-) -> BuildPlan:
-    findings = find_recordings(sources, source)
-    progress.start("looking", len(findings.recordings), "recordings")
-    plan = make_plan(findings, settings, progress.advance)
-    if not plan.groups:
-        raise _nothing(sources, [rejection.to_json() for rejection in plan.rejections])
-    return plan
-
-
 def _run(
     plan: BuildPlan,
     folder: BuildFolder,
@@ -155,23 +146,18 @@ def _run(
     parts, work = folder.parts.absolute(), folder.work.absolute()
 
     def done(index: int) -> None:
+        """A shard is joined once its last part is finished, so that parts do not pile up on the disk."""
         waiting.discard(index)
-        if only is None:
-            _join_if_ready(plan, folder, plan.groups[index].shard, waiting)
+        shard = plan.groups[index].shard
+        if only is None and waiting.isdisjoint(plan.shards[shard]):
+            try:
+                _join_shard(folder, shard, plan.shards[shard])
+            except OSError as error:
+                raise RocketError(cannot_write(error, folder.shards)) from error
 
     tasks = [group_task(group, settings, parts, work, timeout_seconds) for group in missing]
     run_tasks(engine, tasks, progress, "group", done)
     return len(missing)
-
-
-def _join_if_ready(plan: BuildPlan, folder: BuildFolder, shard: int, waiting: set[int]) -> None:
-    """The shard is joined if its last part has just been finished, so that parts do not pile up on the disk."""
-    groups = [group.index for group in plan.groups if group.shard == shard]
-    if waiting.isdisjoint(groups):
-        try:
-            _join_shard(folder, shard, groups)
-        except OSError as error:
-            raise RocketError(cannot_write(error, folder.shards)) from error
 
 
 def _join_shard(folder: BuildFolder, shard: int, groups: Sequence[int]) -> None:
@@ -195,14 +181,11 @@ def _join(
     progress: ProgressReport,
 ) -> tuple[DatasetInfo | None, list[dict[str, Any]]]:
     """All parts are joined, moved and described; no description where no episode came out of them."""
-    by_shard: list[list[int]] = [[] for _ in range(plan.num_shards)]
-    for group in plan.groups:
-        by_shard[group.shard].append(group.index)
     rejected = [rejection.to_json() for rejection in plan.rejections]
     filled: list[list[int]] = []
     num_noops = 0
-    progress.start("joining", plan.num_shards, "shards")
-    for shard, groups in enumerate(by_shard):
+    progress.start("joining", len(plan.shards), "shards")
+    for shard, groups in enumerate(plan.shards):
         records = [PartRecord.read(record_path(folder.parts, group)) for group in groups]
         for record in records:
             rejected += record.rejections

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from pipeline.episodes.grouping import group_episodes
@@ -79,9 +80,13 @@ class BuildPlan:
             groups = _without_other_sizes(groups, left_out)
         return cls(_in_shards(groups, settings.shard_frames), tuple(left_out))
 
-    @property
-    def num_shards(self) -> int:
-        return self.groups[-1].shard + 1 if self.groups else 0
+    @cached_property
+    def shards(self) -> list[list[int]]:
+        """For each shard the indices of its groups."""
+        shards: list[list[int]] = [[] for _ in range(self.groups[-1].shard + 1 if self.groups else 0)]
+        for group in self.groups:
+            shards[group.shard].append(group.index)
+        return shards
 
     def to_record(self) -> dict[str, Any]:
         """What two plans of the same build have in common, as JSON holds it."""
@@ -144,10 +149,9 @@ def _in_shards(groups: Sequence[Sequence[PlannedRecording]], shard_frames: int) 
     numbered: list[Group] = []
     shard = in_shard = 0
     for index, recordings in enumerate(groups):
-        group = Group(index, shard, tuple(recordings))
-        if in_shard and in_shard + group.num_frames > shard_frames:
+        num_frames = sum(planned.num_frames for planned in recordings)
+        if in_shard and in_shard + num_frames > shard_frames:
             shard, in_shard = shard + 1, 0
-            group = Group(index, shard, tuple(recordings))
-        in_shard += group.num_frames
-        numbered.append(group)
+        in_shard += num_frames
+        numbered.append(Group(index, shard, tuple(recordings)))
     return tuple(numbered)

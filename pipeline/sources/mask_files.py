@@ -27,7 +27,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import MINESTUDIO_FRAME_PX, SourceError
+from pipeline.recording import MINESTUDIO_FRAME_PX, SourceError, cannot_read
 from pipeline.sources.files.json_lines import BadLine, parse_line
 from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, MaskError, RecordingMasks, encode_rle
@@ -98,7 +98,7 @@ def _load_jsonl(path: Path) -> RecordingMasks:
                 except BadLine as bad:
                     collector.problem("mask_entry", f"line {number}: {bad.args[1]}", 0)
     except OSError as error:
-        raise _unusable(path, f"cannot be read, got {error.strerror or error}. Check the file.") from error
+        raise cannot_read(path, error) from error
     for frame, number, line, entry in sorted(found, key=itemgetter(0)):
         kind, sure = line["type"], entry.get("confidence")
         collector.add(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from pipeline.recording import Breakage, SourceError
+from pipeline.recording import Breakage, cannot_read
 
 MAX_LINE_BYTES = 4 << 20
 """Longer than any real line by far: the longest have a few kilobytes, most of it statistics."""
@@ -136,7 +136,7 @@ def _reading(path: Path) -> Iterator[IO[bytes]]:
         with path.open("rb") as log:
             yield log
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
+        raise cannot_read(path, error) from error
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from pipeline.recording import SourceError
+from pipeline.recording import SourceError, cannot_read
 from pipeline.sources.files.pickles import load_pickle
 
 _MAX_CHUNK_FRAMES = 4096
@@ -124,7 +124,7 @@ def _open(folder: Path) -> Any:
                 _handles[status.st_dev, status.st_ino] = handle
         return handle
     except OSError as error:
-        raise SourceError(f"{file}: cannot be read, got {error.strerror}. Check the file.") from error
+        raise cannot_read(file, error) from error
 
 
 def _check_size(file: Path, num_bytes: int) -> None:

@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import SourceError
+from pipeline.recording import SourceError, cannot_read
 from pipeline.sources.files.pickle_check import check_instructions, refuse
 
 MAX_FILE_BYTES = 256 << 20
@@ -41,7 +41,7 @@ def load_pickle_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> Any:
         with path.open("rb") as file:
             data = file.read(max_bytes + 1)
     except OSError as error:
-        raise SourceError(f"{path}: cannot be read, got {error.strerror or error}. Check the file.") from error
+        raise cannot_read(path, error) from error
     if len(data) > max_bytes:
         raise SourceError(f"{path}: more than {max_bytes} bytes, which no recording needs. Check what it is.")
     return load_pickle(data, str(path))

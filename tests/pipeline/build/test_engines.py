@@ -17,23 +17,21 @@ from pipeline.sources import find_recordings
 from shards.errors import RocketError
 from tests.pipeline.fake_ffmpeg import fake_ffmpeg
 from tests.pipeline.inline_engine import InlineEngine
-from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording, write_session
+from tests.pipeline.recordings import TINY, TinyRecording, file_bytes, write_recording
 from tests.waiting import wait_until
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("source")
-    write_session(folder)
-    return folder
+@pytest.fixture
+def source(session):
+    return session[0]
 
 
-@pytest.fixture(scope="module")
-def tasks(source):
+@pytest.fixture
+def tasks(source, tmp_path):
     plan = make_plan(find_recordings([source]), TINY)
-    return [group_task(group, TINY, source / "parts", source / "work", 60.0) for group in plan.groups]
+    return [group_task(group, TINY, tmp_path / "parts", tmp_path / "work", 60.0) for group in plan.groups]
 
 
 def test_queue_hands_out_the_longest_group_first(tasks):
@@ -73,18 +71,16 @@ def test_queue_goes_on_after_a_failure_of_one_group(tasks):
     assert queue.next() is not None
 
 
-def test_engines_report_as_many_frames_as_there_are(tasks, source):
-    (source / "parts").mkdir(exist_ok=True)
+def test_engines_report_as_many_frames_as_there_are(tasks, tmp_path):
+    (tmp_path / "parts").mkdir()
     events = list(InlineEngine().run(tasks))
     assert sum(event.num_frames for event in events if isinstance(event, FramesDone)) == 171
     assert [event for event in events if isinstance(event, TaskDone)] == [TaskDone(1), TaskDone(0)]
 
 
-def test_local_engine_ends_its_processes_when_its_user_stops_listening(source, tmp_path):
+def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tmp_path):
     (tmp_path / "parts").mkdir()
-    plan = make_plan(find_recordings([source]), TINY)
-    moved = [group_task(group, TINY, tmp_path / "parts", tmp_path / "work", 60.0) for group in plan.groups]
-    events = LocalEngine(1).run(moved)
+    events = LocalEngine(1).run(tasks)
     next(events)
     events.close()
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()

@@ -31,18 +31,6 @@ def build(source, out, settings=TINY, workers=0, **rest) -> BuildReport:
     return build_shards([source], out, settings, LocalEngine(workers) if workers else InlineEngine(), **rest)
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("session")
-    return folder, write_session(folder)
-
-
-@pytest.fixture(scope="module")
-def dataset(session, tmp_path_factory):
-    out = tmp_path_factory.mktemp("built") / "dataset"
-    return out, build(session[0], out)
-
-
 def expected_frames(*recordings):
     """Every frame that does something, by a list of numbers."""
     return [

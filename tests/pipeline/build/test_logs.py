@@ -25,7 +25,6 @@ from tests.pipeline.recordings import (
     file_bytes,
     log_line,
     write_recording,
-    write_session,
     write_video,
 )
 
@@ -39,15 +38,9 @@ def lines_of(path):
     return path.read_bytes().splitlines(keepends=True)
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("session")
-    return folder, write_session(folder)
-
-
-@pytest.fixture(scope="module")
-def dataset(session, tmp_path_factory):
-    return build(session[0], tmp_path_factory.mktemp("built") / "dataset")
+@pytest.fixture
+def dataset(dataset):
+    return open_dataset(dataset[0])
 
 
 def test_exported_logs_of_joined_recordings_are_the_sources(session, dataset, tmp_path):

@@ -52,7 +52,7 @@ def test_plan_fills_shards_with_whole_groups_in_order(five, shard_frames, expect
     settings = TINY.model_copy(update={"shard_frames": shard_frames})
     plan = make_plan(find_recordings([five[0]]), settings)
     assert [group.shard for group in plan.groups] == expected
-    assert plan.num_shards == expected[-1] + 1
+    assert len(plan.shards) == expected[-1] + 1
 
 
 def test_plan_stamps_change_with_the_files(five, tmp_path):

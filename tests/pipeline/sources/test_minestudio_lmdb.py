@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,37 +16,15 @@ from pipeline.recording import Findings, SourceError
 from pipeline.sources import find_recordings, source_of
 from pipeline.sources.source import VideoPiece
 from shards.action_space import ACTION_SPACE
+from tests.pipeline.lmdb_sets import CHUNK, write_environment
 from tests.pipeline.recordings import load_log, load_masks, measure
 
 BUTTONS = ACTION_SPACE.buttons
 POLICY_BUTTONS = ACTION_SPACE.policy_buttons
 
-lmdb = pytest.importorskip("lmdb")
+pytest.importorskip("lmdb")
 
-CHUNK = 32
 STONE = "minecraft.mine_block:minecraft.stone"
-
-
-def write(folder: Path, episodes: Mapping[str, Sequence[bytes]], **meta: Any) -> None:
-    """An environment whose episodes have these chunks."""
-    folder.mkdir(parents=True)
-    infos = [
-        {"episode": name, "episode_idx": number, "num_frames": CHUNK * len(chunks)}
-        for number, (name, chunks) in enumerate(episodes.items())
-    ]
-    values = {
-        "__chunk_size__": CHUNK,
-        "__chunk_infos__": infos,
-        "__num_episodes__": len(infos),
-        "__num_total_frames__": sum(info["num_frames"] for info in infos),
-        **meta,
-    }
-    with lmdb.open(str(folder), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
-        for key, value in values.items():
-            transaction.put(key.encode(), pickle.dumps(value))
-        for number, chunks in enumerate(episodes.values()):
-            for place, chunk in enumerate(chunks):
-                transaction.put(str((number, place * CHUNK)).encode(), chunk)
 
 
 def action_chunk(start: int, num_frames: int = CHUNK) -> bytes:
@@ -96,18 +74,18 @@ def published(tmp_path: Path) -> Path:
     """Two episodes; the environments number them differently, and one lacks the masks of b."""
     root = tmp_path / "dataset_6xx"
     a, b = "a-20220101-100000", "b-20220101-100000"
-    write(root / "image" / "part-2", {a: [mp4("a", 0), mp4("a", 32)], b: [mp4("b", 0)]})
-    write(root / "action" / "part-1", {b: [action_chunk(0)]})
-    write(root / "action" / "part-2", {a: [action_chunk(0), action_chunk(32)]})
+    write_environment(root / "image" / "part-2", {a: [mp4("a", 0), mp4("a", 32)], b: [mp4("b", 0)]})
+    write_environment(root / "action" / "part-1", {b: [action_chunk(0)]})
+    write_environment(root / "action" / "part-2", {a: [action_chunk(0), action_chunk(32)]})
     infos = [{"isGuiOpen": frame == 5, "inventory": []} for frame in range(64)]
-    write(root / "meta_info" / "part-1", {a: [pickle.dumps(infos[:32]), pickle.dumps(infos[32:])]})
+    write_environment(root / "meta_info" / "part-1", {a: [pickle.dumps(infos[:32]), pickle.dumps(infos[32:])]})
     key = (0, STONE)
     masks = {frame: {key: entry("1 3", 30, 33)} for frame in (30, 31)}
     # Another recording of the episode counts its interactions from 0 again.
     later = {32: {key: entry("2 3", 30, 33)}, 50: {key: entry("4 3", 45, 50, obj_id=1, point=None), "x": 3}}
-    write(root / "segmentation" / "part-1", {a: [chunk_of(0, masks), chunk_of(32, later)]})
+    write_environment(root / "segmentation" / "part-1", {a: [chunk_of(0, masks), chunk_of(32, later)]})
     (root / "event").mkdir()
-    write(root / "motion" / "motion" / "motion-1", {})
+    write_environment(root / "motion" / "motion" / "motion-1", {})
     return root
 
 
@@ -171,11 +149,11 @@ def test_masks_of_an_episode_keep_equal_keys_of_its_recordings_apart(published: 
 
 def test_older_set_has_other_folders_and_masks_by_type_alone(tmp_path: Path) -> None:
     root = tmp_path / "7xx"
-    write(root / "video" / "video-1", {"a": [mp4("a", 0), mp4("a", 32)]})
-    write(root / "action" / "action-1", {"a": [action_chunk(0), action_chunk(32)]})
+    write_environment(root / "video" / "video-1", {"a": [mp4("a", 0), mp4("a", 32)]})
+    write_environment(root / "action" / "action-1", {"a": [action_chunk(0), action_chunk(32)]})
     first = {frame: {2: "1 3"} for frame in (3, 4, 10, 31)}
     first[4] = {2: "2 3", 0: "5 1"}
-    write(
+    write_environment(
         root / "segment" / "segment-1", {"a": [chunk_of(0, first), chunk_of(32, {32: {2: "7 1"}, 33: {9: "1 1"}})]}
     )
     found = find_recordings([root])
@@ -192,8 +170,8 @@ def test_older_set_has_other_folders_and_masks_by_type_alone(tmp_path: Path) -> 
 
 
 def test_episodes_that_lack_video_or_actions_are_left_out(tmp_path: Path) -> None:
-    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)], "b": [mp4("b", 0)]})
-    write(tmp_path / "action" / "part-1", {"b": [action_chunk(0)], "c": [action_chunk(0)]})
+    write_environment(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)], "b": [mp4("b", 0)]})
+    write_environment(tmp_path / "action" / "part-1", {"b": [action_chunk(0)], "c": [action_chunk(0)]})
     found = find_recordings([tmp_path])
     assert names(found) == ["b"]
     assert [(r.recording, r.reason) for r in found.rejections] == [("a", "missing_log"), ("c", "missing_video")]
@@ -201,8 +179,8 @@ def test_episodes_that_lack_video_or_actions_are_left_out(tmp_path: Path) -> Non
 
 def test_same_episode_in_two_sets_is_taken_once(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        write(tmp_path / name / "image" / "part-1", {"a": [mp4(name, 0)]})
-        write(tmp_path / name / "action" / "part-1", {"a": [action_chunk(0)]})
+        write_environment(tmp_path / name / "image" / "part-1", {"a": [mp4(name, 0)]})
+        write_environment(tmp_path / name / "action" / "part-1", {"a": [action_chunk(0)]})
     found = find_recordings([tmp_path])
     [recording] = found.recordings
     assert recording.video == tmp_path / "one" / "image" / "part-1"
@@ -212,14 +190,18 @@ def test_same_episode_in_two_sets_is_taken_once(tmp_path: Path) -> None:
 def test_episode_whose_parts_differ_in_length_is_left_out_with_its_frames(tmp_path: Path) -> None:
     """Nobody knows where the hole is: pairing from the start would give later frames another moment's actions."""
     chunks = {"a": 2, "b": 2, "c": 2, "d": 2}
-    write(tmp_path / "image" / "part-1", {n: [mp4(n, 32 * i) for i in range(k)] for n, k in chunks.items()})
+    write_environment(
+        tmp_path / "image" / "part-1", {n: [mp4(n, 32 * i) for i in range(k)] for n, k in chunks.items()}
+    )
     actions = chunks | {"a": 1}
-    write(
+    write_environment(
         tmp_path / "action" / "part-1", {n: [action_chunk(32 * i) for i in range(k)] for n, k in actions.items()}
     )
-    write(tmp_path / "segmentation" / "part-1", {"b": [chunk_of(0, {})], "d": [chunk_of(0, {}), chunk_of(32, {})]})
+    write_environment(
+        tmp_path / "segmentation" / "part-1", {"b": [chunk_of(0, {})], "d": [chunk_of(0, {}), chunk_of(32, {})]}
+    )
     infos = pickle.dumps([{"isGuiOpen": False}] * 32)
-    write(tmp_path / "meta_info" / "part-1", {"c": [infos] * 3, "d": [infos] * 2})
+    write_environment(tmp_path / "meta_info" / "part-1", {"c": [infos] * 3, "d": [infos] * 2})
     found = find_recordings([tmp_path])
     assert [recording.name for recording in found.recordings] == ["d"]
     assert [(r.recording, r.reason, r.num_frames, r.detail) for r in found.rejections] == [
@@ -230,10 +212,10 @@ def test_episode_whose_parts_differ_in_length_is_left_out_with_its_frames(tmp_pa
 
 
 def test_mask_of_another_frame_is_not_taken(tmp_path: Path) -> None:
-    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)]})
-    write(tmp_path / "action" / "part-1", {"a": [action_chunk(0)]})
+    write_environment(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)]})
+    write_environment(tmp_path / "action" / "part-1", {"a": [action_chunk(0)]})
     frames = [{(0, STONE): {**entry("1 3", 0, 9), "frame_id": frame + (frame > 4)}} for frame in range(32)]
-    write(tmp_path / "segmentation" / "part-1", {"a": [pickle.dumps(frames)]})
+    write_environment(tmp_path / "segmentation" / "part-1", {"a": [pickle.dumps(frames)]})
     masks = load_masks(find_recordings([tmp_path]).recordings[0])
     assert list(masks.frames) == [0, 1, 2, 3, 4]
     assert [(p.reason, p.first_frame, p.num_entries) for p in masks.problems] == [("mask_entry", 5, 27)]
@@ -276,15 +258,8 @@ def test_two_links_to_one_file_are_one(published: Path) -> None:
 
 
 def damaged(tmp_path: Path, *chunks: bytes | None) -> Findings:
-    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 32 * place) for place in range(len(chunks))]})
-    write(tmp_path / "action" / "part-1", {"a": [chunk or b"" for chunk in chunks]})
-    missing = [place for place, chunk in enumerate(chunks) if chunk is None]
-    with (
-        lmdb.open(str(tmp_path / "action" / "part-1")) as environment,
-        environment.begin(write=True) as transaction,
-    ):
-        for place in missing:
-            transaction.delete(str((0, place * CHUNK)).encode())
+    write_environment(tmp_path / "image" / "part-1", {"a": [mp4("a", 32 * place) for place in range(len(chunks))]})
+    write_environment(tmp_path / "action" / "part-1", {"a": chunks})
     return find_recordings([tmp_path])
 
 
@@ -317,13 +292,8 @@ def test_chunk_that_is_bad_ends_the_usable_part(
 
 
 def test_chunk_of_the_video_that_is_missing_is_nothing(tmp_path: Path) -> None:
-    write(tmp_path / "image" / "part-1", {"a": [mp4("a", 0)]})
-    write(tmp_path / "action" / "part-1", {"a": [action_chunk(0)]})
-    with (
-        lmdb.open(str(tmp_path / "image" / "part-1")) as environment,
-        environment.begin(write=True) as transaction,
-    ):
-        transaction.delete(b"(0, 0)")
+    write_environment(tmp_path / "image" / "part-1", {"a": [None]})
+    write_environment(tmp_path / "action" / "part-1", {"a": [action_chunk(0)]})
     recording = find_recordings([tmp_path]).recordings[0]
     assert list(source_of(recording).pieces(recording)) == [VideoPiece(0, 32, None)]
 
@@ -348,7 +318,7 @@ def test_environment_that_is_none_is_left_out_by_name(tmp_path: Path, content: b
     ],
 )
 def test_environment_of_another_layout_is_left_out_by_name(tmp_path: Path, meta: dict[str, Any]) -> None:
-    write(tmp_path / "image" / "part-1", {"a": [b"x"]}, **meta)
+    write_environment(tmp_path / "image" / "part-1", {"a": [b"x"]}, **meta)
     [rejection] = find_recordings([tmp_path]).rejections
     assert "part-1: not an environment of MineStudio's, got " in rejection.detail
 

@@ -16,6 +16,7 @@ from shards.action_space import ACTION_SPACE
 from shards.reader import open_dataset
 from shards.video import decode_yuv
 from tests.pipeline.inline_engine import InlineEngine
+from tests.pipeline.lmdb_sets import write_environment
 from tests.pipeline.recordings import coded_frames, read_code
 
 POLICY_BUTTONS = ACTION_SPACE.policy_buttons
@@ -105,7 +106,6 @@ def write_set(root, pieces, still=(), infos=None):
         still: frames in which nothing is done.
         infos: chunks of `meta_info`; None where one is missing.
     """
-    lmdb = pytest.importorskip("lmdb", reason="the optional package lmdb is not installed")
     frames = np.arange(32 * len(pieces))
     values = {name: np.zeros(len(frames), np.int64) for name in POLICY_BUTTONS}
     values["camera"] = np.stack([np.zeros(len(frames)), (frames + 1) / 100], axis=1)
@@ -116,17 +116,7 @@ def write_set(root, pieces, still=(), infos=None):
     ]
     modalities = {"image": pieces, "action": chunks, **({"meta_info": infos} if infos else {})}
     for name, content in modalities.items():
-        folder = root / name / "part-1"
-        folder.mkdir(parents=True)
-        episodes = [{"episode": "played-20220101-100000", "episode_idx": 0, "num_frames": len(frames)}]
-        meta = {"__chunk_size__": 32, "__chunk_infos__": episodes, "__num_episodes__": 1}
-        meta["__num_total_frames__"] = len(frames)
-        with lmdb.open(str(folder), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
-            for key, value in meta.items():
-                transaction.put(key.encode(), pickle.dumps(value))
-            for place, data in enumerate(content):
-                if data is not None:
-                    transaction.put(str((0, place * 32)).encode(), data)
+        write_environment(root / name / "part-1", {"played-20220101-100000": content})
 
 
 def stored(out):
