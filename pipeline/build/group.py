@@ -21,7 +21,8 @@ from pipeline.build.folder import PartRecord, part_path, record_path
 from pipeline.build.group_reader import GroupReader, Usable
 from pipeline.episodes.grouping import episode_id
 from pipeline.episodes.groups import Group
-from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, Breakage, Recording, Rejection, SourceError
+from pipeline.recording import MINESTUDIO_CHUNK_FRAMES, Breakage, Recording
+from pipeline.rejection import Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
 from pipeline.sources.masks import RecordingMasks
@@ -56,25 +57,24 @@ def build_group(
     folder = work / f"{group.index:06d}-{uuid.uuid4().hex[:12]}"
     folder.mkdir(parents=True)
     counter = FrameCounter(group.num_frames, progress)
+    reader, copies = GroupReader(group, settings, {}), settings.copy_pieces
     try:
-        known = _Known()
         while True:
             try:
-                with (
-                    PartWriter(folder / "part.tar") as part,
-                    contextlib.closing(
-                        _Attempt(group, settings, part, folder, timeout_seconds, known, counter)
-                    ) as attempt,
-                ):
-                    rejections, num_noops = attempt.run()
+                with PartWriter(folder / "part.tar") as part:
+                    attempt = _Attempt(reader, part, folder, timeout_seconds, copies, counter)
+                    with contextlib.closing(attempt):
+                        attempt.run()
                 break
             except _EndsEarly as early:
                 # Interactions are written with their last frame, which was not reached: begin again, knowing it.
-                known.video_ends[early.recording] = early.end
+                reader.video_ends[early.recording] = early.end
             except CannotCopy:
-                known.copies = False
+                copies = False
             counter.undo()
-        record = PartRecord(part.rows, [rejection.to_json() for rejection in rejections], num_noops)
+        record = PartRecord(
+            part.rows, [rejection.to_json() for rejection in attempt.rejections], attempt.num_noops
+        )
         record.write(folder / "part.json")
         os.replace(folder / "part.tar", part_path(parts, group.index))
         os.replace(folder / "part.json", record_path(parts, group.index))
@@ -83,71 +83,57 @@ def build_group(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-@dataclass
-class _Known:
-    """What earlier tries at a group found out.
-
-    Attributes:
-        video_ends: where videos end that end before their logs, by recording.
-        copies: whether pieces of video may be taken as they are.
-    """
-
-    video_ends: dict[str, Breakage] = field(default_factory=dict)
-    copies: bool = True
-
-
 class _EndsEarly(Exception):
     def __init__(self, recording: str, end: Breakage) -> None:
         super().__init__(recording, end)
         self.recording, self.end = recording, end
 
 
+@dataclass
 class _Attempt:
-    """One try at a group; `known` holds what earlier tries found out."""
+    """One try at a group.
 
-    def __init__(
-        self,
-        group: Group,
-        settings: BuildSettings,
-        part: PartWriter,
-        folder: Path,
-        timeout_seconds: float,
-        known: _Known,
-        counter: FrameCounter,
-    ) -> None:
-        self._group, self._settings, self._part, self._folder = group, settings, part, folder
-        self._timeout_seconds, self._known, self._counter = timeout_seconds, known, counter
-        self._reader = GroupReader(group, settings, known.video_ends)
-        self._writer: EpisodeWriter | None = None
-        self._rejections: list[Rejection] = []
-        self._num_episodes = self._num_noops = 0
+    Attributes:
+        copies: whether pieces of video may be taken as they are.
+        rejections: what was left out.
+        num_noops: how many frames were dropped as no-ops.
+    """
 
-    def run(self) -> tuple[list[Rejection], int]:
-        """The episodes are in the part; returns what was left out, and how many frames were dropped as no-ops.
+    reader: GroupReader
+    part: PartWriter
+    folder: Path
+    timeout_seconds: float
+    copies: bool
+    counter: FrameCounter
+    rejections: list[Rejection] = field(default_factory=list)
+    num_noops: int = 0
+    _writer: EpisodeWriter | None = None
+    _num_episodes: int = 0
+
+    def run(self) -> None:
+        """The group's episodes are in the part.
 
         Raises:
             _EndsEarly: a video ends or breaks before the frame that was counted on.
         """
+        settings = self.reader.settings
         previous: Usable | None = None
-        for planned in self._group.recordings:
-            usable, rejections = self._reader.open(planned, previous)
-            self._rejections += rejections
+        for planned in self.reader.group.recordings:
+            usable, rejections = self.reader.open(planned, previous)
+            self.rejections += rejections
             if usable is None:
                 continue
             if not usable.continues:
                 self._finish()
             if self._writer is None:
-                name = episode_id([planned.recording], self._settings.compat)
-                folder = self._folder / f"episode-{self._num_episodes}"
-                max_frames = self._reader.minestudio_limit(planned)
-                self._writer = EpisodeWriter(
-                    self._part, name, self._settings, folder, self._timeout_seconds, max_frames
-                )
+                name = episode_id([planned.recording], settings.compat)
+                folder = self.folder / f"episode-{self._num_episodes}"
+                max_frames = self.reader.minestudio_limit(planned)
+                self._writer = EpisodeWriter(self.part, name, settings, folder, self.timeout_seconds, max_frames)
                 self._num_episodes += 1
             self._transcode(self._writer, usable)
             previous = usable
         self._finish()
-        return self._rejections, self._num_noops
 
     def close(self) -> None:
         """No ffmpeg runs any more."""
@@ -174,9 +160,9 @@ class _Attempt:
                 if num_decoded < len(keep):
                     if keep[num_decoded] and not writer.is_full:
                         writer.add(num_decoded, frame)
-                    self._counter.add()
+                    self.counter.add()
                 num_decoded += 1
-                if num_decoded == len(keep) and recording.name in self._known.video_ends:
+                if num_decoded == len(keep) and recording.name in self.reader.video_ends:
                     break  # an earlier try went on
         except BadVideo as bad:
             num_decoded, detail, reason = bad.num_good_frames, bad.detail, bad.reason
@@ -189,7 +175,7 @@ class _Attempt:
             num_decoded, reason = 0, "counter_jumps"
         if num_decoded < len(keep):
             raise _EndsEarly(recording.name, Breakage(num_decoded, reason, detail))
-        self._num_noops += int((~keep[::every]).sum())  # the frames between are accounted for
+        self.num_noops += int((~keep[::every]).sum())  # the frames between are accounted for
         not_added = np.flatnonzero(keep)[writer.num_frames - num_before :]
         if len(not_added):
             detail = f"MineStudio keeps whole chunks of {MINESTUDIO_CHUNK_FRAMES} frames of an episode"
@@ -202,15 +188,14 @@ class _Attempt:
     def _leave_out(
         self, recording: Recording, reason: str, detail: str, path: str, first_frame: int = 0, num_frames: int = 0
     ) -> None:
-        self._rejections.append(Rejection(recording.name, reason, detail, path, first_frame, num_frames))
+        self.rejections.append(Rejection(recording.name, reason, detail, path, first_frame, num_frames))
 
     def _copies(self, usable: Usable) -> bool:
         """Whether the recording's video pieces may be taken as they are: all of them, with all of their frames."""
         planned = usable.planned
         return (
             source_of(planned.recording).stored_as == "pieces"
-            and self._settings.copy_pieces
-            and self._known.copies
+            and self.copies
             and bool(usable.keep.all())
             and len(usable.keep) == planned.extent.num_frames
         )
@@ -230,7 +215,7 @@ class _Attempt:
             except BadVideo as bad:
                 raise CannotCopy(str(bad)) from bad
             num_frames += piece.num_frames
-            self._counter.add(piece.num_frames)
+            self.counter.add(piece.num_frames)
         return num_frames
 
     def _masks(self, usable: Usable) -> RecordingMasks | None:
@@ -254,13 +239,13 @@ class _Attempt:
 
     def _finish(self) -> None:
         """The episode is in the part, or left out for being too short; there is none under way."""
-        writer, least = self._writer, self._settings.min_frames
+        writer, least = self._writer, self.reader.settings.min_frames
         if writer is None:
             return
         if not writer.finish():
-            which = "" if self._settings.noops == "keep" else " that do something"
+            which = "" if self.reader.settings.noops == "keep" else " that do something"
             detail = f"the episode has {writer.num_frames} frames{which}, expected {least} or more"
-            self._rejections += [
+            self.rejections += [
                 Rejection(row.name, "too_short", detail, num_frames=row.num_frames) for row in writer.recordings
             ]
         self.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,16 +9,8 @@ from numpy.typing import NDArray
 
 from pipeline.episodes.grouping import group_episodes
 from pipeline.episodes.groups import Group, PlannedRecording
-from pipeline.recording import (
-    EPISODE_START,
-    MINESTUDIO_CHUNK_FRAMES,
-    REMEDIES,
-    Breakage,
-    Extent,
-    RecordingContent,
-    Rejection,
-    SourceError,
-)
+from pipeline.recording import EPISODE_START, MINESTUDIO_CHUNK_FRAMES, Breakage, Extent, RecordingContent
+from pipeline.rejection import REMEDIES, Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
 
@@ -53,7 +44,7 @@ class GroupReader:
 
     group: Group
     settings: BuildSettings
-    video_ends: Mapping[str, Breakage]
+    video_ends: dict[str, Breakage]
 
     def open(self, planned: PlannedRecording, previous: Usable | None) -> tuple[Usable | None, list[Rejection]]:
         """The recording's actions as far as they can be used, None if not at all; and what is left out."""

@@ -11,7 +11,8 @@ from itertools import repeat
 from pathlib import Path
 
 from pipeline.episodes.groups import BuildPlan, PlannedRecording
-from pipeline.recording import REMEDIES, Findings, Recording, Rejection, SourceError
+from pipeline.recording import Findings, Recording
+from pipeline.rejection import REMEDIES, Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
 from pipeline.transcode.probe import MAX_RATE_ERROR, BadVideo, read_header

@@ -64,8 +64,8 @@ def repair(
         start: told how many source frames will be built.
 
     Raises:
-        RocketError: the dataset is no local folder, or the sources lack a recording of a damaged episode.
-        RocketError: the sources cannot be read.
+        RocketError: the dataset is no local folder, or the sources cannot be read or lack a recording of a damaged
+            episode.
     """
     folder = Path(dataset.path)
     if not folder.is_dir():

@@ -12,7 +12,8 @@ from functools import cached_property
 from typing import Any
 
 from pipeline.episodes.grouping import group_episodes
-from pipeline.recording import MINESTUDIO_FRAME_PX, Extent, Recording, Rejection, VideoHeader
+from pipeline.recording import MINESTUDIO_FRAME_PX, Extent, Recording, VideoHeader
+from pipeline.rejection import Rejection
 from pipeline.settings import BuildSettings
 
 

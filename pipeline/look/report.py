@@ -13,7 +13,7 @@ from pipeline.look import charts
 from pipeline.look.distributions import SampledActions, coverage_of, sample_actions
 from pipeline.look.lane_plan import EpochPlan, plan_lanes
 from pipeline.look.overview import Overview, overview_of
-from pipeline.recording import REASONS
+from pipeline.rejection import REASONS
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.footage import Stretch

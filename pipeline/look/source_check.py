@@ -22,7 +22,8 @@ from pipeline.build.plan import make_plan
 from pipeline.episodes.groups import PlannedRecording
 from pipeline.look.faults import Fault
 from pipeline.look.pool import check_each
-from pipeline.recording import EPISODE_START, Findings, RecordingContent, SourceError
+from pipeline.recording import EPISODE_START, Findings, RecordingContent
+from pipeline.rejection import SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings, source_of
 from pipeline.transcode.frames import source_frames

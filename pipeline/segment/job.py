@@ -18,7 +18,8 @@ from typing import Any
 
 from pipeline.build.engines.tasks import Engine, Task, run_tasks
 from pipeline.progress import ProgressReport
-from pipeline.recording import Recording, SourceError
+from pipeline.recording import Recording
+from pipeline.rejection import SourceError
 from pipeline.segment.choice import TrackerChoice
 from pipeline.segment.play import with_following
 from pipeline.segment.settings import SegmentSettings
@@ -85,9 +86,8 @@ def segment_recordings(
         progress: told what happens.
 
     Raises:
-        RocketError: something went wrong on the way; a second run with `resume` goes on.
-        SourceError: a source does not exist.
-        RocketError: the folder is in use otherwise, or there is no recording.
+        RocketError: the folder is in use otherwise, there is no recording, or something went wrong on the way;
+            then, a second run with `resume` goes on.
     """
     progress = progress or ProgressReport()
     header = {

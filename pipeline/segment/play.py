@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.episodes.events import EventCounter
-from pipeline.recording import Recording, SourceError
+from pipeline.recording import Recording
+from pipeline.rejection import SourceError
 from pipeline.segment.stretches import Play
 from pipeline.sources import source_of
 from pipeline.sources.files.json_lines import BadLine, parse_line

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pipeline.recording import REASONS
+from pipeline.rejection import REASONS
 from pipeline.segment.job import SegmentReport
 from pipeline.segment.stretches import SKIP_REASONS
 from shards.display.wording import count, number_of

@@ -14,7 +14,8 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from pipeline.build.engines.tasks import FrameCounter, Progress
-from pipeline.recording import Recording, SourceError
+from pipeline.recording import Recording
+from pipeline.rejection import SourceError
 from pipeline.segment.choice import TrackerChoice, load_tracker
 from pipeline.segment.follow import Track, follow
 from pipeline.segment.play import read_play

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from pipeline.recording import Findings, Recording, Rejection, SourceError, printable
+from pipeline.recording import Findings, Recording
+from pipeline.rejection import Rejection, SourceError, printable
 from pipeline.sources.contractor import Contractor
 from pipeline.sources.index import looks_like_index, read_index
 from pipeline.sources.minestudio import MineStudio

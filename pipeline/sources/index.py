@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from pipeline.recording import SourceError
+from pipeline.rejection import SourceError
 from pipeline.sources.tree import is_version, version_key
 
 _MAX_BYTES = 256 << 20

@@ -27,7 +27,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import MINESTUDIO_FRAME_PX, SourceError, cannot_read
+from pipeline.recording import MINESTUDIO_FRAME_PX
+from pipeline.rejection import SourceError, cannot_read
 from pipeline.sources.files.json_lines import BadLine, parse_line
 from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, MaskError, RecordingMasks, encode_rle

@@ -15,17 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import (
-    EPISODE_START,
-    Breakage,
-    CarryState,
-    Extent,
-    Findings,
-    Recording,
-    RecordingContent,
-    Rejection,
-    SourceError,
-)
+from pipeline.recording import EPISODE_START, Breakage, CarryState, Extent, Findings, Recording, RecordingContent
+from pipeline.rejection import Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources.files.pickles import load_pickle_file
 from pipeline.sources.minestudio_frames import content_of_arrays, first_bad_turn, info_lines, read_action_arrays

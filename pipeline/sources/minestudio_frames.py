@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import Breakage, CarryState, RecordingContent, SourceError
+from pipeline.recording import Breakage, CarryState, RecordingContent
+from pipeline.rejection import SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, keep_flags
 from shards.action_space import ACTION_SPACE

@@ -28,9 +28,8 @@ from pipeline.recording import (
     Findings,
     Recording,
     RecordingContent,
-    Rejection,
-    SourceError,
 )
+from pipeline.rejection import Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources.files.lmdb_store import close_environments, list_episodes, num_frames, read_chunks
 from pipeline.sources.files.pickles import load_pickle

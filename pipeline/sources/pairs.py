@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.recording import Findings, Recording, Rejection
+from pipeline.recording import Findings, Recording
+from pipeline.rejection import Rejection
 from pipeline.sources.source import Search, Source, duplicate
 from pipeline.sources.tree import SourceFile, session_and_start, set_folder, stem, version_key
 

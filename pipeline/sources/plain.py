@@ -19,16 +19,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.recording import (
-    EPISODE_START,
-    Breakage,
-    CarryState,
-    Extent,
-    Findings,
-    Recording,
-    RecordingContent,
-    SourceError,
-)
+from pipeline.recording import EPISODE_START, Breakage, CarryState, Extent, Findings, Recording, RecordingContent
+from pipeline.rejection import SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources.contractor import is_recorder_line
 from pipeline.sources.files.json_lines import BadLine, count_lines, parse_line, read_first_line, read_lines

@@ -19,10 +19,9 @@ from pipeline.recording import (
     Findings,
     Recording,
     RecordingContent,
-    Rejection,
-    SourceError,
     VideoHeader,
 )
+from pipeline.rejection import Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources.files.json_lines import raw_lines
 from pipeline.sources.mask_files import load_masks_file

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 
-from pipeline.recording import SourceError
+from pipeline.rejection import SourceError
 
 
 @dataclass(frozen=True, slots=True)

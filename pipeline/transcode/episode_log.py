@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.episodes.events import EventCounter
-from pipeline.recording import SourceError
+from pipeline.rejection import SourceError
 from pipeline.sources.files.json_lines import BadLine, parse_line
 
 

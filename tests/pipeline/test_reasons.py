@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 import pipeline
-from pipeline.recording import REASONS, REMEDIES
+from pipeline.rejection import REASONS, REMEDIES
 
 ENDS_THE_BUILD = {"missing", "usage"}  # a source that is not there or not meant: told at once, never listed
 PLACE_OF_REASON = {"Rejection": 1, "SourceError": 1, "Breakage": 1, "BadVideo": 0, "BadLine": 0, "Ending": 2}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 
-from pipeline.recording import SourceError
+from pipeline.rejection import SourceError
 
 
 def test_source_error_survives_the_way_to_another_process() -> None:

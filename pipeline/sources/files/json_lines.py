@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
-from pipeline.recording import Breakage, cannot_read
+from pipeline.recording import Breakage
+from pipeline.rejection import cannot_read
 
 MAX_LINE_BYTES = 4 << 20
 """Longer than any real line by far: the longest have a few kilobytes, most of it statistics."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from pipeline.recording import SourceError, cannot_read
+from pipeline.rejection import SourceError, cannot_read
 from pipeline.sources.files.pickles import load_pickle
 
 _MAX_CHUNK_FRAMES = 4096

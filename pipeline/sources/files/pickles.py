@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import SourceError, cannot_read
+from pipeline.rejection import SourceError, cannot_read
 from pipeline.sources.files.pickle_check import check_instructions, refuse
 
 MAX_FILE_BYTES = 256 << 20

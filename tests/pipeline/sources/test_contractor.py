@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.recording import Breakage, CarryState, Extent, LogMark, Recording, RecordingContent, SourceError
+from pipeline.recording import Breakage, CarryState, Extent, LogMark, Recording, RecordingContent
+from pipeline.rejection import SourceError
 from shards.action_space import ACTION_SPACE
 from tests.pipeline.recordings import load_log, measure
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline.recording import Findings, SourceError
+from pipeline.recording import Findings
+from pipeline.rejection import SourceError
 from pipeline.sources import find_recordings
 from shards.action_space import ACTION_SPACE
 from tests.pipeline.recordings import load_log, load_masks, measure

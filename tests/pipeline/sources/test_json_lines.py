@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pipeline.recording import SourceError
+from pipeline.rejection import SourceError
 from pipeline.sources.files.json_lines import (
     MAX_LINE_BYTES,
     count_lines,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.recording import SourceError
+from pipeline.rejection import SourceError
 from pipeline.sources.mask_files import MaskWriter, load_masks_file
 from pipeline.sources.masks import Candidate, MaskError, decode_rle
 from shards.clip import Interaction

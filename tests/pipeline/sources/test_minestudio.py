@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.recording import CarryState, Recording, SourceError
+from pipeline.recording import CarryState, Recording
+from pipeline.rejection import SourceError
 from shards.action_space import ACTION_SPACE
 from tests.pipeline.recordings import load_log, measure
 

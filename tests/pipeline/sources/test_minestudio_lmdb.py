@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipeline.recording import Findings, SourceError
+from pipeline.recording import Findings
+from pipeline.rejection import SourceError
 from pipeline.sources import find_recordings, source_of
 from pipeline.sources.source import VideoPiece
 from shards.action_space import ACTION_SPACE

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.recording import SourceError
+from pipeline.rejection import SourceError
 from pipeline.sources.files.pickles import load_pickle, load_pickle_file
 
 PROTOCOLS = tuple(range(pickle.HIGHEST_PROTOCOL + 1))
