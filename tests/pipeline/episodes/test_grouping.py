@@ -39,7 +39,10 @@ def times(*groups: str, extents: dict[str, Extent | int] | None = None, **option
         (item, length if isinstance(length, Extent) else Extent(length))
         for item, length in zip(recordings, lengths, strict=True)
     ]
-    return [[item.name[-15:] for item in episode] for episode in group_episodes(measured, **options)]  # type: ignore[arg-type]
+    return [
+        [item.name[-15:] for item in episode]
+        for episode in group_episodes(measured, **({"max_hole_seconds": 30.0} | options))
+    ]  # type: ignore[arg-type]
 
 
 def released(shared: Path, index: str) -> list[Recording]:
@@ -51,7 +54,7 @@ def released(shared: Path, index: str) -> list[Recording]:
 def test_compat_minestudio_gives_the_number_of_episodes_that_minestudio_gives(
     shared: Path, index: str, num_episodes: int
 ) -> None:
-    episodes = group_episodes([(item, Extent()) for item in released(shared, index)], compat="minestudio")
+    episodes = group_episodes([(item, Extent()) for item in released(shared, index)], 30.0, "minestudio")
     assert len(episodes) == num_episodes
     # Its ids are the first recordings' names, as MineStudio's are.
     assert len({episode_id(episode, "minestudio") for episode in episodes}) == num_episodes
@@ -62,7 +65,7 @@ def test_released_recordings_are_cut_exactly_where_more_than_330_seconds_pass_be
     shared: Path, index: str
 ) -> None:
     recordings = released(shared, index)
-    episodes = group_episodes([(item, Extent()) for item in recordings])
+    episodes = group_episodes([(item, Extent()) for item in recordings], 30.0)
     place = {
         item.name: (number, order) for number, episode in enumerate(episodes) for order, item in enumerate(episode)
     }
@@ -167,17 +170,19 @@ def test_age_of_the_world_joins_nothing_over_a_hole() -> None:
 
 def test_default_id_of_two_players_is_two_sessions() -> None:
     names = ["Player1-f153ac423f61-20220101-100000", "Player2-f153ac423f61-20220101-100300"]
-    assert len(group_episodes([(recording(name), Extent()) for name in names])) == 2
+    assert len(group_episodes([(recording(name), Extent()) for name in names], 30.0)) == 2
 
 
 def test_recordings_of_two_sources_are_never_joined() -> None:
     pair = [recording("a-20220101-100000"), recording("a-20220101-100500", "minestudio")]
-    assert len(group_episodes([(item, Extent()) for item in pair])) == 2
+    assert len(group_episodes([(item, Extent()) for item in pair], 30.0)) == 2
 
 
 def test_recordings_without_a_time_in_their_name_stay_alone() -> None:
     names = ["dream", "dream-2", "dream-20221399-100000", "dream-20220101-246060"]
-    assert [len(episode) for episode in group_episodes([(recording(name), 100) for name in names])] == [1] * 4
+    assert [len(episode) for episode in group_episodes([(recording(name), 100) for name in names], 30.0)] == [
+        1
+    ] * 4
 
 
 def test_recording_that_lost_its_end_ends_an_episode_once_its_usable_length_is_known() -> None:
