@@ -1,4 +1,4 @@
 """Who builds the groups: processes on this machine, or a Ray cluster. Both run the same tasks.
 
-An engine hands each task to whoever is free, tries again what was killed, and tells what happens as events.
+An engine hands each task to whoever is free, tries again what was killed, and tells what happens.
 """

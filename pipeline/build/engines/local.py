@@ -11,11 +11,10 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 
-from pipeline.build.engines.tasks import Event, FramesDone, Outcome, Task, TaskQueue, attempt
+from pipeline.build.engines.tasks import Outcome, Task, TaskQueue, attempt
 from pipeline.processes import clean_path, die_with_parent
 
 _START = (
@@ -43,9 +42,8 @@ class LocalEngine:
         """Nothing is started yet; without a number, there will be a process for each core that may be used."""
         self._num_workers = num_workers or len(os.sched_getaffinity(0))
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
-        """Events until every task is done or has failed, in the order in which they happen."""
-        queue = TaskQueue(tasks)
+    def run(self, queue: TaskQueue) -> None:
+        """Every task of the queue is done or has failed."""
         workers: list[_Worker] = []
         try:
             while True:
@@ -56,7 +54,7 @@ class LocalEngine:
                     return
                 for connection in wait([worker.connection for worker in workers]):
                     worker = next(worker for worker in workers if worker.connection is connection)
-                    yield from _listen(worker, queue)
+                    _listen(worker, queue)
                     if worker.task is None:
                         task = queue.next()
                         if task is None or worker.process.poll() is not None:
@@ -94,8 +92,8 @@ def _give(worker: _Worker, task: Task) -> None:
         worker.connection.send(task)
 
 
-def _listen(worker: _Worker, queue: TaskQueue) -> Iterator[Event]:
-    """One message of a worker as events; afterwards `worker.task` is None if the task is no longer its own."""
+def _listen(worker: _Worker, queue: TaskQueue) -> None:
+    """One message of a worker is taken; afterwards `worker.task` is None if the task is no longer its own."""
     task = worker.task
     assert task is not None
     try:
@@ -105,10 +103,10 @@ def _listen(worker: _Worker, queue: TaskQueue) -> Iterator[Event]:
         message = Outcome(f"a worker process ended with status {worker.process.returncode}", killed=True)
     if isinstance(message, int):
         worker.frames_reported += message
-        yield FramesDone(message)
+        queue.progress.advance(message)
         return
     worker.task = None
-    yield from queue.settle(task, message, worker.frames_reported)
+    queue.settle(task, message, worker.frames_reported)
 
 
 def _end(worker: _Worker) -> None:

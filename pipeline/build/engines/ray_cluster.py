@@ -7,11 +7,10 @@ so that a task is never at work twice on purpose, and twice by accident is harml
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline.build.engines.tasks import Event, FramesDone, Outcome, Task, TaskQueue, attempt
+from pipeline.build.engines.tasks import Outcome, Task, TaskQueue, attempt
 from shards.errors import RocketError
 from shards.places import install_command
 
@@ -44,12 +43,13 @@ class RayEngine:
         self._ray: Any = ray
         self._num_workers, self._gpus_per_task = num_workers, gpus_per_task
 
-    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
-        """Events until every task is done or has failed, in the order in which they happen."""
-        if not tasks:
+    def run(self, queue: TaskQueue) -> None:
+        """Every task of the queue is done or has failed."""
+        task = queue.next()
+        if task is None:
             return
+        queue.put_back(task)
         started = self._connect()
-        queue = TaskQueue(tasks)
         # On this node: the account of progress must not go down with another one.
         here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
             self._ray.get_runtime_context().get_node_id(), soft=False
@@ -68,12 +68,12 @@ class RayEngine:
                 if not running:
                     return
                 done, _ = self._ray.wait(list(running), timeout=_POLL_SECONDS)
-                yield from self._progress(reports, reported)
+                _tell(queue, reports, reported)
                 for reference in done:
                     task = running.pop(reference)
                     outcome = self._outcome(reference)
-                    yield from self._progress(reports, reported)
-                    yield from queue.settle(task, outcome, reported.pop(task.index, 0))
+                    _tell(queue, reports, reported)
+                    queue.settle(task, outcome, reported.pop(task.index, 0))
         finally:
             for reference in running:
                 self._ray.cancel(reference, force=True)
@@ -109,11 +109,6 @@ class RayEngine:
             return max(1, int(resources.get("GPU", 0)) // self._gpus_per_task)
         return max(1, int(resources.get("CPU", 1)))
 
-    def _progress(self, reports: Any, reported: dict[int, int]) -> Iterator[Event]:
-        for index, num_frames in reports.get_nowait_batch(reports.qsize()):
-            reported[index] = reported.get(index, 0) + num_frames
-            yield FramesDone(num_frames)
-
     def _outcome(self, reference: Any) -> Outcome:
         try:
             outcome: Outcome = self._ray.get(reference)
@@ -122,6 +117,13 @@ class RayEngine:
             return Outcome(f"a Ray task failed: {error.cause!r}.", stop=True, crash=str(error))
         except self._ray.exceptions.RayError as error:
             return Outcome(f"a Ray worker or node died ({type(error).__name__}).", killed=True)
+
+
+def _tell(queue: TaskQueue, reports: Any, reported: dict[int, int]) -> None:
+    """What tasks reported since the last call is told and added up by task."""
+    for index, num_frames in reports.get_nowait_batch(reports.qsize()):
+        reported[index] = reported.get(index, 0) + num_frames
+        queue.progress.advance(num_frames)
 
 
 def _work(task: Task, reports: Any) -> Outcome:

@@ -1,10 +1,10 @@
-"""What engines have in common: tasks, the events that they report, running one, and which is next."""
+"""What engines have in common: tasks, running one, which is next, and what becomes of them."""
 
 from __future__ import annotations
 
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -71,46 +71,6 @@ class FrameCounter:
 
 
 @dataclass(frozen=True, slots=True)
-class FramesDone:
-    """So many source frames more are done; negative where some have to be done again."""
-
-    num_frames: int
-
-
-@dataclass(frozen=True, slots=True)
-class TaskDone:
-    """The files of the task of this index are written."""
-
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class TaskFailed:
-    """The task of this index cannot be done now; `message` is one line for the user."""
-
-    index: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something that the user may want to know, such as a second try."""
-
-    message: str
-
-
-Event = FramesDone | TaskDone | TaskFailed | Note
-
-
-class Engine(Protocol):
-    """Runs tasks; closing the iterator early ends all of its processes."""
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[Event]:
-        """Events until every task is done or has failed, in the order in which they happen."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How a task ended, in words that another process can read.
 
@@ -143,10 +103,18 @@ def attempt(task: Task, progress: Progress) -> Outcome:
 
 
 class TaskQueue:
-    """Tasks that wait, the longest first, so that no long one is left for the end."""
+    """Tasks that wait, the longest first, so that no long one is left for the end; and what became of the others.
 
-    def __init__(self, tasks: Sequence[Task]) -> None:
+    Attributes:
+        progress: told how many source frames are done.
+        failures: a line for each task that cannot be done now.
+    """
+
+    def __init__(self, tasks: Sequence[Task], progress: ProgressReport, done: Callable[[int], None]) -> None:
+        """All tasks wait; `done` is called with the index of each that is done."""
+        self.progress, self.failures = progress, list[str]()
         self._tasks = deque(sorted(tasks, key=lambda task: (-task.num_frames, task.index)))
+        self._done = done
         self._tries: dict[int, int] = {}
         self._stopped = False
 
@@ -158,7 +126,7 @@ class TaskQueue:
         """The task is the next one again."""
         self._tasks.appendleft(task)
 
-    def settle(self, task: Task, outcome: Outcome, frames_reported: int) -> Iterator[Event]:
+    def settle(self, task: Task, outcome: Outcome, frames_reported: int) -> None:
         """A task has ended: it is done, waits again, or has failed.
 
         Args:
@@ -167,19 +135,28 @@ class TaskQueue:
             frames_reported: what its progress adds up to.
         """
         if outcome.problem is None:
-            yield TaskDone(task.index)
+            self._done(task.index)
             return
         if frames_reported:
-            yield FramesDone(-frames_reported)
+            self.progress.advance(-frames_reported)
         self._tries[task.index] = self._tries.get(task.index, 0) + 1
         if outcome.killed and self._tries[task.index] < MAX_TRIES:
             self._tasks.append(task)
-            yield Note(f"{task.name}: {outcome.problem.removesuffix(' Run again with --resume.')} Trying again.")
+            problem = outcome.problem.removesuffix(" Run again with --resume.")
+            self.progress.note(f"{task.name}: {problem} Trying again.")
             return
         self._stopped = self._stopped or outcome.stop
         if outcome.crash is not None:
-            yield Note(outcome.crash)
-        yield TaskFailed(task.index, outcome.problem)
+            self.progress.note(outcome.crash)
+        self.failures.append(outcome.problem)
+
+
+class Engine(Protocol):
+    """Runs tasks; where it is interrupted, all of its processes end."""
+
+    def run(self, queue: TaskQueue) -> None:
+        """Every task of the queue is done or has failed."""
+        ...
 
 
 def run_tasks(
@@ -198,17 +175,9 @@ def run_tasks(
     Raises:
         RocketError: some have failed.
     """
-    failures: list[TaskFailed] = []
-    for event in engine.run(tasks):
-        match event:
-            case FramesDone(num_frames):
-                progress.advance(num_frames)
-            case TaskDone(index):
-                done(index)
-            case TaskFailed():
-                failures.append(event)
-            case Note(message):
-                progress.note(message)
-    if failures:
-        others = f" {len(failures) - 1} more {unit}s failed." if len(failures) > 1 else ""
-        raise RocketError(f"{failures[0].message}{others}")
+    queue = TaskQueue(tasks, progress, done)
+    engine.run(queue)
+    if queue.failures:
+        num_others = len(queue.failures) - 1
+        others = f" {num_others} more {unit}s failed." if num_others else ""
+        raise RocketError(f"{queue.failures[0]}{others}")

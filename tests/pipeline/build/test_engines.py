@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeline.build.engines.local import LocalEngine
-from pipeline.build.engines.tasks import FramesDone, Note, Outcome, TaskDone, TaskFailed, TaskQueue
+from pipeline.build.engines.tasks import Outcome, TaskQueue
 from pipeline.build.group import group_task
 from pipeline.build.job import build_shards
 from pipeline.build.plan import make_plan
+from pipeline.progress import ProgressReport
 from pipeline.sources import find_recordings
 from shards.errors import RocketError
 from tests.pipeline.fake_ffmpeg import fake_ffmpeg
@@ -34,55 +35,76 @@ def tasks(source, tmp_path):
     return [group_task(group, TINY, tmp_path / "parts", tmp_path / "work", 60.0) for group in plan.groups]
 
 
+class Told(ProgressReport):
+    """All that was told, and the tasks that are done."""
+
+    def __init__(self):
+        self.frames, self.notes, self.done = [], [], []
+
+    def advance(self, count):
+        self.frames.append(count)
+
+    def note(self, message):
+        self.notes.append(message)
+
+
+def queue_of(tasks):
+    told = Told()
+    return TaskQueue(tasks, told, told.done.append), told
+
+
 def test_queue_hands_out_the_longest_group_first(tasks):
-    queue = TaskQueue(tasks)
+    queue, _ = queue_of(tasks)
     assert [queue.next().num_frames for _ in tasks] == [118, 53]
     assert queue.next() is None
 
 
 def test_queue_gives_killed_work_out_again_and_takes_its_frames_back(tasks):
-    queue = TaskQueue(tasks[:1])
+    queue, told = queue_of(tasks[:1])
     task = queue.next()
-    events = list(queue.settle(task, Outcome("it was killed. Run again with --resume.", killed=True), 30))
-    assert events == [FramesDone(-30), Note("group 0: it was killed. Trying again.")]
+    queue.settle(task, Outcome("it was killed. Run again with --resume.", killed=True), 30)
+    assert (told.frames, told.notes) == ([-30], ["group 0: it was killed. Trying again."])
     assert queue.next() is task
-    assert list(queue.settle(task, Outcome(), 53)) == [TaskDone(0)]
+    queue.settle(task, Outcome(), 53)
+    assert (told.done, queue.failures) == ([0], [])
 
 
 def test_queue_gives_up_after_three_tries(tasks):
-    queue = TaskQueue(tasks[:1])
-    for _ in range(2):
-        list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
-    events = list(queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0))
-    assert events == [TaskFailed(0, "it was killed.")]
-    assert queue.next() is None
+    queue, told = queue_of(tasks[:1])
+    for _ in range(3):
+        assert queue.failures == []
+        queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0)
+    assert (queue.failures, told.done, queue.next()) == (["it was killed."], [], None)
 
 
 def test_queue_hands_out_nothing_after_a_failure_that_all_would_share(tasks):
-    queue = TaskQueue(tasks)
-    events = list(queue.settle(queue.next(), Outcome("disk full", stop=True), 0))
-    assert events == [TaskFailed(1, "disk full")]
-    assert queue.next() is None
+    queue, _ = queue_of(tasks)
+    queue.settle(queue.next(), Outcome("disk full", stop=True), 0)
+    assert (queue.failures, queue.next()) == (["disk full"], None)
 
 
 def test_queue_goes_on_after_a_failure_of_one_group(tasks):
-    queue = TaskQueue(tasks)
-    list(queue.settle(queue.next(), Outcome("odd"), 0))
+    queue, _ = queue_of(tasks)
+    queue.settle(queue.next(), Outcome("odd"), 0)
     assert queue.next() is not None
 
 
 def test_engines_report_as_many_frames_as_there_are(tasks, tmp_path):
     (tmp_path / "parts").mkdir()
-    events = list(InlineEngine().run(tasks))
-    assert sum(event.num_frames for event in events if isinstance(event, FramesDone)) == 171
-    assert [event for event in events if isinstance(event, TaskDone)] == [TaskDone(1), TaskDone(0)]
+    queue, told = queue_of(tasks)
+    InlineEngine().run(queue)
+    assert (sum(told.frames), told.done) == (171, [1, 0])
 
 
-def test_local_engine_ends_its_processes_when_its_user_stops_listening(tasks, tmp_path):
+def test_local_engine_ends_its_processes_when_it_is_interrupted(tasks, tmp_path):
     (tmp_path / "parts").mkdir()
-    events = LocalEngine(1).run(tasks)
-    next(events)
-    events.close()
+
+    class Interrupted(ProgressReport):
+        def advance(self, count):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        LocalEngine(1).run(TaskQueue(tasks, Interrupted(), print))
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     commands = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in children if Path(f"/proc/{pid}").exists()]
     assert [command for command in commands if b"pipeline.build.engines.local" in command] == []
