@@ -116,6 +116,7 @@ def camera_chart(actions: SampledActions) -> Markup:
     # One hue, the more solid the more frames: the page's ground is the scale's low end.
     ends = [to_rgba(SERIES[1], 0.22), to_rgba(SERIES[1], 1.0)]
     with new_chart(NARROW_INCHES, 3.8) as (figure, axes):
+        figure.set_layout_engine("compressed")
         squares = axes.add_collection(
             PolyCollection(
                 square + np.stack((edges[columns], edges[rows]), axis=1)[:, None],
@@ -135,6 +136,7 @@ def camera_chart(actions: SampledActions) -> Markup:
         axes.set_ylabel("pitch, degrees a frame")
         scale = figure.colorbar(squares, label="% of frames", format="{x:g}", shrink=0.8)
         scale.outline.set_visible(False)
+        scale.ax.tick_params(which="both", length=0)
         return to_svg(figure, "camera", "heat map of camera movements in degrees a frame")
 
 

@@ -82,12 +82,11 @@ class Player {
     canvas.height = Math.max(types.length, 1) * row + 6;
     const pen = canvas.getContext("2d");
     const x = (at) => (at / this.frames.length) * width;
-    const step = Math.max(x(1), 1);
     this.frames.forEach(({ piece, place }, at) => {
       for (const [interaction] of piece.masks[place]) {
         const type = String(this.film.interactions[interaction][0]);
         pen.fillStyle = this.film.types[type][1];
-        pen.fillRect(x(at), types.indexOf(type) * row + 1, step, row - 2);
+        pen.fillRect(Math.floor(x(at)), types.indexOf(type) * row + 1, Math.ceil(x(1)), row - 2); // without seams
       }
     });
     this.starts.forEach((at) => {

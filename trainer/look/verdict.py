@@ -94,7 +94,7 @@ def _remembering(last: Mapping[str, float], memory: str) -> list[Finding]:
         figures = f"loss {kept:.3f} with it, {without:.3f} without, on {where}"
         gain = without / kept - 1 if kept > 0 else 0.0
         if gain > _MATTERS:
-            findings.append(Finding("good", f"Memory helps: {figures} ({percent(gain)} more)."))
+            findings.append(Finding("good", f"Memory helps: {figures} ({without / kept:.1f} times as much)."))
         elif gain < -_MATTERS:
             findings.append(Finding("bad", f"Memory harms: {figures}."))
         else:
