@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from shards.action_space import ACTION_SPACE
-from shards.clip import Interaction
-from shards.display.wording import count, number_of, percent, play_time, size, table
+from shards.display.wording import count, listed, number_of, percent, play_time, size, table
 from shards.interaction_types import interaction_type
-from shards.manifest import EpisodeRow, EventRow, RecordingRow, shard_name
+from shards.manifest import EpisodeRow, shard_name
 from shards.reader import Dataset
 
 _MAX_INTERACTIONS = 20
@@ -20,26 +18,30 @@ _MAX_EVENTS, _MAX_FRAMES = 12, 4
 
 @dataclass(frozen=True)
 class EpisodeFacts:
-    """An episode: where it lies, what it was made from, and what happens in it."""
+    """An episode: where it is, and its row in the manifest."""
 
-    episode_id: str
     index: int
     shard: str
-    start_byte: int
-    stop_byte: int
-    num_frames: int
-    num_clips: int
-    recordings: Sequence[RecordingRow]
-    interactions: Sequence[Interaction]
-    num_masked_frames: int
-    events: Sequence[EventRow]
-    button_frames: dict[str, int]
-    num_camera_frames: int
-    num_gui_frames: int
+    row: EpisodeRow
 
     def to_json(self) -> dict[str, Any]:
         """The facts as what JSON can hold."""
-        return asdict(self)
+        record = {"index": self.index, "shard": self.shard, **self.row.to_record()}
+        del record["clips"], record["candidate_runs"], record["button_counts"]
+        return record | {
+            "num_clips": len(self.row.clips),
+            "num_masked_frames": self.num_masked_frames,
+            "button_frames": self.button_frames,
+        }
+
+    @property
+    def num_masked_frames(self) -> int:
+        return sum(run.stop - run.start for run in self.row.candidate_runs)
+
+    @property
+    def button_frames(self) -> dict[str, int]:
+        """For each button, the frames in which it is down."""
+        return dict(zip(ACTION_SPACE.buttons, self.row.button_counts, strict=True))
 
 
 def episode_facts(dataset: Dataset, episode_id: str) -> EpisodeFacts:
@@ -49,51 +51,36 @@ def episode_facts(dataset: Dataset, episode_id: str) -> EpisodeFacts:
         DatasetError: if there is no such episode; the nearest names are given.
     """
     index = dataset.index_of(episode_id)
-    row: EpisodeRow = dataset.episode_row(index)
-    return EpisodeFacts(
-        episode_id=episode_id,
-        index=index,
-        shard=shard_name(int(dataset.episodes.shard[index])),
-        start_byte=row.start_byte,
-        stop_byte=row.stop_byte,
-        num_frames=row.num_frames,
-        num_clips=len(row.clips),
-        recordings=list(row.recordings),
-        interactions=list(row.interactions),
-        num_masked_frames=sum(run.stop - run.start for run in row.candidate_runs),
-        events=list(row.events),
-        button_frames=dict(zip(ACTION_SPACE.buttons, row.button_counts, strict=True)),
-        num_camera_frames=row.num_camera_frames,
-        num_gui_frames=row.num_gui_frames,
-    )
+    return EpisodeFacts(index, shard_name(int(dataset.episodes.shard[index])), dataset.episode_row(index))
 
 
 def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
     """The facts as text; lines that do not begin with a blank are headings."""
-    num_bytes = facts.stop_byte - facts.start_byte
-    frames, clips = number_of(facts.num_frames, "frame"), number_of(facts.num_clips, "clip")
+    row = facts.row
+    num_bytes = row.stop_byte - row.start_byte
+    frames, clips = number_of(row.num_frames, "frame"), number_of(len(row.clips), "clip")
     lines = [
-        f"Episode {facts.episode_id}",
-        f"  {frames} · {play_time(facts.num_frames)} · {clips}",
-        f"  {facts.shard}, bytes {facts.start_byte} to {facts.stop_byte}",
-        f"  {size(num_bytes)} ({count(num_bytes / facts.num_frames)} B a frame)",
+        f"Episode {row.episode_id}",
+        f"  {frames} · {play_time(row.num_frames)} · {clips}",
+        f"  {facts.shard}, bytes {row.start_byte} to {row.stop_byte}",
+        f"  {size(num_bytes)} ({count(num_bytes / row.num_frames)} B a frame)",
         "",
         "Recordings: frames kept of those that the source had",
         *table(
             [
-                [row.name, row.source, f"{count(row.num_frames)} of {count(row.num_source_frames)}"]
-                for row in facts.recordings
+                [one.name, one.source, f"{count(one.num_frames)} of {count(one.num_source_frames)}"]
+                for one in row.recordings
             ],
             "Llr",
             columns,
         ),
         "",
     ]
-    if facts.interactions:
-        masked = percent(facts.num_masked_frames / facts.num_frames)
+    if row.interactions:
+        masked = percent(facts.num_masked_frames / row.num_frames)
         lines += [
-            f"Interactions: {count(len(facts.interactions))}, with a mask on {masked} of the frames",
-            *_timeline(facts, columns),
+            f"Interactions: {count(len(row.interactions))}, with a mask on {masked} of the frames",
+            *_timeline(row, columns),
             *table(
                 [
                     [
@@ -103,34 +90,31 @@ def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
                         f"{item.start}:{item.stop}" + (f" + {item.cut_frames} cut off" if item.cut_frames else ""),
                         play_time(item.stop - item.start),
                     ]
-                    for index, item in enumerate(facts.interactions[:_MAX_INTERACTIONS])
+                    for index, item in enumerate(row.interactions[:_MAX_INTERACTIONS])
                 ],
                 "rlLrr",
                 columns,
             ),
         ]
-        if len(facts.interactions) > _MAX_INTERACTIONS:
-            lines.append(f"  and {len(facts.interactions) - _MAX_INTERACTIONS} more; all with --json")
+        if len(row.interactions) > _MAX_INTERACTIONS:
+            lines.append(f"  and {len(row.interactions) - _MAX_INTERACTIONS} more; all with --json")
     else:
         lines.append("Interactions: none")
-    events = sorted((row for row in facts.events if row.frames), key=lambda row: -row.count)
+    events = sorted((one for one in row.events if one.frames), key=lambda one: -one.count)
     if events:
         lines += ["", "Events: how often, and in which frames"]
         lines += table(
-            [[row.name, count(row.count), _some(row.frames)] for row in events[:_MAX_EVENTS]],
+            [[one.name, count(one.count), _some(one.frames)] for one in events[:_MAX_EVENTS]],
             "Lrl",
             columns,
         )
         if len(events) > _MAX_EVENTS:
             lines.append(f"  and {len(events) - _MAX_EVENTS} more; all with --json")
-    shares = {"camera moves": facts.num_camera_frames, "menu open": facts.num_gui_frames}
+    shares = {"camera moves": row.num_camera_frames, "menu open": row.num_gui_frames}
     shares |= {name: number for name, number in facts.button_frames.items() if number}
-    listed = ", ".join(
-        f"{name} {percent(number / facts.num_frames)}".replace(" ", "\xa0")
-        for name, number in sorted(shares.items(), key=lambda item: -item[1])
-    )
-    wrapped = textwrap.wrap(listed, columns, initial_indent="  ", subsequent_indent="  ")
-    return [*lines, "", "Actions: share of frames", *(line.replace("\xa0", " ") for line in wrapped)]
+    named = sorted(shares.items(), key=lambda item: -item[1])
+    parts = [f"{name} {percent(number / row.num_frames)}" for name, number in named]
+    return [*lines, "", "Actions: share of frames", *listed(parts, columns)]
 
 
 def _some(frames: Sequence[int]) -> str:
@@ -138,18 +122,18 @@ def _some(frames: Sequence[int]) -> str:
     return ", ".join(map(str, frames[:_MAX_FRAMES])) + (", ..." if len(frames) > _MAX_FRAMES else "")
 
 
-def _timeline(facts: EpisodeFacts, columns: int) -> list[str]:
+def _timeline(row: EpisodeRow, columns: int) -> list[str]:
     """A strip a type: where in the episode its interactions lie."""
     width = columns - 14
     lines = []
-    for type_id in sorted({item.type for item in facts.interactions}):
+    for type_id in sorted({item.type for item in row.interactions}):
         strip = [" "] * width
-        for item in facts.interactions:
+        for item in row.interactions:
             if item.type == type_id:
-                first = item.start * width // facts.num_frames
-                last = max(first + 1, -(-item.stop * width // facts.num_frames))
+                first = item.start * width // row.num_frames
+                last = max(first + 1, -(-item.stop * width // row.num_frames))
                 strip[first:last] = "█" * (min(last, width) - first)
         name = interaction_type(type_id).name
         lines.append(f"  {name:<10}{''.join(strip)}".rstrip())
-    end = play_time(facts.num_frames)
+    end = play_time(row.num_frames)
     return [*lines, f"  {'':<10}0{end:>{width - 1}}"]

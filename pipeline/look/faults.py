@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from shards.display.wording import number_of, shorten
 
@@ -24,10 +23,6 @@ class Fault:
     shard: str | None = None
     episode_id: str | None = None
     clip: int | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The fault for scripts."""
-        return asdict(self)
 
     def where(self) -> str:
         """Its place in words."""

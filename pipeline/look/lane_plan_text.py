@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections import Counter
 
-from pipeline.look.lane_plan import EpochPlan, RankShare
-from shards.display.wording import bar, count, duration, number_of, percent, size, table
+from pipeline.look.lane_plan import EpochPlan
+from shards.display.wording import bar, count, duration, number_of, percent, size, span, table
 
 _MAX_RANKS = 16
 _SPEEDS = (1000.0, 5000.0)
@@ -42,7 +42,6 @@ def plan_lines(plan: EpochPlan, columns: int = 80, frames_per_second: float | No
 
 
 def _rank_lines(plan: EpochPlan, columns: int) -> list[str]:
-    most = max(share.num_windows for share in plan.ranks)
     head = ["rank", "lanes", "episodes", "windows", "shards", "bytes", ""]
     rows = [head] + [
         [
@@ -61,14 +60,14 @@ def _rank_lines(plan: EpochPlan, columns: int) -> list[str]:
     lines = table(rows, "rlrrrrl"[: len(rows[0])])
     if len(plan.ranks) > _MAX_RANKS:
         lines.append(f"  and {len(plan.ranks) - _MAX_RANKS} more ranks; all with --json")
-    fewest = min(share.num_windows for share in plan.ranks)
-    lanes = plan.schedule.lane_windows
+    of_ranks = [share.num_windows for share in plan.ranks]
+    of_lanes = plan.schedule.lane_windows.tolist()
     return [
         "Ranks",
         *lines,
         *_wrapped(
-            f"balance: ranks have {_range(fewest, most)} windows, "
-            f"lanes {_range(int(lanes.min()), int(lanes.max()))}",
+            f"balance: ranks have {span((min(of_ranks), max(of_ranks)), 'window')}, "
+            f"lanes {span((min(of_lanes), max(of_lanes)), 'window')}",
             columns,
         ),
         *_wrapped(_shard_sentence(plan), columns),
@@ -76,7 +75,8 @@ def _rank_lines(plan: EpochPlan, columns: int) -> list[str]:
 
 
 def _shard_sentence(plan: EpochPlan) -> str:
-    shared = _num_shared(plan.ranks)
+    num_ranks = Counter(shard for share in plan.ranks for shard in share.shards).values()
+    shared = sum(number > 1 for number in num_ranks)
     if plan.by_episode:
         return "shards: fewer than groups of lanes, so ranks share them and read byte ranges"
     if shared:
@@ -88,18 +88,10 @@ def _resume_lines(plan: EpochPlan, columns: int) -> list[str]:
     groups = number_of(plan.settings.num_groups, "lane group")
     lines = [f"Resume: the same batches on any of these numbers of ranks ({groups})"]
     if plan.whole_shard_ranks:
-        lines += _wrapped(f"with shards of their own: {_listed(plan.whole_shard_ranks)}", columns)
+        lines += _wrapped(f"with shards of their own: {', '.join(map(str, plan.whole_shard_ranks))}", columns)
     if plan.sharing_ranks:
-        lines += _wrapped(f"sharing shards: {_listed(plan.sharing_ranks)}", columns)
+        lines += _wrapped(f"sharing shards: {', '.join(map(str, plan.sharing_ranks))}", columns)
     return textwrap.wrap(lines[0], columns, subsequent_indent="  ") + lines[1:]
-
-
-def _num_shared(ranks: Sequence[RankShare]) -> int:
-    seen: dict[int, int] = {}
-    for share in ranks:
-        for shard in share.shards:
-            seen[shard] = seen.get(shard, 0) + 1
-    return sum(number > 1 for number in seen.values())
 
 
 def _wrapped(text: str, columns: int) -> list[str]:
@@ -108,11 +100,3 @@ def _wrapped(text: str, columns: int) -> list[str]:
 
 def _span(lanes: range) -> str:
     return str(lanes.start) if len(lanes) == 1 else f"{lanes.start}-{lanes.stop - 1}"
-
-
-def _range(low: int, high: int) -> str:
-    return count(low) if low == high else f"{count(low)} to {count(high)}"
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

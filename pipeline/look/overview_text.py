@@ -11,6 +11,7 @@ from shards.action_space import ACTION_SPACE
 from shards.display.wording import (
     bar,
     count,
+    listed,
     number_of,
     percent,
     play_time,
@@ -41,7 +42,7 @@ def overview_lines(overview: Overview, columns: int = 80) -> list[str]:
 def _head(o: Overview, columns: int) -> list[str]:
     return [
         o.path,
-        *_wrap(
+        *listed(
             [
                 number_of(o.num_episodes, "episode"),
                 number_of(o.num_recordings, "recording"),
@@ -50,8 +51,9 @@ def _head(o: Overview, columns: int) -> list[str]:
                 f"{size(o.num_bytes)} ({count(o.bytes_per_frame)} B a frame)",
             ],
             columns,
+            " · ",
         ),
-        *_wrap(
+        *listed(
             [
                 f"{o.frame_width_px} x {o.frame_height_px} px",
                 f"{ACTION_SPACE.frames_per_second} frames/s",
@@ -59,6 +61,7 @@ def _head(o: Overview, columns: int) -> list[str]:
                 f"keyframe every {o.keyframe_interval_frames}",
             ],
             columns,
+            " · ",
         ),
     ]
 
@@ -104,7 +107,7 @@ def _events(o: Overview, columns: int) -> list[str]:
         parts.append(f"and {len(o.events) - len(parts)} more kinds")
     return [
         *_titled("Events", f"{count(sum(o.events.values()))} counted by the game", columns),
-        *_listed(parts, columns),
+        *listed(parts, columns),
     ]
 
 
@@ -127,9 +130,9 @@ def _actions(o: Overview, columns: int) -> list[str]:
     else:
         lines = table(cells, "lrl")
     if rest:
-        lines += _listed(rest, columns)
+        lines += listed(rest, columns)
     if never:
-        lines += _listed([f"never {never[0]}", *never[1:]], columns)
+        lines += listed([f"never {never[0]}", *never[1:]], columns)
     return [*_titled("Actions", "share of frames", columns), *lines]
 
 
@@ -173,7 +176,8 @@ def _made(o: Overview, columns: int) -> list[str]:
     lines = [*_titled("Made", f"format {o.format_version}, fingerprint {o.fingerprint[:12]}", columns)]
     for name, values in (("codec", o.codec), ("tools", o.tools), ("settings", o.settings), ("sources", o.sources)):
         if values:
-            lines += _wrap([_pairs(values)], columns, first=f"{name}: ")
+            text = f"  {name}: {_pairs(values)}"
+            lines += textwrap.wrap(text, columns, subsequent_indent="    ", break_on_hyphens=False)
     return lines
 
 
@@ -191,33 +195,6 @@ def _titled(title: str, summary: str, columns: int) -> list[str]:
     """A heading with its summary beside it, or below where it does not fit."""
     line = f"{title}: {summary}"
     return textwrap.wrap(line, columns, subsequent_indent="  ") or [line]
-
-
-def _wrap(parts: list[str], columns: int, first: str = "") -> list[str]:
-    """Parts with dots between them, broken only between parts where that is possible."""
-    lines, current = [], "  " + first
-    fresh = True
-    for part in parts:
-        extended = current + ("" if fresh else " · ") + part
-        if len(extended) > columns and not fresh:
-            lines.append(current)
-            current = "  " + part
-        else:
-            current = extended
-        fresh = False
-    lines.append(current)
-    return [
-        piece
-        for line in lines
-        for piece in (textwrap.wrap(line, columns, subsequent_indent="    ", break_on_hyphens=False) or [line])
-    ]
-
-
-def _listed(parts: list[str], columns: int) -> list[str]:
-    """The parts with commas between them, lines broken between parts only."""
-    glued = ", ".join(part.replace(" ", "\xa0") for part in parts)
-    lines = textwrap.wrap(glued, columns, initial_indent="  ", subsequent_indent="  ")
-    return [line.replace("\xa0", " ") for line in lines]
 
 
 def _ending_cut(lines: list[str], columns: int) -> list[str]:

@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,11 +79,6 @@ class Comparison:
             f"{number_of(self.num_pictures, 'picture')} compared, {self.num_moving:,} of them move, "
             f"{self.num_right:,} of those are nearest to the source frame of their own number"
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The same for scripts."""
-        counts = {name: getattr(self, name) for name in ("num_actions", "num_pictures", "num_moving", "num_right")}
-        return counts | {"faults": [fault.to_json() for fault in self.faults]}
 
 
 def compare_with_sources(

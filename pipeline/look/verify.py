@@ -6,7 +6,7 @@ import os
 import shlex
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -187,13 +187,17 @@ def run_verify(
         total = int(dataset.episodes.num_frames.sum())
         progress.start("checking", total, "frames")
         checked = verify(dataset, num_workers=num_workers, decode=decode, progress=progress.advance)
-        record: dict[str, Any] = _record(checked, decode=decode)
-        lines = [f"{path}: {_what(checked, decode=decode)}: {summary(checked.faults)}"]
+        record: dict[str, Any] = {"decoded": decode, **asdict(checked)}
+        seen = (
+            f"{number_of(checked.num_episodes, 'episode')}, {number_of(checked.num_clips, 'clip')}, "
+            f"{number_of(checked.num_frames, 'frame')}, {size(checked.num_bytes)}"
+        )
+        lines = [f"{path}: {seen} {'read and decoded' if decode else 'read'}: {summary(checked.faults)}"]
         lines += fault_lines(checked.faults, terminal_columns())
         left = checked.faults
         if repair_from and left:
             left, repaired = _repair(dataset, left, repair_from, progress, decode=decode)
-            record |= {"repair": repaired, "faults_left": [fault.to_json() for fault in left]}
+            record |= {"repair": repaired, "faults_left": list(map(asdict, left))}
             shards = ", ".join(repaired["shards"]) or "no shard"
             done = f"Built again: {number_of(len(repaired['episodes']), 'episode')}; written again: {shards}"
             lines += [f"{done}; left: {summary(left)}", *fault_lines(left, terminal_columns())]
@@ -204,7 +208,7 @@ def run_verify(
 
             progress.start("comparing", total, "frames")
             compared = compare_with_sources(open_dataset(path), sources, num_workers, progress.advance)
-            record["sources"] = compared.to_json()
+            record["sources"] = asdict(compared)
             lines.append(f"{compared.line()}: {summary(compared.faults)}")
             lines += fault_lines(compared.faults, terminal_columns())
             left = compared.faults
@@ -240,22 +244,3 @@ def _repair(
     named = {(fault.shard, fault.episode_id) for fault in done.failures}
     left = [*done.failures, *(fault for fault in again.faults if (fault.shard, fault.episode_id) not in named)]
     return left, {"episodes": list(done.episodes), "shards": list(done.shards)}
-
-
-def _what(checked: Verification, *, decode: bool) -> str:
-    how = "read and decoded" if decode else "read"
-    return (
-        f"{number_of(checked.num_episodes, 'episode')}, {number_of(checked.num_clips, 'clip')}, "
-        f"{number_of(checked.num_frames, 'frame')}, {size(checked.num_bytes)} {how}"
-    )
-
-
-def _record(checked: Verification, *, decode: bool) -> dict[str, Any]:
-    return {
-        "num_episodes": checked.num_episodes,
-        "num_clips": checked.num_clips,
-        "num_frames": checked.num_frames,
-        "num_bytes": checked.num_bytes,
-        "decoded": decode,
-        "faults": [fault.to_json() for fault in checked.faults],
-    }

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from shards.action_space import ACTION_SPACE
-from shards.display.key_panel import PANEL_SHARE, WIDTH_UNITS, InputPanel
+from shards.display.key_panel import PANEL_SHARE, WIDTH_UNITS, draw_keys
 from shards.display.palette import BACKGROUND, DARK_INK, HUMAN, INK, PANEL, POLICY, RGB, font, type_rgb
 from shards.display.shown_frame import ShownFrame
 from shards.display.wording import short_event
@@ -59,7 +59,7 @@ def draw_frame(shown: ShownFrame, width_px: int = CELL_PX) -> Image.Image:
     unit = width / WIDTH_UNITS
     for action, colour, _ in reversed(actions):  # the human's arrow on top
         _draw_camera(draw, action.camera, colour, picture.size, unit)
-    _draw_labels(draw, shown, picture.width, unit)
+    _draw_labels(draw, shown, unit)
     minutes, seconds = divmod(shown.frame / ACTION_SPACE.frames_per_second, 60)
     stamp = f"{shown.frame} | {int(minutes)}:{seconds:04.1f}"
     _chip(draw, 4 * unit, picture.height - 17 * unit, stamp, BACKGROUND, INK, unit)
@@ -67,7 +67,7 @@ def draw_frame(shown: ShownFrame, width_px: int = CELL_PX) -> Image.Image:
         _chip(draw, width - 40 * unit, picture.height - 17 * unit, "menu", BACKGROUND, HUMAN, unit)
     for place, (action, colour, title) in enumerate(actions):
         top = picture.height + place * _panel_height(width)
-        InputPanel(draw, top, width, colour).show(action, title)
+        draw_keys(draw, top, width, colour, action, title)
         draw.line([(0, top + _panel_height(width) - 1), (width, top + _panel_height(width) - 1)], fill=BACKGROUND)
     return cell
 
@@ -118,13 +118,20 @@ def _draw_camera(
         draw.polygon([tip, *sides], fill=fill, outline=(0, 0, 0))
 
 
-def _draw_labels(draw: ImageDraw.ImageDraw, shown: ShownFrame, width: int, unit: float) -> None:
+def _draw_labels(draw: ImageDraw.ImageDraw, shown: ShownFrame, unit: float) -> None:
     y = 4 * unit
     for item in shown.masks:
         name = interaction_type(item.interaction.type).name
         event = short_event(item.interaction.event)
-        text = _fit(f"{name} | {event}" if event else name, width - 14 * unit, unit)
-        _chip(draw, 4 * unit, y, text, type_rgb(item.interaction.type), DARK_INK, unit)
+        _chip(
+            draw,
+            4 * unit,
+            y,
+            f"{name} | {event}" if event else name,
+            type_rgb(item.interaction.type),
+            DARK_INK,
+            unit,
+        )
         y += 16 * unit
 
 
@@ -133,13 +140,3 @@ def _chip(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, fill: RGB, i
     face = font(round(10 * unit))
     draw.rectangle([x, y, x + draw.textlength(text, face) + 6 * unit, y + 13 * unit], fill=fill)
     draw.text((x + 3 * unit, y + 6.5 * unit), text, fill=ink, font=face, anchor="lm")
-
-
-def _fit(text: str, width: float, unit: float) -> str:
-    """The text, its end cut off where it is wider."""
-    face = font(round(10 * unit))
-    if face.getlength(text) <= width:
-        return text
-    while text and face.getlength(text + "...") > width:
-        text = text[:-1]
-    return text + "..."

@@ -69,7 +69,7 @@ class Stretch:
                 yield ShownFrame(
                     episode_id=self.dataset.episodes.ids[self.episode],
                     frame=frame,
-                    rgb=yuv_to_rgb(yuv[place - first : place - first + 1])[0],
+                    rgb=yuv_to_rgb(yuv[place - first]),
                     action=ShownAction(arrays.buttons[place], (pitch, yaw)),
                     gui=bool(arrays.gui[place]),
                     masks=list(self._masks(clip, place, frame)),

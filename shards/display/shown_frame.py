@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -49,15 +50,7 @@ class ShownFrame:
 
 
 def yuv_to_rgb(yuv: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Planar I420 u8 (n, height * 3 // 2, width) as RGB u8 (n, height, width, 3).
-
-    BT.601, limited range, each colour sample for 2 x 2 pixels.
-    """
-    n, rows, width = yuv.shape
-    height = rows // 3 * 2
-    luma = (yuv[:, :height].astype(np.float32) - 16) * (255 / 219)
-    planes = yuv[:, height:].reshape(n, 2, height // 2, width // 2).astype(np.float32) - 128
-    blue, red = (planes[:, place].repeat(2, axis=1).repeat(2, axis=2) * (255 / 224) for place in (0, 1))
-    rgb = np.stack((luma + 1.402 * red, luma - 0.344136 * blue - 0.714136 * red, luma + 1.772 * blue), axis=-1)
-    pixels: NDArray[np.uint8] = np.clip(np.rint(rgb), 0, 255).astype(np.uint8)
-    return pixels
+    """A planar I420 picture, u8 (height * 3 // 2, width), as RGB u8 (height, width, 3): BT.601, limited range."""
+    frame = av.VideoFrame.from_ndarray(yuv, format="yuv420p")
+    rgb = frame.to_ndarray(format="rgb24", src_colorspace="ITU601", interpolation="POINT")
+    return rgb.astype(np.uint8, copy=False)

@@ -83,6 +83,14 @@ def watch_out_block(found: Iterable[str], columns: int) -> list[str]:
     return ["", "Watch out", *lines] if lines else []
 
 
+def listed(parts: Iterable[str], columns: int, separator: str = ", ") -> list[str]:
+    """Indented lines with the parts and separators between them, broken between parts only."""
+    glue = separator.replace(" ", "\xa0").removesuffix("\xa0") + " "
+    text = glue.join(part.replace(" ", "\xa0") for part in parts)
+    lines = textwrap.wrap(text, columns, initial_indent="  ", subsequent_indent="  ")
+    return [line.replace("\xa0", " ").removesuffix(" ·") for line in lines]
+
+
 def span(ends: tuple[int, int], unit: str) -> str:
     """What lies between two numbers, the same one twice for a single number: 3 to 5 episodes, 1 episode."""
     low, high = ends

@@ -49,7 +49,7 @@ def test_lane_shows_what_the_data_module_feeds(small_dataset, tmp_path, split, n
             assert int(batch["start_frame"][lane]) == step.start
             assert bool(batch["first"][lane, 0]) == (step.memory == "empty")
             for place, shown in enumerate(step.frames()):
-                assert np.array_equal(shown.rgb, yuv_to_rgb(batch["yuv"][lane, place : place + 1].numpy())[0])
+                assert np.array_equal(shown.rgb, yuv_to_rgb(batch["yuv"][lane, place].numpy()))
                 types = [item.interaction.type for item in shown.masks] or [-1]
                 assert types == [int(batch["segment"]["obj_id"][lane, place])]
                 bits = np.unpackbits(batch["segment"]["obj_mask_bits"][lane, place].numpy(), count=HEIGHT * WIDTH)
