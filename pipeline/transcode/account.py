@@ -49,10 +49,13 @@ class FrameAccount:
     def num_sent(self) -> int:
         return len(self._times)
 
-    def begin_at(self, ticks: int) -> None:
-        """The first packet is decoded then, in a container whose streams begin at 0."""
-        if ticks > self._gap_ticks:
-            self._gaps.append((0, ticks * self._tick_seconds))
+    def begin_at(self, dts: int | None, pts: int | None) -> None:
+        """The first packet has these times: where it is not at 0, frames may be missing before it."""
+        start = dts
+        if start is None and pts is not None:
+            start = round(pts - MAX_REORDERED * self._gap_ticks / _GAP)
+        if start is not None and start > self._gap_ticks:
+            self._gaps.append((0, start * self._tick_seconds))
 
     def send(self, time: int | None, order: PictureOrder | None, *, is_shown: bool) -> None:
         """The next packet is on its way to the decoder.
@@ -143,12 +146,14 @@ class FrameAccount:
         if self._holes and len(self._holes) * _FEW_HOLES <= num_frames:
             detail = f"the stream's own order of pictures has an empty place before frame {self._holes[0]}"
             raise BadVideo("missing_frames", detail, self._holes[0])
-        if num_lines is None or not self._in_time_order or not self._gaps:
+        # A late start is no loss where there are more frames than lines.
+        gaps = [gap for gap in self._gaps if gap[0] or num_lines is None or num_frames <= num_lines + 1]
+        if num_lines is None or not self._in_time_order or not gaps:
             return None
-        frame, seconds = self._gaps[0]
+        frame, seconds = gaps[0]
         detail = f"frame {frame} comes {seconds:.3g} s after {'the one before it' if frame else 'the start'}"
-        if len(self._gaps) > 1:
-            detail += f" (and {len(self._gaps) - 1} more such places)"
+        if len(gaps) > 1:
+            detail += f" (and {len(gaps) - 1} more such places)"
         if num_frames in (num_lines, num_lines + 1):
             return f"{detail}; there are as many frames as lines"
         if frame >= num_lines:

@@ -32,7 +32,6 @@ from pipeline.transcode.probe import (
     check_is_file,
     count_frames,
     file_address,
-    is_mp4,
     video_stream,
 )
 
@@ -134,8 +133,8 @@ class _Decoding:
             if packet.size == 0 and packet.dts is None:
                 break  # the end; the decoder is emptied below
             number = account.num_sent
-            if number == 0 and is_mp4(self._container) and not self._stream.frames:
-                account.begin_at(packet.dts or 0)
+            if number == 0 and self._container.format.name != "mpegts":  # which begins at any time
+                account.begin_at(packet.dts, packet.pts)
             problem = self._send(packet)
             frames, problem = _decode(packet) if problem is None else ((), problem)
             if problem is not None:

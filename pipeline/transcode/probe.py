@@ -89,12 +89,7 @@ def count_frames(container: InputContainer, stream: VideoStream) -> FrameCounts:
 
 def _lists_all(container: InputContainer, stream: VideoStream) -> bool:
     """Whether the container's index has an entry for each frame, of which an edit list may hide some."""
-    return is_mp4(container) and len(stream.index_entries) > 0
-
-
-def is_mp4(container: InputContainer) -> bool:
-    """Whether the container is mp4 or mov, whose tracks begin at time 0 and may have an edit list."""
-    return "mp4" in container.format.name.split(",")
+    return "mp4" in container.format.name.split(",") and len(stream.index_entries) > 0
 
 
 def _usual_rate(container: InputContainer, stream: VideoStream) -> float:

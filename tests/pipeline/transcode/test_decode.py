@@ -172,6 +172,25 @@ def test_a_picture_that_is_there_twice_is_known_by_its_time_where_the_stream_has
     assert (numbers, reason) == (first(8), "doubled_frames")
 
 
+@pytest.mark.parametrize(("num_lines", "reason"), [(60, "missing_frames"), (36, None), (30, None)])
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+def test_a_video_that_begins_late_and_has_too_few_frames_lacks_the_first(
+    whole, tmp_path, suffix, num_lines, reason
+):
+    cut = tmp_path / f"cut.{suffix}"
+    with (
+        av.open(str(whole)) as source,
+        av.open(str(cut), "w", options={"avoid_negative_ts": "disabled"}) as target,
+    ):
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in packets_of(whole)[24:]:
+            packet.stream = stream
+            target.mux(packet)
+    numbers, why, notes = shown(cut, num_lines)
+    assert (numbers[:num_lines], why) == ([] if reason else list(range(24, 60))[:num_lines], reason)
+    assert [note.split(" comes")[0] for note in notes] == (["frame 0"] if num_lines == 36 else [])
+
+
 @pytest.mark.parametrize(("lost", "num_good"), [(0, 0), (1, 24)])
 def test_a_lost_fragment_ends_the_video_before_it(whole, tmp_path, lost, num_good):
     fragmented = tmp_path / "fragments.mp4"
