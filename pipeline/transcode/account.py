@@ -55,7 +55,7 @@ class FrameAccount:
         if start is None and pts is not None:
             start = round(pts - MAX_REORDERED * self._gap_ticks / _GAP)
         if start is not None and start > self._gap_ticks:
-            self._gaps.append((0, start * self._tick_seconds))
+            self._gaps.append((0, (start if pts is None else pts) * self._tick_seconds))
 
     def send(self, time: int | None, order: PictureOrder | None, *, is_shown: bool) -> None:
         """The next packet is on its way to the decoder.
