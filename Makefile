@@ -1,13 +1,14 @@
 # make demo   sample recordings -> shards -> a trained policy, in an environment of its own
 # make test   lint, types and tests, in the same environment
 # make bench  side by side with the peers, in a second environment
+# make gpu-check  whether a GPU computes what it should, and how fast; minutes, no network once all is installed
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv-bench/.installed
 
-.PHONY: demo test bench clean
+.PHONY: demo test bench gpu-check clean
 
 # The policy's layers are small here: one thread is as fast as two, and leaves a core to the loader.
 demo: export OMP_NUM_THREADS = 1
@@ -42,6 +43,9 @@ test: $(INSTALLED)
 
 bench: $(INSTALLED) $(PEERS)
 	$(BIN)/python -m benchmarks.run
+
+gpu-check: $(INSTALLED)
+	$(BIN)/python -m benchmarks.gpu_check
 
 # Installed once, and again only when what is asked for has changed.
 $(INSTALLED): pyproject.toml constraints.txt

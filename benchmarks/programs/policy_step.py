@@ -14,9 +14,15 @@ from torch import Tensor
 
 from benchmarks.measure import answer
 
-BACKBONE = "efficientnet_b0.ra_in1k"
-SIZE_PX = 224
-MEMORY_FRAMES = 128
+FULL_SIZE = {
+    "backbone": "efficientnet_b0.ra_in1k",
+    "hiddim": 1024,
+    "num_heads": 8,
+    "num_layers": 4,
+    "mem_len": 128,
+}
+SMALL = {"backbone": "test_efficientnet", "hiddim": 32, "num_heads": 4, "num_layers": 2, "mem_len": 8}
+FULL_SIZE_PX, SMALL_PX = 224, 32
 _MASK_THRESHOLD = 0.7
 
 
@@ -28,27 +34,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--small", action="store_true", help="tiny: does it run?")
     parser.add_argument("--save", type=Path, help="leave weights, input and answer, for --compare")
     parser.add_argument("--compare", type=Path, help="take MineStudio's weights and compare the answers")
     options = parser.parse_args()
     torch.manual_seed(0)
-    policy = make_policy(options.whose, options.frames)
-    given = make_input(options.lanes, options.frames)
+    policy = make_policy(options.whose, {**(SMALL if options.small else FULL_SIZE), "timesteps": options.frames})
+    given = make_input(options.lanes, options.frames, SMALL_PX if options.small else FULL_SIZE_PX)
     if options.save or options.compare:
         answer(**check_equal(policy, given, options.save, options.compare))
         return
     answer(**time_steps(policy.to(options.device), given, options))
 
 
-def make_policy(whose: str, timesteps: int) -> Any:
-    sizes: dict[str, Any] = {
-        "backbone": BACKBONE,
-        "hiddim": 1024,
-        "num_heads": 8,
-        "num_layers": 4,
-        "timesteps": timesteps,
-        "mem_len": MEMORY_FRAMES,
-    }
+def make_policy(whose: str, sizes: dict[str, Any]) -> Any:
     if whose == "rocket1":
         from trainer.policy import RocketPolicy
 
@@ -61,14 +60,13 @@ def make_policy(whose: str, timesteps: int) -> Any:
     return TheirPolicy(**sizes)
 
 
-def make_input(lanes: int, frames: int) -> dict[str, Any]:
+def make_input(lanes: int, frames: int, size_px: int) -> dict[str, Any]:
     """Planar YUV and packed masks for ours; the same as RGB and bytes for MineStudio's."""
     generator = torch.Generator().manual_seed(1)
-    shape = (lanes, frames, SIZE_PX, SIZE_PX)
+    shape = (lanes, frames, size_px, size_px)
     image = torch.randint(0, 256, (*shape, 3), dtype=torch.uint8, generator=generator)
-    yuv = torch.randint(
-        16, 236, (lanes, frames, SIZE_PX * 3 // 2, SIZE_PX), dtype=torch.uint8, generator=generator
-    )
+    planes = (lanes, frames, size_px * 3 // 2, size_px)
+    yuv = torch.randint(16, 236, planes, dtype=torch.uint8, generator=generator)
     mask = torch.rand(shape, generator=generator) > _MASK_THRESHOLD
     weights = 2 ** torch.arange(7, -1, -1, dtype=torch.uint8)
     bits = (mask.reshape(lanes, frames, -1, 8) * weights).sum(-1, dtype=torch.uint8)
