@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import uuid
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -118,6 +119,8 @@ def build_trainer(
     mute_lightning()
     settings = config.trainer
     strategy: Strategy | str = DDPStrategy(gradient_as_bucket_view=True) if num_ranks > 1 else "auto"
+    # Gradients of convolutions may have other strides along axes of size 1. DDP copies them all the same.
+    warnings.filterwarnings("ignore", ".*Grad strides do not match bucket view strides.*")
     plugins: list[Any] = [AtomicCheckpointIO()]
     if started_by_slurm():
         plugins.append(SLURMEnvironment(auto_requeue=False))  # see callbacks/signals.py

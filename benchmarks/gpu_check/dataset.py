@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def _encode(settings: BuildSettings, folder: Path, num_clips: int) -> list[bytes
     texture = np.kron(draw.integers(16, 230, (size // 4, size // 4), np.uint8), np.ones((4, 4), np.uint8))
     chroma = np.full(size * size // 2, 128, np.uint8)
     videos = []
-    with ClipEncoder(settings, folder, where="gpu-check") as encoder:
+    with contextlib.closing(ClipEncoder(settings, folder, where="gpu-check")) as encoder:
         for frame in range(num_clips * settings.clip_frames):
             moved = np.roll(texture, (frame, _PIXELS_PER_FRAME * frame), (0, 1))
             luma = moved + draw.integers(0, _NOISE, moved.shape, np.uint8)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.distributed as dist
+from lightning.pytorch.callbacks import Callback
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -14,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from shards.errors import SettingsError
 from tests.trainer.memories import marked
 from tests.trainer.rank_without_frames import BATCH_NORMS, COMBINATIONS, train_in_rank
-from tests.trainer.runs import small_config
+from tests.trainer.runs import fit, make_run_dataset, small_config
 from trainer.collectives import gather_objects, gather_rows, mean_over_ranks, sum_over_ranks
 from trainer.devices import count_ranks
 from trainer.policy.memory import LaneMemory, initial_memory
@@ -55,6 +56,48 @@ def test_rank_without_frames_takes_part_in_the_step(steps, combination) -> None:
 def test_activation_checkpointing_changes_no_gradient(steps, batch_norm) -> None:
     expected, norms = (steps[batch_norm, checkpointing][0][0] for checkpointing in (False, True))
     assert norms == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+class Exchanges(TorchDispatchMode):
+    """The names of what is exchanged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "c10d":
+            self.names.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+class StepsApart(Callback):
+    """Notes what was exchanged up to the end of each step."""
+
+    def __init__(self, exchanges: Exchanges) -> None:
+        self.exchanges, self.by_step = exchanges, []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.by_step.append(self.exchanges.names)
+        self.exchanges.names = []
+
+
+def test_step_exchanges_two_sums_and_waits_at_no_barrier(tmp_path, monkeypatch) -> None:
+    config = small_config(make_run_dataset(tmp_path / "data"), tmp_path, "trainer.max_steps=3")
+    config = config.model_copy(update={"trainer": config.trainer.model_copy(update={"val_every": None})})
+    for place in ("learning.module", "collectives"):
+        monkeypatch.setattr(f"trainer.{place}.gather_objects", lambda value: [value])
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    exchanges = Exchanges()
+    steps = StepsApart(exchanges)
+    dist.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    try:
+        with exchanges:
+            fit(config, steps)
+    finally:
+        dist.destroy_process_group()
+    assert steps.by_step == [["allreduce_.default"] * 2] * 3
 
 
 LOADED = marked([0, 1])

@@ -285,9 +285,7 @@ class RocketModule(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW over what is trained, and its learning rate."""
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
-        return build_optimizer(
-            parameters, self.config.optimizer, lambda: self._num_steps, fused=self.device.type == "cuda"
-        )
+        return build_optimizer(parameters, self.config.optimizer, lambda: self._num_steps)
 
     def _watch_gradients(self, _module: nn.Module, arguments: tuple[Any, ...]) -> None:
         """Note each lane's largest gradient, for the case that gradients alone are bad."""

@@ -23,7 +23,7 @@ def rate_share(step: int, settings: OptimizerConfig, num_steps: int) -> float:
 
 
 def build_optimizer(
-    parameters: Iterable[nn.Parameter], settings: OptimizerConfig, num_steps: Callable[[], int], fused: bool
+    parameters: Iterable[nn.Parameter], settings: OptimizerConfig, num_steps: Callable[[], int]
 ) -> dict[str, Any]:
     """AdamW over the parameters and its learning rate, as Lightning takes them.
 
@@ -31,7 +31,7 @@ def build_optimizer(
         num_steps: gives the steps of the whole run, which are known once its position is.
     """
     optimizer = torch.optim.AdamW(
-        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=fused
+        parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, settings, num_steps()))
     return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -289,3 +289,43 @@ def test_windows_out_of_order_train_without_memory(dataset: Path, tmp_path: Path
     module = fit(config, watch := Watch())
     assert len(watch.losses) == 6
     assert "loss_with_memory" not in module.validation
+
+
+class Strides(Callback):
+    """Counts the gradients whose strides are not their weight's, as they come and as the optimizer gets them."""
+
+    def __init__(self) -> None:
+        self.as_they_come = self.in_the_step = 0
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: RocketModule, optimizer: Any) -> None:
+        self.as_they_come += self.count(pl_module)
+
+    def on_train_batch_end(self, trainer: Any, pl_module: RocketModule, *_: Any) -> None:
+        self.in_the_step += self.count(pl_module)
+
+    def count(self, module: RocketModule) -> int:
+        return sum(p.grad is not None and p.grad.stride() != p.stride() for p in module.policy.parameters())
+
+
+def test_optimizer_gets_gradients_with_the_strides_of_their_weights(dataset: Path, tmp_path: Path) -> None:
+    """Fused AdamW refuses others on a GPU, and cuDNN gives them for a depthwise convolution's axis of size 1."""
+
+    def other_strides(gradient: torch.Tensor) -> torch.Tensor:
+        strides = torch.empty(gradient.shape, memory_format=torch.channels_last).stride()
+        return torch.empty_strided(gradient.shape, strides).copy_(gradient)
+
+    config = small_config(dataset, tmp_path, *SHORT, "trainer.max_steps=1")
+    policy = build_policy(config)
+    depthwise = [p for p in policy.backbone.parameters() if p.ndim == 4 and p.shape[1] == 1 < p.shape[2]]
+    for parameter in depthwise:
+        parameter.register_hook(other_strides)
+    fit(config, strides := Strides(), policy=policy)
+    assert (strides.as_they_come, strides.in_the_step) == (len(depthwise), 0)
+
+
+def test_cudnn_does_not_search_for_the_fastest_kernel_of_each_number_of_frames(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    fit(small_config(dataset, tmp_path, *SHORT, "trainer.max_steps=1"))
+    assert not torch.backends.cudnn.benchmark

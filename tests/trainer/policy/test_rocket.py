@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import timm
 import torch
+from torch._dynamo.testing import CompileCounter
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tests.trainer.policies import SIZE, TINY, cut, logits, random_window, relative_error, tiny_policy
 from trainer.policy import PolicyError, RocketPolicy
@@ -109,17 +112,47 @@ def test_activation_checkpointing_changes_neither_gradients_nor_statistics(backb
 
 
 @pytest.mark.filterwarnings("ignore")  # torch warns about itself while it traces
-def test_compiled_layers_keep_results_and_names():
+def test_compiled_layers_keep_results_and_names_and_serve_any_number_of_frames():
     """Dynamo alone: whether the layers trace without a break. What a compiler makes of them is torch's affair."""
-    policy = tiny_policy(num_layers=1)
+    torch._dynamo.reset()
+    policy, compiled = tiny_policy(num_layers=1), CompileCounter()
     frames = random_window(2, 8)
     expected, names = logits(policy(frames)), list(policy.state_dict())
-    policy.compile_layers(backend="eager", fullgraph=True)
+    policy.compile_layers(backend=compiled, fullgraph=True)
     assert torch.equal(logits(policy(frames)), expected)
     assert list(policy.state_dict()) == names
     policy.train()
-    logits(policy({**frames, "valid": torch.arange(8).expand(2, 8) < 5})).sum().backward()
+    counts = []
+    for num_frames in (8, 5, 3):  # of each lane; padding is left out, so that each step has another number
+        logits(policy({**frames, "valid": torch.arange(8).expand(2, 8) < num_frames})).sum().backward()
+        counts.append(compiled.frame_count)
     assert policy.updim.weight.grad is not None
+    assert counts[2] == counts[1]
+
+
+class MapsMade(TorchDispatchMode):
+    """The types of all tensors (frames, channels, rows, columns) that operations return."""
+
+    def __init__(self, num_frames: int) -> None:
+        super().__init__()
+        self.num_frames, self.found = num_frames, set()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for leaf in tree_leaves(result):
+            if isinstance(leaf, torch.Tensor) and leaf.ndim == 4 and len(leaf) == self.num_frames:
+                self.found.add(leaf.dtype)
+        return result
+
+
+def test_backward_pass_makes_no_float32_map_where_maps_are_bfloat16():
+    policy = tiny_policy(num_layers=1).train()
+    channels = torch.rand(6, 4, SIZE, SIZE)
+    with torch.autocast("cpu", torch.bfloat16):
+        total = policy.backbone(channels)[-1].sum()
+    with MapsMade(6) as maps:
+        total.backward()
+    assert maps.found == {torch.bfloat16}
 
 
 def test_a_plain_flag_for_padding_gives_the_same_as_asking_the_device():
