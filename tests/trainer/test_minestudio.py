@@ -1,14 +1,20 @@
 """The tutorial's script, as the README shows it, with small sizes."""
 
+import contextlib
 import re
 from pathlib import Path
 
+import lightning
 import pytest
 
 from shards.errors import SettingsError
 from tests.synthetic import HEIGHT, WIDTH
 from tests.trainer.runs import make_run_dataset, small_config
+from trainer.build import build_data, build_policy
+from trainer.learning.module import RocketModule
+from trainer.learning.objectives import build_objectives
 from trainer.look.metrics_csv import read_metrics
+from trainer.settings import RunConfig
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 SMALL = {
@@ -62,14 +68,39 @@ def test_tutorials_script_trains_saves_and_logs(
     assert names["mine_lightning"].hparams["objective_weight"] == 0.01
 
 
-def test_batch_size_that_is_said_twice_must_be_the_same(dataset: Path, tmp_path: Path) -> None:
-    from trainer.build import build_data, build_policy, build_trainer
-    from trainer.config import resolve_lanes
-    from trainer.learning.module import RocketModule
-    from trainer.learning.objectives import build_objectives
+@pytest.mark.parametrize(
+    ("in_module", "in_data", "of_trainer", "message"),
+    [
+        (
+            ["data.batch_size=4"],
+            ["data.batch_size=2"],
+            {},
+            r"data\.batch_size: got 2 in the data module and 4 for",
+        ),
+        ([], ["data.win_len=4", "policy.timesteps=4"], {}, r"data\.win_len: got 4 in the data module and 8 for"),
+        ([], [], {"gradient_clip_val": 0.5}, r"gradient_clip: got 1\.0, but gradient_clip_val=0\.5 in Trainer"),
+        ([], [], {"gradient_clip_val": 1.0}, None),
+        (["optimizer.gradient_clip=null"], [], {"gradient_clip_val": 0.5}, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")  # Lightning has advice on loaders
+def test_what_is_said_twice_must_be_the_same(
+    dataset: Path,
+    tmp_path: Path,
+    in_module: list[str],
+    in_data: list[str],
+    of_trainer: dict[str, float],
+    message: str | None,
+) -> None:
+    def config(words: list[str]) -> RunConfig:
+        return small_config(dataset, tmp_path, "trainer.max_steps=1", *words)
 
-    config = resolve_lanes(small_config(dataset, tmp_path, "trainer.max_steps=1"), 1)
-    other = resolve_lanes(small_config(dataset, tmp_path, "data.batch_size=2"), 1)
-    module = RocketModule(build_policy(config), config, build_objectives(config.objectives, lambda source: None))
-    with pytest.raises(SettingsError, match=r"data\.batch_size: got 2 in the data module and 4 for training"):
-        build_trainer(config, 1, [], []).fit(module, datamodule=build_data(other))
+    objectives = build_objectives(config([]).objectives, lambda source: None)
+    module = RocketModule(build_policy(config([])), config(in_module), objectives)
+    trainer = lightning.Trainer(
+        accelerator="cpu", devices=1, max_steps=1, limit_val_batches=0, barebones=True, **of_trainer
+    )
+    refused = pytest.raises(SettingsError, match=message) if message else contextlib.nullcontext()
+    with refused:
+        trainer.fit(module, datamodule=build_data(config(in_data)))
+    assert trainer.global_step == (0 if message else 1)

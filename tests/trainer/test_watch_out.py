@@ -16,7 +16,6 @@ from trainer.watch_out import Machine, watch_out
 MACHINE = Machine(num_gpus=0, num_cores=8, free_bytes=10**12)
 POLICY = PolicyFacts(num_parameters=10**6, num_trained=10**6, num_bytes=4 * 10**6)
 DATA = DataFacts(
-    num_datasets=1,
     num_frames=100_000,
     num_masked_frames=60_000,
     num_train_episodes=90,

@@ -130,7 +130,6 @@ def test_auditor_stops_at_a_broken_lane(dataset: Path, tmp_path: Path, at: int, 
     with pytest.raises(BrokenLane, match=message):
         fit(
             small_config(dataset, tmp_path, *SHORT), Shuffle(at, change), LaneAuditor(),
-            name_of_episode=lambda index: f"ep{index}",
         )  # fmt: skip
 
 

@@ -185,7 +185,7 @@ def test_loss_that_is_no_number_stops_with_step_lane_and_episode_and_harms_nothi
         LossStop,
         match=r"step 3: the loss is nan; the largest share has lane 2, episode ep0\d\d, frames \d+ to \d+",
     ):
-        fit(config, Poison(), policy=policy, name_of_episode=lambda index: f"ep{index:03d}")
+        fit(config, Poison(), policy=policy)
     weights, memory_before, memory_after = states
     assert all(torch.equal(policy.state_dict()[name], value) for name, value in weights.items())
     assert all(torch.equal(memory_after[name], value) for name, value in memory_before.items())
@@ -229,7 +229,7 @@ def test_skipped_step_changes_no_weight_and_empties_the_memory_of_its_lane(datas
         "data.num_lane_groups=1",
     )
     policy = build_policy(config)
-    module = fit(config, spoil := Spoil(policy), policy=policy, name_of_episode=lambda index: f"ep{index:03d}")
+    module = fit(config, spoil := Spoil(policy), policy=policy)
     before, after, later = spoil.weights[1:4]
     assert torch.equal(before, after)
     assert not torch.equal(after, later)
@@ -274,6 +274,40 @@ def test_teacher_sees_its_own_memory_and_pulls(dataset: Path, tmp_path: Path) ->
     assert not torch.equal(*memories)
     frozen = module.objectives[1].teacher.state_dict()
     assert all(torch.equal(frozen[name], value) for name, value in teacher.state_dict().items())
+
+
+THEIR_MODULE = """
+import torch
+from trainer.learning.objectives import Objective, ObjectiveLoss, Step, counted, entropies
+
+class Curiosity(Objective):
+    name = "curiosity"
+
+    def loss(self, step: Step) -> ObjectiveLoss:
+        entropy_buttons_BT, _ = entropies(step.latents["pi_logits"])
+        by_frame_BT = -self.config.options["strength"] * counted(entropy_buttons_BT, step.batch["valid"])
+        loss = step.scale.apply(by_frame_BT, self.config.reduction)
+        return ObjectiveLoss(loss, {"curiosity": loss.detach()}, by_frame_BT.detach())
+"""
+
+
+@pytest.mark.parametrize("name", ["curiosity", "their_losses:Curiosity"])
+def test_objective_of_an_installed_package_trains_by_its_name(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "their_losses.py").write_text(THEIR_MODULE)
+    facts = tmp_path / "their_losses-1.0.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: their-losses\nVersion: 1.0\n")
+    (facts / "entry_points.txt").write_text("[rocket1.objectives]\ncuriosity = their_losses:Curiosity\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    terms = f"objectives=[{{name: behavior_cloning}},{{name: '{name}',weight: 0.5,options: {{strength: 2}}}}]"
+    losses = fit(small_config(dataset, tmp_path, *SHORT, "trainer.max_steps=1", terms)).report.losses
+    # Fresh heads are nearly uniform over 8,641 button actions.
+    assert losses["curiosity"] == pytest.approx(-2 * math.log(8641), rel=0.05)
+    assert losses["loss"] == pytest.approx(
+        losses["loss_buttons"] + losses["loss_camera"] + 0.5 * losses["curiosity"], rel=1e-5
+    )
 
 
 def test_bfloat16_computes_and_keeps_weights_in_float32(dataset: Path, tmp_path: Path) -> None:
