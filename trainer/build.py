@@ -26,7 +26,7 @@ from trainer.devices import started_by_slurm, trains_on_gpu
 from trainer.lightning_parts import mute_lightning
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
-from trainer.weights import Weights, WeightsError, load_weights, read_policy_weights
+from trainer.weights import Weights, WeightsError, load_weights, read_weights
 
 _log = logging.getLogger(__name__)
 WANDB_SECONDS = 30
@@ -52,7 +52,7 @@ def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
         backbone_weights=settings.backbone_weights if pretrained else None,
     )
     if settings.init_from is not None and fetch_weights:
-        load_weights(policy, read_policy_weights(settings.init_from))
+        load_weights(policy, read_weights(settings.init_from))
     if settings.batch_norm == "synchronised":
         policy.synchronise_batch_norm()
     return policy
@@ -75,7 +75,7 @@ def load_teacher(source: str) -> nn.Module:
     Raises:
         WeightsError: it does not tell.
     """
-    weights = read_policy_weights(source)
+    weights = read_weights(source)
     if not weights.settings:
         raise WeightsError(
             f"{source}: says nothing of its architecture. Use a checkpoint or a Hugging Face folder."

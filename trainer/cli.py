@@ -19,7 +19,12 @@ from shards.places import on_this_machine
 from shards.settings import Section, yaml_lines
 from trainer.ranks import is_main_process
 
-CHECKPOINT_HELP = "A run's folder, for its newest weights, or a checkpoint: full or weights only."
+Config = Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")]
+Overrides = Annotated[list[str] | None, typer.Argument(help="KEY=VALUE, such as trainer.max_steps=100.")]
+CheckpointPath = Annotated[
+    Path, typer.Argument(help="A run's folder, for its newest weights, or a checkpoint: full or weights only.")
+]
+Average = Annotated[bool, typer.Option("--average", help="Use the checkpoint's averaged (EMA) weights.")]
 
 
 class TrainByDefault(TyperGroup):
@@ -60,10 +65,8 @@ def _run_settings() -> type[Section]:
     epilog="Example: rocket-train rocket1 data.datasets=data/6xx,data/7xx trainer.devices=4 --dry-run",
 )
 def train(
-    config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(help="KEY=VALUE, such as trainer.max_steps=100.")
-    ] = None,
+    config: Config,
+    overrides: Overrides = None,
     resume: Annotated[
         str | None,
         typer.Option(
@@ -95,8 +98,8 @@ def train(
 
 @app.command(epilog="Example: rocket-train show rocket1 trainer.devices=4 > mine.yaml")
 def show(
-    config: Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")],
-    overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE on top of it.")] = None,
+    config: Config,
+    overrides: Overrides = None,
 ) -> None:
     """Print every setting of a CONFIG with its value and meaning, as a file that is a CONFIG itself."""
     from trainer.config import load_config
@@ -107,13 +110,13 @@ def show(
 
 @app.command(epilog="Example: rocket-train evaluate demo/run demo/dataset --json")
 def evaluate(
-    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    checkpoint: CheckpointPath,
     datasets: Annotated[
         list[str] | None,
         typer.Argument(help="Datasets, and KEY=VALUE overrides of its settings. Default: what it was trained on."),
     ] = None,
     split: Annotated[str, typer.Option(help="val or train, as the run divided them, or all episodes.")] = "val",
-    average: Annotated[bool, typer.Option("--average", help="Take a full checkpoint's moving average.")] = False,
+    average: Average = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Validate a checkpoint on any dataset and print the table."""
@@ -149,9 +152,7 @@ def play(
     sample_actions: Annotated[
         bool, typer.Option("--sample-actions", help="Draw actions instead of taking the likeliest.")
     ] = False,
-    average: Annotated[
-        bool, typer.Option("--average", help="Use the checkpoint's averaged (EMA) weights.")
-    ] = False,
+    average: Average = False,
     video: Annotated[Path | None, typer.Option(help="A folder for a video of each episode.")] = None,
     record: Annotated[
         Path | None, typer.Option(help="A folder for the episodes as recordings, for build-shards.")
@@ -225,7 +226,7 @@ def import_weights(
         typer.Option(callback=on_this_machine, help="The checkpoint to write, for policy.init_from and evaluate."),
     ],
     config: Annotated[str, typer.Option(help="Settings that the weights are for.")] = "rocket1",
-    overrides: Annotated[list[str] | None, typer.Argument(help="KEY=VALUE on top of the settings.")] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Turn MineStudio's weights into a checkpoint that runs start from."""
     from trainer.checkpoints.transfer import import_policy
@@ -240,14 +241,14 @@ def import_weights(
     epilog="Example: rocket-train export-weights RUN/weights/step-00002000-EMA.ckpt --out rocket1",
 )
 def export_weights(
-    checkpoint: Annotated[Path, typer.Argument(help=CHECKPOINT_HELP)],
+    checkpoint: CheckpointPath,
     out: Annotated[
         Path,
         typer.Option(
             callback=on_this_machine, help="A folder for MineStudio's from_pretrained, or a .safetensors file."
         ),
     ],
-    average: Annotated[bool, typer.Option("--average", help="Take a full checkpoint's moving average.")] = False,
+    average: Average = False,
 ) -> None:
     """Write weights as MineStudio's class loads them."""
     from trainer.checkpoints.transfer import export_policy

@@ -25,7 +25,6 @@ class DataFacts:
         shares_shards: there are fewer shards than groups of lanes.
     """
 
-    num_datasets: int
     num_frames: int
     num_masked_frames: int
     num_train_episodes: int

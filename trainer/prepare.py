@@ -157,7 +157,6 @@ def data_facts(config: RunConfig, data: DataPlan) -> DataFacts:
     plan, val_plan = data.train, data.val
     tallies = [Tally.from_json(one.info.tally) for one in data.collection.datasets]
     return DataFacts(
-        num_datasets=len(data.collection.datasets),
         num_frames=int(data.collection.num_frames.sum()),
         num_masked_frames=sum(tally.num_masked_frames for tally in tallies),
         num_train_episodes=len(plan.episodes),

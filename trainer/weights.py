@@ -42,8 +42,8 @@ class Weights:
 
 
 def from_minestudio(state_dict: Mapping[str, Tensor]) -> StateDict:
-    """The policy's state dict of MineStudio's, which may come from a policy or a MineLightning checkpoint."""
-    return {name.removeprefix(MINESTUDIO_PREFIX): tensor for name, tensor in state_dict.items()}
+    """The policy's state dict of MineStudio's, of a MineLightning checkpoint's, or of one of ours."""
+    return {name.removeprefix(MINESTUDIO_PREFIX).removeprefix(OUR_PREFIX): x for name, x in state_dict.items()}
 
 
 def to_minestudio(state_dict: Mapping[str, Tensor]) -> StateDict:
@@ -58,7 +58,7 @@ def to_minestudio(state_dict: Mapping[str, Tensor]) -> StateDict:
 
 
 def read_weights(source: str | Path) -> Weights:
-    """Weights of a MineStudio checkpoint, a Hugging Face folder or repository id, or a safetensors file.
+    """Weights by the policy's names: of a checkpoint, a Hugging Face folder or repository id, a safetensors file.
 
     Args:
         source: a Lightning `.ckpt`, a `.safetensors` file, a folder with `model.safetensors` and
@@ -78,13 +78,6 @@ def read_weights(source: str | Path) -> Weights:
         f"{text}: no such file or folder, expected a .ckpt or .safetensors file, a Hugging Face folder "
         "or a repository as owner/name."
     )
-
-
-def read_policy_weights(source: str) -> Weights:
-    """Weights by the policy's names of any source, our own checkpoints included; see `read_weights`."""
-    weights = read_weights(source)
-    named = {name.removeprefix(OUR_PREFIX): tensor for name, tensor in weights.state_dict.items()}
-    return Weights(named, weights.settings, weights.source)
 
 
 def load_weights(policy: nn.Module, weights: Weights) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import lightning
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -18,12 +17,11 @@ from typing_extensions import override
 
 from trainer.callbacks.ema import Ema
 from trainer.checkpoints.checkpoint import (
-    FORMAT,
     CheckpointError,
     full_checkpoints,
     full_path,
     weights_path,
-    write_checkpoint,
+    write_weights,
 )
 from trainer.collectives import sum_over_ranks
 from trainer.learning.guard import LossStop, RunInterrupted
@@ -70,15 +68,12 @@ class Checkpoints(Checkpoint):
             validate_now(trainer)
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         """Save if it is time.
 
         Raises:
             RunInterrupted: some rank got a signal.
         """
-        del outputs, batch, batch_idx
         assert isinstance(pl_module, RocketModule)
         assert pl_module.report is not None
         signal = pl_module.report.stop_signal
@@ -91,13 +86,7 @@ class Checkpoints(Checkpoint):
 
     @override
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         """Stop in the middle of a validation if some rank got a signal; its checkpoint is there.
 
@@ -174,12 +163,12 @@ class Checkpoints(Checkpoint):
         if ema is not None:
             policies[True] = ema.average.module.state_dict()
         for averaged, state in policies.items():
-            content = {
-                "pytorch-lightning_version": lightning.__version__,
-                "epoch": trainer.current_epoch,
-                "global_step": step,
-                "hyper_parameters": pl_module.hyper_parameters(),
-                "state_dict": {f"policy.{name}": tensor for name, tensor in state.items()},
-                "rocket": {"format": FORMAT, "averaged": averaged, "counts": counts},
-            }
-            write_checkpoint(content, weights_path(self.run_dir, step, averaged))
+            write_weights(
+                weights_path(self.run_dir, step, averaged),
+                state,
+                pl_module.config,
+                averaged=averaged,
+                counts=counts,
+                epoch=trainer.current_epoch,
+                global_step=step,
+            )

@@ -64,9 +64,7 @@ class Ema(Callback):
             self.average.to(pl_module.device)
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RocketModule)
         step = trainer.global_step
         if step > self._last_step and (step - 1) % self.every_n_steps == 0:

@@ -64,7 +64,7 @@ class LaneAuditor(Callback):
             )
             problem = _problem(self._seen.get(lane), current, host["first"][row].tolist())
             if problem is not None:
-                name = pl_module.name_of_episode(current.episode) if current.episode >= 0 else "padding"
+                name = pl_module.name_of_episode(current.episode)
                 raise BrokenLane(
                     f"epoch {epoch}, step {step}, lane {lane}: {problem}, got {name} from frame {current.start}. "
                     "This is a fault of the loader; please report it."

@@ -38,10 +38,7 @@ class Reporter(Callback):
         pl_module.logs_itself = False
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        del outputs, batch, batch_idx
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RocketModule)
         step = trainer.global_step
         if step % pl_module.config.log_freq == 0 or step == trainer.max_steps:
@@ -80,9 +77,7 @@ class LastValidation(Callback):
             trainer.should_stop = True  # only its last validation was left to do
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         if trainer.global_step == self.total_steps:
             trainer.should_stop = True  # Lightning validates before it stops
 
@@ -112,7 +107,7 @@ class PageWriter(Callback):
 
     @override
     def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
     ) -> None:
         if self.is_due and trainer.is_global_zero:
             self._write()
@@ -156,10 +151,7 @@ class ProgressLine(Callback):
             self._bar.start()
 
     @override
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        del outputs, batch, batch_idx
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RocketModule)
         if not trainer.is_global_zero:
             return
@@ -187,7 +179,6 @@ class ProgressLine(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        del outputs, batch, dataloader_idx
         if not trainer.is_global_zero:
             return
         if self._bar is not None and self._validating is not None:

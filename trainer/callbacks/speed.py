@@ -61,7 +61,6 @@ class SpeedMeter(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        del outputs, batch_idx
         assert isinstance(pl_module, RocketModule)
         assert pl_module.report is not None
         self._frames += pl_module.report.num_frames

@@ -17,6 +17,7 @@ import re
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from torch import Tensor
 
 from shards.errors import RocketError
 from trainer.checkpoints.disk import write_atomically, write_when_room
+from trainer.settings import RunConfig
 
 FORMAT = 2
 FULL_FOLDER, WEIGHTS_FOLDER = "checkpoints", "weights"
@@ -63,6 +65,42 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     torch.save(content, buffer)
     whole = buffer.getbuffer()
     write_when_room(lambda: write_atomically(path, whole), path, len(whole))
+
+
+def hyper_parameters(config: RunConfig) -> dict[str, Any]:
+    """What every checkpoint says about its run; `model` is what MineStudio's loader asks for."""
+    return {"model": config.policy_arguments(), "config": config.model_dump()}
+
+
+def write_weights(
+    path: Path,
+    state: Mapping[str, Tensor],
+    config: RunConfig,
+    *,
+    averaged: bool = False,
+    counts: Mapping[str, Tensor] | None = None,
+    epoch: int = 0,
+    global_step: int = 0,
+) -> None:
+    """The file holds a policy's weights as a checkpoint that Lightning and MineStudio read.
+
+    Args:
+        path: the file.
+        state: the policy's weights.
+        config: the settings that it was made with.
+        averaged: the weights are a moving average.
+        counts: how often each action was trained on, for the best constant guess.
+        epoch, global_step: of the training.
+    """
+    content = {
+        "pytorch-lightning_version": version("lightning"),
+        "epoch": epoch,
+        "global_step": global_step,
+        "hyper_parameters": hyper_parameters(config),
+        "state_dict": {f"policy.{name}": tensor for name, tensor in state.items()},
+        "rocket": {"format": FORMAT, "averaged": averaged, "counts": counts},
+    }
+    write_checkpoint(content, path)
 
 
 def full_path(run_dir: Path, global_step: int) -> Path:

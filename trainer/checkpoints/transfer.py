@@ -5,14 +5,13 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-import lightning
 import torch
 
-from trainer.checkpoints.checkpoint import FORMAT, checkpoint_in, policy_state, read_checkpoint, write_checkpoint
+from trainer.checkpoints.checkpoint import checkpoint_in, policy_state, read_checkpoint, write_weights
 from trainer.config import parse_config
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
-from trainer.weights import export_weights, load_weights, read_policy_weights
+from trainer.weights import export_weights, load_weights, read_weights
 
 
 def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
@@ -26,7 +25,7 @@ def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
     Raises:
         RocketError: unreadable weights, or weights of another architecture.
     """
-    weights = read_policy_weights(source)
+    weights = read_weights(source)
     content = config.model_dump()
     content["policy"] |= {"pretrained": False, **weights.settings}
     content["data"]["win_len"] = content["policy"]["timesteps"] or content["data"]["win_len"]
@@ -35,17 +34,7 @@ def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
         policy = RocketPolicy(**config.policy_arguments(), pretrained=False)
     policy.to_empty(device="cpu")
     load_weights(policy, weights)
-    write_checkpoint(
-        {
-            "pytorch-lightning_version": lightning.__version__,
-            "epoch": 0,
-            "global_step": 0,
-            "hyper_parameters": {"model": config.policy_arguments(), "config": config.model_dump()},
-            "state_dict": {f"policy.{name}": tensor for name, tensor in policy.state_dict().items()},
-            "rocket": {"format": FORMAT, "averaged": False, "counts": None},
-        },
-        out,
-    )
+    write_weights(out, policy.state_dict(), config)
     architecture = " ".join(f"policy.{name}={value}" for name, value in config.policy_arguments().items())
     return [
         f"written: {out}",

@@ -46,9 +46,6 @@ class ActionCounts:
     def tensors(self) -> dict[str, Tensor]:
         return {"buttons": self.buttons, "camera": self.camera}
 
-    def state_dict(self) -> dict[str, Tensor]:
-        return {name: tensor.cpu().clone() for name, tensor in self.tensors().items()}
-
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         self.buttons, self.camera = state["buttons"].clone(), state["camera"].clone()
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any, cast
 
@@ -20,7 +20,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from typing_extensions import override
 
 from shards.errors import SettingsError
-from trainer.checkpoints.checkpoint import FORMAT, Position
+from trainer.checkpoints.checkpoint import FORMAT, Position, hyper_parameters
 from trainer.collectives import gather_objects, gather_rows, mean_over_ranks, sum_over_ranks
 from trainer.data.layout import Batch, rows_of_batch
 from trainer.learning.guard import BadStep, LossGuard, LossStop
@@ -53,7 +53,6 @@ class RocketModule(LightningModule):
         policy: nn.Module,
         config: RunConfig,
         objectives: Sequence[Objective],
-        name_of_episode: Callable[[int], str] | None = None,
     ) -> None:
         """Wrap the policy for training.
 
@@ -61,13 +60,11 @@ class RocketModule(LightningModule):
             policy: a `RocketPolicy`; its value head is frozen unless an objective uses it.
             config: the run's settings.
             objectives: the terms of the loss.
-            name_of_episode: what messages call the episode with this index; None for the data module's id.
         """
         super().__init__()
         self.policy = policy
         self.config = config
         self.objectives = list(objectives)
-        self.name_of_episode = name_of_episode or self._episode_id
         self.guard = LossGuard(config.trainer.spike_factor)
         self.counts = ActionCounts()
         self.report: StepReport | None = None
@@ -319,13 +316,14 @@ class RocketModule(LightningModule):
         worst = int(size.nan_to_num(nan=torch.inf).argmax())
         bad[worst] = True
         lane, episode, start, stop = map(int, rows[worst, 2:].tolist())
-        name = self.name_of_episode(episode) if episode >= 0 else "none (padding)"
+        name = self.name_of_episode(episode)
         step = BadStep(self.trainer.global_step + 1, problem, lane, name, start, stop, float(size[worst]))
         limit = self.config.data.max_damaged_windows
         if self.config.trainer.on_bad_loss == "stop":
             raise step.stop()
         self.skipped.append(step)
-        self._warn(f"{step}; skipped ({len(self.skipped)} of at most {limit}, data.max_damaged_windows).")
+        if self.global_rank == 0:
+            _log.warning(f"{step}; skipped ({len(self.skipped)} of at most {limit}, data.max_damaged_windows).")
         if len(self.skipped) > limit:
             raise LossStop(
                 f"{step}; {len(self.skipped)} windows are skipped, expected at most {limit} "
@@ -382,10 +380,6 @@ class RocketModule(LightningModule):
 
     # ----------------------------------------------------------- checkpoints
 
-    def hyper_parameters(self) -> dict[str, Any]:
-        """What every file with weights says about itself; `model` is what MineStudio's loader asks for."""
-        return {"model": self.config.policy_arguments(), "config": self.config.model_dump()}
-
     def gather_counts(self) -> dict[str, Tensor]:
         """How often each action was trained on, by all ranks; every rank must call it."""
         return {name: sum_over_ranks(tensor, self.device).cpu() for name, tensor in self.counts.tensors().items()}
@@ -398,7 +392,7 @@ class RocketModule(LightningModule):
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that Lightning does not know of; every rank must take part."""
-        checkpoint["hyper_parameters"] = self.hyper_parameters()
+        checkpoint["hyper_parameters"] = hyper_parameters(self.config)
         checkpoint["epoch"] = self.position.epoch  # Lightning's depends on how the run ended
         checkpoint["loops"] = self._loops(self.position)
         checkpoint["rocket"] = {
@@ -437,17 +431,16 @@ class RocketModule(LightningModule):
 
     # --------------------------------------------------------------- helpers
 
-    def _warn(self, line: str) -> None:
-        if self.global_rank == 0:
-            _log.warning(line)
-
     @override
     def train(self, mode: bool = True) -> RocketModule:
         super().train(mode)
         self._freeze_batch_norm()
         return self
 
-    def _episode_id(self, episode: int) -> str:
+    def name_of_episode(self, episode: int) -> str:
+        """What messages call an episode."""
+        if episode < 0:
+            return "none (padding)"
         return str(self.trainer.datamodule.collection.episode_ids[episode])  # type: ignore[attr-defined]
 
     def _freeze_batch_norm(self) -> None:

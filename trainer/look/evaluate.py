@@ -70,7 +70,7 @@ def evaluate(
     policy = load_policy(config, path, policy_state(path, content, averaged))
     data = build_data(config, rank=0, num_ranks=1)
     data.setup()
-    module = RocketModule(policy, config, [], name_of_episode=lambda episode: data.collection.episode_ids[episode])
+    module = RocketModule(policy, config, [])
     counts = content.get("rocket", {}).get("counts")
     if counts is not None:
         module.counts.load_state_dict(counts)
