@@ -89,7 +89,7 @@ class RankWatch:
         self._is_connected = True
         for line in filter(None, gather_objects(problem)):
             if is_main_process():
-                sys.stderr.write(f"{line}, so nobody will tell if it ends.\n")
+                sys.stderr.write(f"{line}, so the main process will not notice if it ends.\n")
 
     def __enter__(self) -> Self:
         return self
@@ -112,7 +112,10 @@ class RankWatch:
                 raise SystemExit(0) from error  # the main process reports, and fails, for all
         elif not is_main_process():
             if isinstance(error, Exception):
-                self._send(json.dumps(self._report(error)) + "\n")
+                how = self._report(error)
+                self._send(json.dumps(how) + "\n")
+                if not self._is_connected:
+                    sys.stderr.write(f"{name_of_this_rank()} ended {how}\n")
             self._end_children(0)
             raise SystemExit(1) from error
         else:

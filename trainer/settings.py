@@ -234,11 +234,6 @@ class RunConfig(Section):
         if policy.backbone_weights is not None and not policy.pretrained:
             yield "policy.backbone_weights is set, but policy.pretrained is false. Set policy.pretrained=true."
 
-    @property
-    def timesteps(self) -> int:
-        """Frames in a window, as the policy sees them."""
-        return self.data.win_len
-
     def total_steps(self, steps_per_epoch: int) -> int:
         """Optimizer steps of the whole run."""
         limits = [self.trainer.max_steps] if self.trainer.max_steps is not None else []
@@ -254,6 +249,6 @@ class RunConfig(Section):
             "hiddim": policy.hiddim,
             "num_heads": policy.num_heads,
             "num_layers": policy.num_layers,
-            "timesteps": self.timesteps,
+            "timesteps": self.data.win_len,
             "mem_len": policy.mem_len,
         }

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
@@ -17,8 +16,7 @@ class BrokenLane(RocketError):
     """A lane got a window that does not follow from the one before: the memory would be of another past."""
 
 
-@dataclass(frozen=True)
-class _Seen:
+class _Seen(NamedTuple):
     """A window that a lane got; episode -1 is padding."""
 
     episode: int
@@ -56,12 +54,7 @@ class LaneAuditor(Callback):
             lanes = plan.lanes_of_rows(range(first_row + row, first_row + row + 1))
             if lane not in lanes:
                 raise BrokenLane(f"step {step}: row {row} is lane {lane}, expected one of {list(lanes)}.")
-            current = _Seen(
-                int(host["episode"][row]),
-                int(host["start_frame"][row]),
-                int(host["stop_frame"][row]),
-                bool(host["last"][row]),
-            )
+            current = _Seen(*(host[name][row].item() for name in ("episode", "start_frame", "stop_frame", "last")))
             problem = _problem(self._seen.get(lane), current, host["first"][row].tolist())
             if problem is not None:
                 name = pl_module.name_of_episode(current.episode)

@@ -123,8 +123,7 @@ class ProgressLine(Callback):
     def __init__(self, speed: SpeedMeter, total_steps: int) -> None:
         self.speed, self.total_steps = speed, total_steps
         self._bar: Progress | None = None
-        self._training: TaskID | None = None
-        self._validating: TaskID | None = None
+        self._tasks: dict[str, TaskID] = {}
         self._began, self._first_step, self._paused = 0.0, 0, 0.0
         self._pause_began = self._last_line = 0.0
 
@@ -146,28 +145,21 @@ class ProgressLine(Callback):
                 TextColumn("{task.description}"),
             )
             self._bar = Progress(*columns, console=Console(stderr=True))
-            done = min(trainer.global_step, self.total_steps)
-            self._training = self._bar.add_task("", total=self.total_steps, completed=done, unit="step")
             self._bar.start()
+            self._show("step", min(trainer.global_step, self.total_steps), self.total_steps)
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         assert isinstance(pl_module, RocketModule)
-        if not trainer.is_global_zero:
-            return
-        step, now = min(trainer.global_step, self.total_steps), time.monotonic()
-        if self._bar is not None and self._training is not None:
-            self._bar.update(self._training, completed=step, description=self._text(pl_module, step, now))
-        elif now - self._last_line >= SECONDS_BETWEEN_LINES or step == self.total_steps:
-            self._last_line = now
-            self.note(f"step {step}/{self.total_steps}  {self._text(pl_module, step, now)}")
+        step = min(trainer.global_step, self.total_steps)
+        if trainer.is_global_zero:
+            self._show(
+                "step", step, self.total_steps, self._text(pl_module, step), at_once=step == self.total_steps
+            )
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._pause_began = self._last_line = time.monotonic()
-        if self._bar is not None:
-            total = sum(int(number) for number in trainer.num_val_batches)
-            self._validating = self._bar.add_task("", total=total, unit="validation")
 
     @override
     def on_validation_batch_end(
@@ -179,21 +171,15 @@ class ProgressLine(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        if not trainer.is_global_zero:
-            return
-        if self._bar is not None and self._validating is not None:
-            self._bar.update(self._validating, completed=batch_idx + 1)
-        elif time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
-            self._last_line = time.monotonic()
-            self.note(f"validation {batch_idx + 1}/{sum(int(number) for number in trainer.num_val_batches)}")
+        if trainer.is_global_zero:
+            self._show("validation", batch_idx + 1, sum(int(number) for number in trainer.num_val_batches))
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, RocketModule)
         self._paused += time.monotonic() - self._pause_began
-        if self._bar is not None and self._validating is not None:
-            self._bar.remove_task(self._validating)
-            self._validating = None
+        if self._bar is not None and "validation" in self._tasks:
+            self._bar.remove_task(self._tasks.pop("validation"))
         if trainer.is_global_zero and pl_module.validation:
             self.note(f"step {trainer.global_step}/{self.total_steps}  {validation_text(pl_module.validation)}")
 
@@ -210,7 +196,17 @@ class ProgressLine(Callback):
             self._bar.stop()
             self._bar = None
 
-    def _text(self, pl_module: RocketModule, step: int, now: float) -> str:
+    def _show(self, unit: str, done: int, total: int, text: str = "", at_once: bool = False) -> None:
+        """Move the unit's bar, or write a line if it is time."""
+        if self._bar is not None:
+            if unit not in self._tasks:
+                self._tasks[unit] = self._bar.add_task("", total=total, unit=unit)
+            self._bar.update(self._tasks[unit], completed=done, description=text)
+        elif at_once or time.monotonic() - self._last_line >= SECONDS_BETWEEN_LINES:
+            self._last_line = time.monotonic()
+            self.note(f"{unit} {done}/{total}  {text}".rstrip())
+
+    def _text(self, pl_module: RocketModule, step: int) -> str:
         assert pl_module.report is not None
         parts = [f"loss {pl_module.report.losses['loss']:.4f}"]
         frames = self.speed.figures.get("speed/frames_per_second")
@@ -218,7 +214,7 @@ class ProgressLine(Callback):
             parts.append(f"{frames:,.0f} frames/s")
         done = step - self._first_step
         if done > 0:
-            seconds = (now - self._began - self._paused) / done
+            seconds = (time.monotonic() - self._began - self._paused) / done
             parts.append(f"{duration(max(seconds, 0) * max(self.total_steps - step, 0))} left")
         return "  ".join(parts)
 

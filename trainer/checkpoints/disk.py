@@ -43,7 +43,7 @@ def write_when_room(write: Callable[[], None], path: Path, num_bytes: int) -> No
             if error.errno not in _FULL:
                 raise
             problem = (
-                f"{path}: the disk is full ({error.strerror}), got {_free_mb(path.parent)} free, "
+                f"{path}: the disk is full ({error.strerror}), got {shutil.disk_usage(path.parent).free / 1e6:,.1f} MB free, "
                 f"expected {num_bytes / 1e6:,.1f} MB."
             )
             if time.monotonic() - began > WAIT_SECONDS:
@@ -73,7 +73,3 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         os.fsync(folder)
     finally:
         os.close(folder)
-
-
-def _free_mb(folder: Path) -> str:
-    return f"{shutil.disk_usage(folder).free / 1e6:,.1f} MB"

@@ -87,11 +87,10 @@ class RocketModule(LightningModule):
 
     def lanes_of(self, stage: str) -> range:
         """Global lanes of this rank in `train` or `val`."""
-        per_rank = self.config.data.batch_size
-        data = getattr(self.trainer, "datamodule", None)
-        if stage == "train" and data is not None:
-            lanes: range = data.lanes
+        if stage == "train":
+            lanes: range = self.trainer.datamodule.lanes  # type: ignore[attr-defined]
             return lanes
+        per_rank = self.config.data.batch_size
         return range(self.global_rank * per_rank, (self.global_rank + 1) * per_rank)
 
     @property

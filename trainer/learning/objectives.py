@@ -126,16 +126,18 @@ class Objective(ABC):
         load_policy: Callable[[str], nn.Module] | None = None,
         **settings: Any,
     ) -> None:
-        """Prepare the objective.
+        """Prepare the objective, and its teacher where the settings name one.
 
         Args:
             config: its settings, `options` among them; or give them by name.
-            load_policy: gives the policy that a checkpoint or Hugging Face source holds, for those who need one.
+            load_policy: gives the policy that a checkpoint or Hugging Face source holds, for the teacher.
             settings: such as `weight=0.5`.
         """
-        del load_policy
         self.config = config if config is not None else ObjectiveConfig(name=self.name, **settings)
         self.teacher: nn.Module | None = None
+        if self.config.teacher is not None:
+            assert load_policy is not None
+            self.teacher = load_policy(self.config.teacher).eval().requires_grad_(requires_grad=False)
 
     @abstractmethod
     def loss(self, step: Step) -> ObjectiveLoss:
@@ -170,17 +172,6 @@ class KlToTeacher(Objective):
     """Stay near a frozen policy: KL(teacher || policy), of the camera where the human moved it."""
 
     name = "kl_to_teacher"
-
-    def __init__(
-        self,
-        config: ObjectiveConfig | None = None,
-        load_policy: Callable[[str], nn.Module] | None = None,
-        **settings: Any,
-    ) -> None:
-        super().__init__(config, load_policy, **settings)
-        assert self.config.teacher is not None
-        assert load_policy is not None
-        self.teacher = load_policy(self.config.teacher).eval().requires_grad_(requires_grad=False)
 
     def loss(self, step: Step) -> ObjectiveLoss:
         assert step.teacher_latents is not None
