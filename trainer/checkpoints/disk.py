@@ -42,8 +42,9 @@ def write_when_room(write: Callable[[], None], path: Path, num_bytes: int) -> No
         except OSError as error:
             if error.errno not in _FULL:
                 raise
+            free_mb = shutil.disk_usage(path.parent).free / 1e6
             problem = (
-                f"{path}: the disk is full ({error.strerror}), got {shutil.disk_usage(path.parent).free / 1e6:,.1f} MB free, "
+                f"{path}: the disk is full ({error.strerror}), got {free_mb:,.1f} MB free, "
                 f"expected {num_bytes / 1e6:,.1f} MB."
             )
             if time.monotonic() - began > WAIT_SECONDS:
