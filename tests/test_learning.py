@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.readme import masked, shown_after
-from trainer.look.compare import last_validation
+from trainer.look.compare import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,8 +57,8 @@ def test_the_demo_learns_and_needs_its_memory(tmp_path):
     }
     for process in runs.values():
         _finish(process)
-    _, carry = last_validation(tmp_path / "carry")
-    _, reset = last_validation(tmp_path / "reset")
+    carry = read_run(tmp_path / "carry").figures
+    reset = read_run(tmp_path / "reset").figures
     assert carry["loss"] < 0.6 * carry["loss_constant_guess"]
     # What rings a bell was seen more than a window ago: without memory, only a guess is left.
     assert reset["loss_watched"] > 1.3 * carry["loss_watched"]

@@ -76,12 +76,7 @@ def report_page(plan: EpochPlan) -> str:
         interaction_type=interaction_type,
         reasons=REASONS,
         frames_per_second=ACTION_SPACE.frames_per_second,
-        lengths_chart=charts.lengths_chart(overview),
-        types_chart=charts.types_chart(overview),
-        coverage_chart=charts.coverage_chart(coverage) if coverage else "",
-        buttons_chart=charts.buttons_chart(overview),
-        camera_chart=charts.camera_chart(actions) if len(actions.camera) else "",
-        lanes_chart=charts.lanes_chart(plan),
+        charts=charts,
     )
 
 

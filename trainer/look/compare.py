@@ -89,16 +89,6 @@ def read_run(run_dir: Path) -> Run:
     return Run(run_dir, rows, int(last["step"]), figures, settings, fingerprints)
 
 
-def last_validation(run_dir: Path) -> tuple[int, Mapping[str, float]]:
-    """The step of a run's last validation and its figures, by name without `val/`.
-
-    Raises:
-        RocketError: as `read_run`.
-    """
-    run = read_run(run_dir)
-    return run.step, run.figures
-
-
 def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """The settings in which the runs differ, with each run's value; None where a run has none."""
     keys = list(dict.fromkeys(key for run in runs for key in run.settings if not key.startswith(_NO_DIFFERENCE)))

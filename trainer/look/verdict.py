@@ -81,14 +81,14 @@ def _guessing(last: Mapping[str, float]) -> list[Finding]:
 
 
 def _remembering(last: Mapping[str, float], memory: str) -> list[Finding]:
-    findings = []
     if memory == "reset":
-        findings.append(Finding("open", "Memory is cleared at every window (trainer.memory: reset)."))
-    for name, where in (("memory", "frames with earlier windows of their episode"), ("watched", "watched frames")):
-        with_name, without_name = f"loss_with_{name}", f"loss_without_{name}"
-        if name == "watched":
-            with_name, without_name = "loss_watched", "loss_watched_without_memory"
-        if memory == "reset" or with_name not in last or without_name not in last:
+        return [Finding("open", "Memory is cleared at every window (trainer.memory: reset).")]
+    findings = []
+    for with_name, without_name, where in (
+        ("loss_with_memory", "loss_without_memory", "frames with earlier windows of their episode"),
+        ("loss_watched", "loss_watched_without_memory", "watched frames"),
+    ):
+        if with_name not in last or without_name not in last:
             continue
         kept, without = last[with_name], last[without_name]
         figures = f"loss {kept:.3f} with it, {without:.3f} without, on {where}"

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from pipeline.cli import main
+
 PROGRAM = (sys.executable, "-m", "pipeline.cli")
 
 
@@ -19,6 +21,13 @@ def _run(*arguments, **environment):
         check=False,
         env={**os.environ, "COLUMNS": "60", **environment},
     )
+
+
+def _said(capsys, *words):
+    """The exit status of a command in this process, and what it prints."""
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    return ended.value.code or 0, capsys.readouterr().out
 
 
 def test_inspect_in_a_narrow_ascii_pipe_is_plain(small_dataset):
@@ -91,28 +100,34 @@ def test_bad_input_is_one_line(small_dataset, tmp_path, arguments, status, messa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_verify_exits_1_where_there_is_a_fault(small_dataset, tmp_path):
+def test_verify_exits_1_where_there_is_a_fault(small_dataset, tmp_path, capsys):
     for path in small_dataset.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    assert _run("verify", tmp_path, "--workers", "1").returncode == 0
+    assert _said(capsys, "verify", tmp_path, "--workers", 1)[0] == 0
     (tmp_path / "000001.tar").write_bytes(b"")
-    run = _run("verify", tmp_path, "--workers", "1", "--json")
-    assert run.returncode == 1
-    assert {fault["shard"] for fault in json.loads(run.stdout)["faults"]} == {"000001.tar"}
+    status, printed = _said(capsys, "verify", tmp_path, "--workers", 1, "--json")
+    assert status == 1
+    assert {fault["shard"] for fault in json.loads(printed)["faults"]} == {"000001.tar"}
 
 
-def test_commands_write_what_they_promise(small_dataset, tmp_path):
-    plan = _run("plan", small_dataset, "--lanes", 4, "--ranks", 2, "--window", 16, "--out", tmp_path / "lanes.png")
-    assert plan.returncode == 0, plan.stderr
-    sheet = _run("preview", small_dataset, "--episode", "ep003", "--out", tmp_path / "sheet.jpg")
-    assert sheet.stdout.decode() == f"Wrote {tmp_path / 'sheet.jpg'}: 24 frames\n"
-    lane = ("--lane", 1, "--lanes", 4, "--ranks", 2, "--window", 16, "--steps", "0:2")
-    film = _run("preview", small_dataset, *lane, "--out", tmp_path / "lane.mp4")
-    assert film.returncode == 0, film.stderr
-    player = _run("preview", small_dataset, *lane, "--out", tmp_path / "lane.html")
+def test_commands_write_what_they_promise(small_dataset, tmp_path, capsys):
+    lanes = ("--lanes", 4, "--ranks", 2, "--window", 16)
+    assert _said(capsys, "plan", small_dataset, *lanes, "--out", tmp_path / "lanes.png")[0] == 0
+    sheet = _said(capsys, "preview", small_dataset, "--episode", "ep003", "--out", tmp_path / "sheet.jpg")
+    assert sheet == (0, f"Wrote {tmp_path / 'sheet.jpg'}: 24 frames\n")
+    lane = ("--lane", 1, *lanes, "--steps", "0:2")
+    assert _said(capsys, "preview", small_dataset, *lane, "--out", tmp_path / "lane.mp4")[0] == 0
+    status, printed = _said(capsys, "preview", small_dataset, *lane, "--out", tmp_path / "lane.html")
     # How many frames two windows of 16 have depends on the order of episodes, which the dataset's bytes draw.
-    said = re.fullmatch(rf"Wrote {tmp_path / 'lane.html'}: (\d+) frames\n", player.stdout.decode())
-    assert said is not None
+    said = re.fullmatch(rf"Wrote {tmp_path / 'lane.html'}: (\d+) frames\n", printed)
+    assert (status, said is not None) == (0, True)
     assert 2 <= int(said[1]) <= 32
     names = sorted(path.name for path in tmp_path.iterdir())
     assert names == ["lane.html", "lane.mp4", "lanes.png", "sheet.jpg"]
+
+
+def test_report_shows_the_lanes_that_its_options_ask_for(small_dataset, tmp_path, capsys):
+    out = tmp_path / "report.html"
+    words = ("--lanes", 6, "--ranks", 3, "--window", 8, "--split-ratio", 0.7)
+    assert _said(capsys, "report", small_dataset, *words, "--out", out)[0] == 0
+    assert "3 ranks x 2 lanes x 8 frames" in out.read_text(encoding="utf-8")
