@@ -211,7 +211,9 @@ def report(
 
     check_out(out, ".html", ".htm")
     unsaid = options.lanes is None and options.run is None
-    planned = fitting_plan(options.paths()) if unsaid else options.plan()
+    if unsaid and (options.ranks or options.lane_groups):
+        raise typer.BadParameter("goes with --lanes L", param_hint="--ranks" if options.ranks else "--lane-groups")
+    planned = fitting_plan(options) if unsaid else options.plan()
     write_page(report_page(planned), out)
     typer.echo(f"Wrote {out}. Open it in a browser.")
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.look import charts
 from pipeline.look.distributions import SampledActions, coverage_of, sample_actions
-from pipeline.look.lane_plan import EpochPlan, plan_lanes
+from pipeline.look.lane_options import LaneOptions
+from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview, overview_of
 from pipeline.rejection import REASONS
 from shards.action_space import ACTION_SPACE
@@ -23,8 +24,7 @@ from shards.display.wording import count, number_of, short_event
 from shards.errors import DamagedClip
 from shards.interaction_types import interaction_type
 from shards.reader import Dataset
-from shards.schedule.collection import Collection, open_collection
-from shards.schedule.settings import ScheduleSettings
+from shards.schedule.collection import Collection
 
 STRIP_FRAMES = 6
 _PLAYED_FRAMES = 200
@@ -80,12 +80,15 @@ def report_page(plan: EpochPlan) -> str:
     )
 
 
-def fitting_plan(paths: Sequence[str]) -> EpochPlan:
-    """The plan of the datasets with the most lanes that they fill well, up to the tutorial's 64 on 8 ranks."""
-    collection, lanes = open_collection(paths), _MAX_LANES
+def fitting_plan(options: LaneOptions) -> EpochPlan:
+    """The plan with the most lanes that the datasets fill well, up to the tutorial's 64 on 8 ranks.
+
+    Args:
+        options: all but the numbers of lanes and ranks.
+    """
+    lanes = _MAX_LANES
     while True:
-        ranks = max(lanes // _LANES_PER_RANK, 1)
-        plan = plan_lanes(collection, ScheduleSettings(num_lanes=lanes, num_groups=ranks), ranks)
+        plan = replace(options, lanes=lanes, ranks=max(lanes // _LANES_PER_RANK, 1)).plan()
         if lanes == 1 or plan.padding_fraction <= _MAX_PADDING:
             return plan
         lanes //= 2

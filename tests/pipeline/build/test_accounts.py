@@ -8,6 +8,7 @@ from pathlib import Path
 from pipeline.build.job import build_shards
 from pipeline.build.summary import summary_lines
 from pipeline.look.episode_facts import episode_facts, episode_lines
+from pipeline.look.lane_options import LaneOptions
 from pipeline.look.overview import overview_of
 from pipeline.look.overview_text import overview_lines
 from pipeline.look.recording_accounts import account_lines, recording_accounts
@@ -81,7 +82,7 @@ def test_frames_found_are_those_kept_dropped_and_left_out(tmp_path):
     account = "Of 140 source frames 84 were kept, 8 dropped as no-ops and 48 left out."
     assert account in summary_lines(report)
     assert account in overview_lines(overview_of(open_dataset(str(tmp_path / "out"))))
-    assert account in report_page(fitting_plan([str(tmp_path / "out")]))
+    assert account in report_page(fitting_plan(LaneOptions([str(tmp_path / "out")])))
 
 
 def test_nothing_left_out_is_said_only_when_that_is_so(tmp_path):

@@ -131,3 +131,6 @@ def test_report_shows_the_lanes_that_its_options_ask_for(small_dataset, tmp_path
     words = ("--lanes", 6, "--ranks", 3, "--window", 8, "--split-ratio", 0.7)
     assert _said(capsys, "report", small_dataset, *words, "--out", out)[0] == 0
     assert "3 ranks x 2 lanes x 8 frames" in out.read_text(encoding="utf-8")
+    assert _said(capsys, "report", small_dataset, "--window", 8, "--out", out)[0] == 0
+    assert " x 8 frames" in out.read_text(encoding="utf-8")
+    assert _said(capsys, "report", small_dataset, "--ranks", 2, "--out", out)[0] == 2

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from pipeline.look.distributions import coverage_of, sample_actions
+from pipeline.look.lane_options import LaneOptions
 from pipeline.look.lane_plan import plan_lanes
 from pipeline.look.report import fitting_plan, report_page
 from shards import open_dataset
@@ -98,7 +99,7 @@ def test_page_says_what_the_game_counted_and_where(page):
 
 def test_page_escapes_names(small_dataset, tmp_path):
     copy = shutil.copytree(small_dataset, tmp_path / "<b>copy")
-    text = report_page(fitting_plan([str(copy)]))
+    text = report_page(fitting_plan(LaneOptions([str(copy)])))
     assert "<b>copy" not in text
     assert "<h1>&lt;b&gt;copy</h1>" in text
 
@@ -136,7 +137,7 @@ def test_page_of_a_damaged_dataset_says_so(small_dataset, tmp_path):
     with open(copy / "000001.tar", "r+b") as file:
         file.seek(1700)
         file.write(b"damage")
-    text = report_page(fitting_plan([str(copy)]))
+    text = report_page(fitting_plan(LaneOptions([str(copy)])))
     assert re.search(r'role="alert">Damaged: 1 of 16 sampled clips, the first: .*000001.tar', text)
 
 
@@ -144,7 +145,7 @@ def test_page_without_shards_still_tells_what_the_manifest_knows(small_dataset, 
     copy = shutil.copytree(small_dataset, tmp_path / "copy")
     for path in copy.glob("*.tar"):
         path.unlink()
-    text = report_page(fitting_plan([str(copy)]))
+    text = report_page(fitting_plan(LaneOptions([str(copy)])))
     assert "Shards cannot be read" in text
     assert 'id="lengths-figure_1"' in text
 
@@ -172,7 +173,7 @@ def test_sampled_actions_are_those_of_the_clips(dataset):
 
 def test_page_of_several_datasets_counts_them_together(small_dataset, tmp_path):
     make_dataset(tmp_path / "second", [[19, 50], [8]])
-    text = report_page(fitting_plan([str(small_dataset), str(tmp_path / "second")]))
+    text = report_page(fitting_plan(LaneOptions([str(small_dataset), str(tmp_path / "second")])))
     tiles = dict(re.findall(r"<b>([^<]*)</b><span>(episodes|frames|recordings)</span>", text))
     assert tiles == {"10": "recordings", "269": "frames"}  # ten episodes, one recording each
     shares = re.findall(r"<td[^>]*>(\d+)</td><td[^>]*>(\d+)</td><td[^>]*>(\d+ %)</td>", text)
