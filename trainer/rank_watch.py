@@ -31,8 +31,10 @@ from trainer.ranks import is_main_process
 
 GRACE_SECONDS = 5.0
 """How long the main process may take to notice by itself that another rank has ended, and that rank to say why."""
+EXIT_SECONDS = 30.0
+"""How long the main process may take to end once it has said so."""
 _OVER = "over\n"
-"""What a process says that ends as it should."""
+"""The last line of a process that ends as it should; another one says what went wrong."""
 
 
 class RankEnded(RocketError):
@@ -53,10 +55,10 @@ class RankWatch:
         self._children: Mapping[int, subprocess.Popen[bytes]] = {}
         self._connections: list[socket.socket] = []
         self._followers: dict[int, threading.Thread] = {}
-        self._last_words: dict[int, str] = {}
+        self._last_lines: dict[int, str] = {}
         self._cause: str | None = None
         self._is_connected = False
-        self._found, self._closed = threading.Event(), threading.Event()
+        self._cause_is_known, self._closed = threading.Event(), threading.Event()
         self._lock = threading.Lock()
 
     def follow(self, children: Mapping[int, subprocess.Popen[bytes]]) -> None:
@@ -105,9 +107,9 @@ class RankWatch:
         """
         if error is None or isinstance(error, AgreedStop):
             self._send(_OVER)
-            self._end_children(GRACE_SECONDS)
             if self._is_connected:
                 dist.destroy_process_group()
+            self._end_children(GRACE_SECONDS)
             if error is not None and not is_main_process():
                 raise SystemExit(0) from error  # the main process reports, and fails, for all
         elif not is_main_process():
@@ -121,10 +123,14 @@ class RankWatch:
         else:
             is_known = isinstance(error, RocketError) or not isinstance(error, Exception)
             if self._is_connected and not is_known:
-                self._found.wait(GRACE_SECONDS)
+                self._cause_is_known.wait(GRACE_SECONDS)
             cause = None if is_known else self._cause
             self._end_children(0)
             if cause is not None:
+                # A broken process group may hang when the interpreter ends.
+                last_resort = threading.Timer(EXIT_SECONDS, os._exit, [1])
+                last_resort.daemon = True
+                last_resort.start()
                 raise RankEnded(cause) from error
 
     def _send(self, line: str) -> None:
@@ -155,7 +161,7 @@ class RankWatch:
             threading.Thread(target=self._follow_rank, args=(connection, key), daemon=True).start()
 
     def _follow_rank(self, connection: socket.socket, key: str) -> None:
-        """Until the rank's connection closes: whoever does not know the key is none of ours."""
+        """Read until the rank's connection closes; one that does not begin with the key is none of ours."""
         try:
             lines = connection.makefile()
             theirs, rank, host = json.loads(lines.readline() or "[null, 0, null]")
@@ -167,30 +173,30 @@ class RankWatch:
         except (OSError, ValueError):
             last = ""
         if last == _OVER:
-            self._last_words[rank] = last
+            self._last_lines[rank] = last
             return
         if last:
-            self._last_words[rank] = json.loads(last)
+            self._last_lines[rank] = json.loads(last)
         if rank not in self._children:  # a child's exit status says more, and comes now
-            how = self._last_words.get(rank, "without a word, as after SIGKILL or for lack of memory")
-            self._blame(rank, host, how)
+            how = self._last_lines.get(rank, "without a word, as after SIGKILL or for lack of memory")
+            self._end_run(rank, host, how)
 
     def _follow_child(self, rank: int, child: subprocess.Popen[bytes]) -> None:
         status = child.wait()
         if status:
             how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
-            if rank in self._followers:  # its last words may still be on their way
+            if rank in self._followers:  # its last line may still be on its way
                 self._followers[rank].join(GRACE_SECONDS)
-            if self._last_words.get(rank) != _OVER:
-                self._blame(rank, socket.gethostname(), self._last_words.get(rank, how))
+            if self._last_lines.get(rank) != _OVER:
+                self._end_run(rank, socket.gethostname(), self._last_lines.get(rank, how))
 
-    def _blame(self, rank: int, host: str, how: str) -> None:
-        """The first rank that ends is the cause; the others follow it."""
+    def _end_run(self, rank: int, host: str, how: str) -> None:
+        """End the run because of this rank: the first that ends is the cause, and others follow it."""
         with self._lock:
             if self._cause is not None or self._closed.is_set():
                 return
             self._cause = f"rank {rank} on {host} ended {how}. Continue with: {self._resume_command}"
-        self._found.set()
+        self._cause_is_known.set()
         if not self._closed.wait(GRACE_SECONDS):  # the main thread hangs in a collective
             self._end_children(0)
             sys.stderr.write(f"error: {self._cause}\n")
@@ -198,7 +204,7 @@ class RankWatch:
             os._exit(1)
 
     def _follow_main(self, connection: socket.socket) -> None:
-        """Until the main process ends: without it, this rank would hang."""
+        """Read until the main process ends, since without it this rank would hang."""
         try:
             last = "".join(connection.makefile())
         except OSError:
@@ -207,7 +213,7 @@ class RankWatch:
             os._exit(1)
 
     def _end_children(self, seconds: float) -> None:
-        """The ranks that this process has started have ended, after so long by force, and nobody is to blame."""
+        """The ranks that this process has started have ended, after so long by force; that is no failure now."""
         self._closed.set()
         if self._children:
             os.environ.pop("LOCAL_RANK", None)  # this process is none of several any more
