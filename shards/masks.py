@@ -33,6 +33,22 @@ def encode_runs(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
     return runs.astype(np.uint32)
 
 
+def encode_text(mask: NDArray[np.bool_]) -> str:
+    """A mask as mask files hold it: "start length start length ...", row by row, starts from 1."""
+    bounds = encode_runs(mask).cumsum(dtype=np.int64).reshape(-1, 2)  # ends of zeros, ends of ones
+    return " ".join(f"{start + 1} {stop - start}" for start, stop in bounds.tolist() if stop > start)
+
+
+def centroid(mask: NDArray[np.bool_]) -> tuple[float, float] | None:
+    """The middle of what a mask covers as (row, column), in hundredths of a pixel; None if it covers nothing."""
+    rows, columns = mask.sum(axis=1), mask.sum(axis=0)
+    total = int(rows.sum())
+    if total == 0:
+        return None
+    row, column = rows @ np.arange(rows.size) / total, columns @ np.arange(columns.size) / total
+    return round(float(row), 2), round(float(column), 2)
+
+
 def decode_runs(runs: NDArray[np.uint32], height_px: int, width_px: int) -> NDArray[np.bool_]:
     """The mask that `encode_runs` was given, shape (height_px, width_px).
 

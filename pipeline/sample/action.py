@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-DEGREES_PER_PX = 360 / 2400
-"""A tick's mouse movement in px times this is the turn in degrees, as in the contractors' recordings."""
-
 # (from this error on, degrees; mouse movement, px; spread that stays within one of the policy's camera bins, px)
 _TURNS = ((14.0, 68, 6), (6.0, 39, 3), (2.0, 21, 2))
 

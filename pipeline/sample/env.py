@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from pipeline.sample.action import DEGREES_PER_PX, Action
+from pipeline.sample.action import Action
 from pipeline.sample.barcode import MAX_FRAME, MAX_RECORDING, FrameMark
 from pipeline.sample.player import Tick
 from pipeline.sample.render import Renderer
@@ -22,6 +22,7 @@ from pipeline.sample.textures import THEMES
 from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
 from shards.interaction_types import NO_INTERACTION
+from shards.recorder_lines import DEGREES_PER_PX
 
 _Pixel = TypeVar("_Pixel", bound=np.generic)
 ENV_ID = "rocket1/Sample-v0"

@@ -7,22 +7,7 @@ from typing import Any
 
 from pipeline.sample.action import Action
 from pipeline.sample.player import Player
-
-_KEYS = {
-    "forward": "w",
-    "back": "s",
-    "left": "a",
-    "right": "d",
-    "jump": "space",
-    "sneak": "left.shift",
-    "sprint": "left.control",
-    "drop": "q",
-    "inventory": "e",
-    "ESC": "escape",
-    "swapHands": "f",
-    **{f"hotbar.{slot}": str(slot) for slot in range(1, 10)},
-}
-_MOUSE_BUTTONS = {"attack": 0, "use": 1, "pickItem": 2}
+from shards.recorder_lines import keys_of, mouse_buttons_of, mouse_line
 
 
 @dataclass(frozen=True)
@@ -70,12 +55,12 @@ class InputLog:
 
     def hold(self, action: Action) -> None:
         """Take an action's keys as already held, as they are where a recording goes on from another."""
-        self._held_keys, self._held_buttons = _keys(action), _buttons(action)
+        self._held_keys, self._held_buttons = _keys(action), mouse_buttons_of(action.buttons)
 
     def line(self, player: Player, action: Action) -> dict[str, Any]:
         """Return the line of the frame that the player's scene shows now and of the action taken on it."""
         scene, dialect, index = player.scene, self._dialect, self.num_lines
-        keys, buttons = _keys(action), _buttons(action)
+        keys, buttons = _keys(action), mouse_buttons_of(action.buttons)
         new_keys = [key for key in keys if key not in self._held_keys]
         new_buttons = [button for button in buttons if button not in self._held_buttons]
         self._held_keys, self._held_buttons = keys, buttons
@@ -86,18 +71,8 @@ class InputLog:
                 self._stuck = False
             buttons = sorted({0, *buttons})
         scaler = dialect.screen_scaler if scene.screen is not None else 1.0
-        x, y = player.cursor
-        mouse: dict[str, Any] | None = {
-            "x": x,
-            "y": y,
-            "dx": action.dx / scaler,
-            "dy": action.dy / scaler,
-            "scaledX": x - 640,
-            "scaledY": y - 360,
-            "dwheel": float(action.dwheel),
-            "buttons": buttons,
-            "newButtons": new_buttons,
-        }
+        moved = (action.dx / scaler, action.dy / scaler)
+        mouse: dict[str, Any] | None = mouse_line(player.cursor, moved, buttons, new_buttons, float(action.dwheel))
         typed = "".join(_typed(key) for key in new_keys)
         keyboard: dict[str, Any] | None = {"keys": keys, "newKeys": new_keys, "chars": typed}
         if not dialect.has_milli_and_wheel:
@@ -133,15 +108,8 @@ class InputLog:
 
 
 def _keys(action: Action) -> list[str]:
-    """Return the keyboard's part of the buttons; a hotbar change by the wheel has no key."""
-    names = [
-        name for name in _KEYS if name in action.buttons and not (action.dwheel and name.startswith("hotbar."))
-    ]
-    return [f"key.keyboard.{_KEYS[name]}" for name in names]
-
-
-def _buttons(action: Action) -> list[int]:
-    return [number for name, number in _MOUSE_BUTTONS.items() if name in action.buttons]
+    """The keyboard's part of the buttons; a hotbar change by the wheel has no key."""
+    return keys_of([name for name in action.buttons if not (action.dwheel and name.startswith("hotbar."))])
 
 
 def _typed(key: str) -> str:

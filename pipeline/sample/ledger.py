@@ -18,14 +18,18 @@ class Ledger:
         """Add to a statistic, e.g. ``minecraft.custom:minecraft.jump``."""
         self.stats[name] = self.stats.get(name, 0) + amount
 
-    def gain(self, item: str, amount: int = 1) -> None:
-        """Put items into the inventory and count the pick-up."""
+    def store(self, item: str, amount: int = 1) -> None:
+        """Put items into the inventory."""
         self.inventory[item] = self.inventory.get(item, 0) + amount
-        self.count(f"minecraft.pickup:minecraft.{item}", amount)
 
-    def spend(self, item: str, amount: int = 1) -> None:
-        """Take items out of the inventory, as far as there are any."""
-        left = self.inventory.get(item, 0) - amount
+    def gain(self, item: str) -> None:
+        """Put an item into the inventory and count the pick-up."""
+        self.store(item)
+        self.count(f"minecraft.pickup:minecraft.{item}")
+
+    def spend(self, item: str) -> None:
+        """Take an item out of the inventory, if there is one."""
+        left = self.inventory.get(item, 0) - 1
         if left > 0:
             self.inventory[item] = left
         else:

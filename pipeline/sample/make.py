@@ -7,7 +7,7 @@ import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -109,17 +109,13 @@ def make_sample(out: Path, settings: SampleSettings, progress: Progress | None =
     unfinished = out.parent / f".{out.name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        recordings = _record_all(unfinished, settings, progress or _silent)
+        recordings = _record_all(unfinished, settings, progress or (lambda *_: None))
         _write_lists(unfinished, settings, recordings)
         unfinished.rename(out)
     except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
         raise
     return SampleSummary(out, recordings)
-
-
-def _silent(done: int, expected: int) -> None:
-    del done, expected
 
 
 def _check(out: Path, settings: SampleSettings) -> None:
@@ -231,13 +227,8 @@ class _Session:
             )
         )
         self._progress(sum(recording.num_frames for recording in self._recordings))
-        self._start = _next_start(self._start, writer.num_frames)
+        self._start += duration(writer.num_frames) + timedelta(seconds=1)  # which the recorder needs to go on
         self._server_tick += writer.num_frames
-
-
-def _next_start(start: datetime, num_frames: int) -> datetime:
-    """Return when the next recording of the session begins: the recorder needs a second to go on."""
-    return start + duration(num_frames) + timedelta(seconds=1)
 
 
 def _write_lists(root: Path, settings: SampleSettings, recordings: list[SampleRecording]) -> None:

@@ -26,8 +26,8 @@ class Box:
     top: str = ""
 
 
-def _cube(side: str, front: str = "", top: str = "", half: float = 0.5, height: float = 1.0) -> list[Box]:
-    return [Box(-half, half, 0, height, -half, half, side, front, top)]
+def _cube(side: str, front: str = "", top: str = "") -> Box:
+    return Box(-0.5, 0.5, 0, 1, -0.5, 0.5, side, front, top)
 
 
 def _animal(hide: str, face: str, coat: float) -> list[Box]:
@@ -83,48 +83,42 @@ _HOUSE = [
 ]
 
 
+_CHEST_LIDS = {"": 0.0, "open": 0.12}
+_WHEAT = {"": ("sprout", 0.4), "ripe": ("wheat", 0.8)}
+_BOXES = {
+    **{ore: [_cube(ore)] for ore in ("coal_ore", "iron_ore", "diamond_ore", "stone")},
+    "oak_log": [_cube("log", "log", "log_top")],
+    "crafting_table": [_cube("table", "table", "table_top")],
+    "bell": _BELL,
+    "banner": _BANNER,
+    "pig": _animal("pig", "pig_face", 0.0),
+    "cow": _animal("cow", "cow_face", 0.04),
+    "sheep": _animal("wool", "wool_face", 0.08),
+    "tree": _TREE,
+    "pine": _PINE,
+    "house": _HOUSE,
+}
+
+
 def boxes_of(thing: Thing) -> list[Box]:
-    """Return the boxes of a thing in its present state, unordered."""
-    kind = thing.kind
-    if kind in ("coal_ore", "iron_ore", "diamond_ore", "stone"):
-        return _cube(kind)
-    if kind == "oak_log":
-        return [Box(-0.5, 0.5, 0, 1, -0.5, 0.5, "log", "log", "log_top")]
-    if kind == "chest":
-        lid = 0.12 if thing.state == "open" else 0.0
+    """The boxes of a thing in its present state, unordered."""
+    if thing.kind == "lamp":
+        return _lamp(thing.state)
+    if thing.kind == "chest":
+        lid = _CHEST_LIDS[thing.state]
         return [
             Box(-0.45, 0.45, 0, 0.6, -0.45, 0.45, "chest", "chest_front", "chest"),
             Box(-0.45, 0.45, 0.6 + lid, 0.9 + lid, -0.45, 0.45, "chest"),
         ]
-    if kind == "crafting_table":
-        return _cube("table", "table", "table_top")
-    if kind == "wheat":
-        crop = "wheat" if thing.state == "ripe" else "sprout"
-        tall = 0.8 if thing.state == "ripe" else 0.4
+    if thing.kind == "wheat":
+        crop, tall = _WHEAT[thing.state]
         stalks = [
             Box(x - 0.09, x + 0.09, 0.1, tall, z - 0.09, z + 0.09, crop)
             for x in (-0.3, 0, 0.3)
             for z in (-0.2, 0.2)
         ]
         return [Box(-0.5, 0.5, 0, 0.1, -0.5, 0.5, "farmland"), *stalks]
-    if kind == "lamp":
-        return _lamp(thing.state)
-    if kind == "bell":
-        return _BELL
-    if kind == "banner":
-        return _BANNER
-    if kind == "pig":
-        return _animal("pig", "pig_face", 0.0)
-    if kind == "cow":
-        return _animal("cow", "cow_face", 0.04)
-    if kind == "sheep":
-        return _animal("wool", "wool_face", 0.08)
-    if kind == "tree":
-        return _TREE
-    if kind == "pine":
-        return _PINE
-    assert kind == "house", kind
-    return _HOUSE
+    return _BOXES[thing.kind]
 
 
 SCENERY = ("tree", "pine", "house")

@@ -17,10 +17,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.sample.action import DEGREES_PER_PX, Action, act, turn_px
+from pipeline.sample.action import Action, act, turn_px
 from pipeline.sample.ledger import Ledger
 from pipeline.sample.models import AIM_HEIGHT
 from pipeline.sample.scene import LAMP_COLOURS, MAX_PITCH, Scene, Screen, Target, Thing
+from shards.recorder_lines import DEGREES_PER_PX
 
 REACH_BLOCKS = 2.4
 _HIT_BLOCKS, _HIT_DEGREES = 4.0, 30.0  # from where a press on a thing counts

@@ -11,18 +11,17 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import ffmpeg
-import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.sample.barcode import FrameMark
 from pipeline.sample.inputs import InputLog
 from pipeline.sample.player import Interaction, Player, Tick
-from pipeline.sample.render import Mask, Renderer
+from pipeline.sample.render import Renderer
 from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH
 from pipeline.sample.textures import Pixels
 from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
+from shards.masks import centroid, encode_text
 
 FRAME_WIDTH = 640
 FRAME_HEIGHT = 360
@@ -97,32 +96,6 @@ class VideoWriter:
         self._errors.close()
 
 
-def encode_rle(mask: Mask) -> str:
-    """Return a mask of the view as ROCKET-1's text: "start length ..." at 640x360, row by row, starts from 1."""
-    rows = np.flatnonzero(mask.any(axis=1))
-    if rows.size == 0:
-        return ""
-    first, last = int(rows[0]), int(rows[-1])
-    part = np.repeat(np.repeat(mask[first : last + 1], _ZOOM, axis=1), _ZOOM, axis=0).ravel()
-    padded = np.zeros(part.size + 2, np.int8)
-    padded[1:-1] = part
-    edges: NDArray[np.int_] = np.flatnonzero(np.diff(padded)) + first * _ZOOM * FRAME_WIDTH
-    starts, stops = edges[::2], edges[1::2]
-    pairs = np.stack([starts + 1, stops - starts], axis=1)
-    return " ".join(map(str, pairs.ravel().tolist()))
-
-
-def centroid_px(mask: Mask) -> tuple[float, float] | None:
-    """Return the middle of what a mask covers as (row, column) at 640x360, None if it covers nothing."""
-    by_row, by_column = mask.sum(axis=1), mask.sum(axis=0)
-    total = int(by_row.sum())
-    if total == 0:
-        return None
-    row = float(by_row @ np.arange(by_row.size)) / total
-    column = float(by_column @ np.arange(by_column.size)) / total
-    return round((row + 0.5) * _ZOOM - 0.5, 2), round((column + 0.5) * _ZOOM - 0.5, 2)
-
-
 class _Sight(NamedTuple):
     """What the tracker makes of a target in one frame."""
 
@@ -158,7 +131,8 @@ class RecordingWriter:
         self._video.add(pixels)
         self.num_video_frames += 1
         for (interaction, tracking), mask in zip(tick.candidates, masks, strict=True):
-            sight = _Sight(encode_rle(mask), centroid_px(mask), tracking)
+            zoomed = mask.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
+            sight = _Sight(encode_text(zoomed), centroid(zoomed), tracking)
             self._seen.setdefault(interaction, {})[frame] = sight
         self._lines.write(json.dumps(self.log.line(player, tick.action), separators=(",", ":")) + "\n")
         self.num_noops += tick.action.is_noop

@@ -49,8 +49,7 @@ _DROPS = {
     "cow": "beef",
     "sheep": "white_wool",
 }
-_BLOCKS = ("coal_ore", "iron_ore", "diamond_ore", "stone", "oak_log")
-_ANIMALS = ("pig", "cow", "sheep")
+_BLOCKS, _ANIMALS = tuple(_DROPS)[:5], tuple(_DROPS)[5:]
 _RECIPES = (("oak_planks", "oak_log"), ("stick", "oak_planks"), ("torch", "coal"))
 
 
@@ -180,32 +179,26 @@ class Story:
         yield from self.player.select(slot, [goal])
 
     def _mine(self, straight: bool = False) -> Ticks[None]:
-        player, kind = self.player, self._pick(_BLOCKS)
-        block = self._goal(kind, straight)
-        mine = Interaction(2, f"minecraft.mine_block:minecraft.{kind}", block)
-        yield from player.select(_PICKAXE, [mine])
-        yield from self._approach(block, [mine])
-        hits, needed = 0, int(self.rng.integers(6, 9))
-        while hits < needed:
-            block.crack = (hits + 0.5) / needed
-            hits += "attack" in (yield from player.work_on(block, "attack", [mine])).buttons
-        self.scene.things.remove(block)
-        player.ledger.count(mine.event)
-        player.ledger.gain(_DROPS[kind])
+        yield from self._strike(2, "mine_block", self._pick(_BLOCKS), _PICKAXE, straight)
 
     def _hunt(self, straight: bool = False) -> Ticks[None]:
-        player, kind = self.player, self._pick(_ANIMALS)
-        animal = self._goal(kind, straight)
-        animal.drift = 0.05
-        hunt = Interaction(0, f"minecraft.kill_entity:minecraft.{kind}", animal)
-        yield from player.select(_SWORD, [hunt])
-        yield from self._approach(animal, [hunt])
+        yield from self._strike(0, "kill_entity", self._pick(_ANIMALS), _SWORD, straight)
+
+    def _strike(self, obj_id: int, deed: str, kind: str, tool: int, straight: bool) -> Ticks[None]:
+        """Walk up to a block or an animal with a tool and hit it until it is gone."""
+        player, thing = self.player, self._goal(kind, straight)
+        strolls = kind in _ANIMALS
+        thing.drift = 0.05 if strolls else 0.0
+        goals = [Interaction(obj_id, f"minecraft.{deed}:minecraft.{kind}", thing)]
+        yield from player.select(tool, goals)
+        yield from self._approach(thing, goals)
         hits, needed = 0, int(self.rng.integers(6, 9))
         while hits < needed:
-            animal.hurt = hits % 4 in (1, 2)
-            hits += "attack" in (yield from player.work_on(animal, "attack", [hunt])).buttons
-        self.scene.things.remove(animal)
-        player.ledger.count(hunt.event)
+            thing.hurt = strolls and hits % 4 in (1, 2)
+            thing.crack = 0.0 if strolls else (hits + 0.5) / needed
+            hits += "attack" in (yield from player.work_on(thing, "attack", goals)).buttons
+        self.scene.things.remove(thing)
+        player.ledger.count(goals[0].event)
         player.ledger.gain(_DROPS[kind])
 
     def _feed(self) -> Ticks[None]:
@@ -240,7 +233,7 @@ class Story:
         yield from player.move_cursor(*hud.screen_centre_px(slot))
         yield from player.tick(act("attack"))
         del screen.items[slot]
-        player.ledger.inventory[item] = player.ledger.inventory.get(item, 0) + 1
+        player.ledger.store(item)
         yield from self._leave_screen()
 
     def _craft_at_table(self) -> Ticks[None]:
@@ -266,7 +259,7 @@ class Story:
         yield from player.tick(act("attack"), [craft])
         player.ledger.count(craft.event)
         player.ledger.spend(stuff)
-        player.ledger.inventory[made] = player.ledger.inventory.get(made, 0) + 4
+        player.ledger.store(made, 4)
         assert self.scene.screen is not None
         del self.scene.screen.items[result]
         yield from self._leave_screen()
@@ -287,15 +280,8 @@ class Story:
 
     def _fidget(self) -> Ticks[None]:
         """Press what the goals never ask for, so that every input is recorded somewhere."""
-        for buttons in (
-            ("left",),
-            ("left", "jump"),
-            ("right", "sneak"),
-            ("right",),
-            ("back",),
-            ("forward", "jump"),
-        ):
-            yield from self.player.tick(act(*buttons))
+        for pressed in ("left", "left jump", "right sneak", "right", "back", "forward jump"):
+            yield from self.player.tick(act(*pressed.split()))
         yield from self.player.tick(act(self._pick(("drop", "swapHands", "pickItem"))))
 
     def _approach(self, thing: Thing, goals: list[Interaction]) -> Ticks[None]:

@@ -33,43 +33,17 @@ class Theme:
     cloud: Rgb
 
 
+def _theme(colours: str) -> Theme:
+    """The theme of seven colours as rrggbb, in the order of its fields."""
+    red_green_blue = [tuple(bytes.fromhex(colour)) for colour in colours.split()]
+    return Theme(*red_green_blue)  # type: ignore[arg-type]
+
+
 THEMES = {
-    "plains": Theme(
-        grass=(106, 158, 64),
-        path=(151, 124, 80),
-        leaves=(58, 112, 38),
-        sky_top=(112, 162, 242),
-        sky_low=(186, 212, 246),
-        hills=(94, 136, 104),
-        cloud=(250, 252, 255),
-    ),
-    "autumn": Theme(
-        grass=(140, 148, 62),
-        path=(146, 112, 70),
-        leaves=(178, 104, 36),
-        sky_top=(134, 168, 226),
-        sky_low=(218, 220, 226),
-        hills=(142, 124, 88),
-        cloud=(246, 244, 240),
-    ),
-    "taiga": Theme(
-        grass=(222, 232, 238),
-        path=(158, 150, 146),
-        leaves=(56, 92, 74),
-        sky_top=(140, 170, 208),
-        sky_low=(214, 226, 236),
-        hills=(156, 178, 190),
-        cloud=(240, 244, 248),
-    ),
-    "savanna": Theme(
-        grass=(168, 160, 82),
-        path=(176, 142, 88),
-        leaves=(118, 128, 48),
-        sky_top=(122, 180, 232),
-        sky_low=(222, 226, 214),
-        hills=(150, 138, 90),
-        cloud=(252, 250, 244),
-    ),
+    "plains": _theme("6a9e40 977c50 3a7026 70a2f2 bad4f6 5e8868 fafcff"),
+    "autumn": _theme("8c943e 927046 b26824 86a8e2 dadce2 8e7c58 f6f4f0"),
+    "taiga": _theme("dee8ee 9e9692 385c4a 8caad0 d6e2ec 9cb2be f0f4f8"),
+    "savanna": _theme("a8a052 b08e58 768030 7ab4e8 dee2d6 968a5a fcfaf4"),
 }
 
 # base colour, spread of the noise, (colour of the speckles, how many)

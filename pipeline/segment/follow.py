@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from pipeline.segment.settings import SegmentSettings
 from pipeline.segment.stretches import Stretch
 from pipeline.segment.tracker import TrackedMask, Tracker
-from pipeline.sources.masks import encode_rle
+from shards.masks import centroid, encode_text
 
 _GROWTH_FROM_AREA = 2e-3
 """Smaller masks may change their area by any factor: a few pixels double it."""
@@ -63,7 +63,8 @@ class Track:
             if not self.sights or self._unseen > settings.lost_frames:
                 self.end = "lost"
             return
-        middle = _middle(tracked.mask)
+        middle = centroid(tracked.mask)
+        assert middle is not None
         if area > settings.max_area:
             self.end = "covers"
         elif self.sights and not self._unseen:
@@ -74,8 +75,7 @@ class Track:
             elif larger > _GROWTH_FROM_AREA and larger > settings.max_growth * smaller:
                 self.end = "growth"
         if not self.end:
-            point = (round(middle[0], 2), round(middle[1], 2))
-            self.sights[frame] = Sight(encode_rle(tracked.mask), point, round(tracked.confidence, 4))
+            self.sights[frame] = Sight(encode_text(tracked.mask), middle, round(tracked.confidence, 4))
             self._unseen, self._area, self._middle = 0, area, middle
 
 
@@ -174,10 +174,3 @@ def _track(batch: _Batch, held: dict[int, NDArray[np.uint8]], tracker: Tracker, 
             track.add(frame, tracked, settings)
             if track.end or frame == track.stretch.first:
                 del live[number]
-
-
-def _middle(mask: NDArray[np.bool_]) -> tuple[float, float]:
-    """The centroid of a mask that is not empty, as (row, column)."""
-    rows, columns = mask.sum(axis=1), mask.sum(axis=0)
-    total = int(rows.sum())
-    return float(rows @ np.arange(rows.size)) / total, float(columns @ np.arange(columns.size)) / total

@@ -31,7 +31,8 @@ from pipeline.recording import MINESTUDIO_FRAME_PX
 from pipeline.rejection import SourceError, cannot_read
 from pipeline.sources.files.json_lines import BadLine, parse_line
 from pipeline.sources.files.pickles import load_pickle_file
-from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, MaskError, RecordingMasks, encode_rle
+from pipeline.sources.masks import TYPE_OF_NAME, Candidate, MaskCollector, MaskError, RecordingMasks
+from shards.masks import centroid, encode_text
 from shards.settings import nearest
 
 FORMAT, VERSION = "rocket-masks", 1
@@ -201,7 +202,7 @@ class MaskWriter:
                 f"({self._height}, {self._width}). Give the file their height and width."
             )
         candidates = {
-            frame: Candidate(0, encode_rle(mask), _middle(mask), (confidences or {}).get(frame))
+            frame: Candidate(0, encode_text(mask), centroid(mask), (confidences or {}).get(frame))
             for frame, mask in masks.items()
         }
         self.add_runs(kind, event, candidates, max(masks) + 1 if stop is None else stop)
@@ -242,13 +243,3 @@ class MaskWriter:
             os.replace(partial, self._path)
         finally:
             partial.unlink(missing_ok=True)
-
-
-def _middle(mask: NDArray[np.bool_]) -> tuple[float, float] | None:
-    """The centroid as (row, column); None of an empty mask."""
-    rows, columns = mask.sum(axis=1), mask.sum(axis=0)
-    total = int(rows.sum())
-    if total == 0:
-        return None
-    row, column = rows @ np.arange(rows.size), columns @ np.arange(columns.size)
-    return round(float(row) / total, 2), round(float(column) / total, 2)

@@ -212,14 +212,6 @@ def _parse_runs(text: str, height: int, width: int) -> tuple[NDArray[np.int64], 
     return starts, stops
 
 
-def encode_rle(mask: NDArray[np.bool_]) -> str:
-    """The run lengths of a mask as `decode_rle` reads them."""
-    padded = np.concatenate(([False], np.asarray(mask, bool).reshape(-1), [False]))
-    edges = np.flatnonzero(padded[1:] != padded[:-1])
-    starts, stops = edges[0::2], edges[1::2]
-    return " ".join(f"{start + 1} {stop - start}" for start, stop in zip(starts, stops, strict=True))
-
-
 def resize_nearest(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     """The mask at another size; pixel (r, c) is the source's pixel (floor(r * scale), floor(c * scale)).
 

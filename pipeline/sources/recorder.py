@@ -15,31 +15,17 @@ from pipeline.recording import Breakage, CarryState, RecordingContent
 from pipeline.settings import BuildSettings
 from pipeline.sources.files.json_lines import BadLine
 from shards.action_space import ACTION_SPACE
+from shards.recorder_lines import DEGREES_PER_PX, KEY_OF
 
 COLUMN = ACTION_SPACE.column
 """Column of each button in the `buttons` arrays."""
 
-KEYS = {
-    "key.keyboard.escape": COLUMN["ESC"],
-    "key.keyboard.s": COLUMN["back"],
-    "key.keyboard.q": COLUMN["drop"],
-    "key.keyboard.w": COLUMN["forward"],
-    "key.keyboard.e": COLUMN["inventory"],
-    "key.keyboard.space": COLUMN["jump"],
-    "key.keyboard.a": COLUMN["left"],
-    "key.keyboard.d": COLUMN["right"],
-    "key.keyboard.left.shift": COLUMN["sneak"],
-    "key.keyboard.left.control": COLUMN["sprint"],
-    "key.keyboard.f": COLUMN["swapHands"],
-    **{f"key.keyboard.{slot}": COLUMN[f"hotbar.{slot}"] for slot in range(1, 10)},
-}
+KEYS = {key: COLUMN[name] for name, key in KEY_OF.items()}
 """The recorder's names of the keys that are buttons; all other keys mean nothing."""
 
 ATTACK, USE, PICK_ITEM = COLUMN["attack"], COLUMN["use"], COLUMN["pickItem"]
 FIRST_HOTBAR = COLUMN["hotbar.1"]
 NUM_HOTBAR_SLOTS = 9
-
-DEGREES_PER_PIXEL = 360.0 / 2400.0
 
 MAX_MOUSE_PX = 32768.0
 """No window system has a position further out; the largest met in real logs are below 3,000."""
@@ -163,7 +149,7 @@ class RecorderState:
             if hotbar != self._hotbar:
                 buttons[FIRST_HOTBAR + hotbar] = 1
 
-        scale = DEGREES_PER_PIXEL * (self._gui_scale if gui else 1.0)
+        scale = DEGREES_PER_PX * (self._gui_scale if gui else 1.0)
         pitch, yaw = turn("mouse.dy", _number(mouse, "dy") * scale), turn("mouse.dx", _number(mouse, "dx") * scale)
         x = y = math.nan
         if gui and mouse is not None and "x" in mouse and "y" in mouse:

@@ -8,28 +8,14 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from shards.action_space import ACTION_SPACE
 from shards.display.film import Film
 from shards.interaction_types import NO_INTERACTION, interaction_type
-from shards.masks import encode_runs
+from shards.masks import centroid, encode_text
+from shards.recorder_lines import DEGREES_PER_PX, keys_of, mouse_buttons_of, mouse_line
 from trainer.play.rollout import EpisodePlan, PlayedFrame
 
-_DEGREES_PER_PX = 360 / 2400
-_KEYS = {
-    "forward": "w",
-    "back": "s",
-    "left": "a",
-    "right": "d",
-    "jump": "space",
-    "sneak": "left.shift",
-    "sprint": "left.control",
-    "drop": "q",
-    "inventory": "e",
-    **{f"hotbar.{slot}": str(slot) for slot in range(1, 10)},
-}
-_MOUSE_BUTTONS = {"attack": 0, "use": 1}
 _OFF_SCREEN_PX = (1280.0, 720.0)
 """Where the mouse is said to be, so that no second cursor is drawn: the picture shows its own."""
 
@@ -61,9 +47,8 @@ class EpisodeRecorder:
                 last = {"type": kind, "event": self._event, "start": self._num_frames, "stop": 0, "frames": []}
                 self._stretches.append(last)
             last["stop"] = self._num_frames + 1
-            last["frames"].append(
-                {"frame": self._num_frames, "rle": _rle(frame.mask), "point": _middle(frame.mask)}
-            )
+            mask = frame.mask.astype(bool)
+            last["frames"].append({"frame": self._num_frames, "rle": encode_text(mask), "point": centroid(mask)})
         self._num_frames += 1
 
     def close(self, finished: bool) -> None:
@@ -87,21 +72,11 @@ class EpisodeRecorder:
         for name in sorted(pressed):
             if name.startswith("hotbar."):
                 self._slot = int(name.removeprefix("hotbar.")) - 1
-        pitch, yaw = (float(degrees) / _DEGREES_PER_PX for degrees in frame.camera)
-        x, y = _OFF_SCREEN_PX
+        pitch, yaw = (float(degrees) / DEGREES_PER_PX for degrees in frame.camera)
+        held, started = mouse_buttons_of(pressed), mouse_buttons_of(new)
         return {
-            "mouse": {
-                "x": x,
-                "y": y,
-                "dx": yaw,
-                "dy": pitch,
-                "scaledX": x - 640,
-                "scaledY": y - 360,
-                "dwheel": 0.0,
-                "buttons": [number for name, number in _MOUSE_BUTTONS.items() if name in pressed],
-                "newButtons": [number for name, number in _MOUSE_BUTTONS.items() if name in new],
-            },
-            "keyboard": {"keys": _keys(pressed), "newKeys": _keys(new), "chars": ""},
+            "mouse": mouse_line(_OFF_SCREEN_PX, (yaw, pitch), held, started),
+            "keyboard": {"keys": keys_of(pressed), "newKeys": keys_of(new), "chars": ""},
             "isGuiOpen": frame.gui,
             "isGuiInventory": False,
             "hotbar": self._slot,
@@ -110,19 +85,3 @@ class EpisodeRecorder:
             "milli": 50 * self._num_frames,
             "stats": {},
         }
-
-
-def _keys(pressed: set[str]) -> list[str]:
-    return [f"key.keyboard.{key}" for name, key in _KEYS.items() if name in pressed]
-
-
-def _rle(mask: NDArray[np.uint8]) -> str:
-    """A mask as "start length ...", row by row, the first pixel being 1."""
-    bounds = encode_runs(mask.astype(bool)).cumsum().reshape(-1, 2)  # ends of zeros, ends of ones
-    return " ".join(f"{start + 1} {stop - start}" for start, stop in bounds.tolist() if stop > start)
-
-
-def _middle(mask: NDArray[np.uint8]) -> list[float] | None:
-    """(row, column) of the middle of what is seen, px; None where nothing is."""
-    rows, columns = np.nonzero(mask)
-    return [round(float(rows.mean()), 2), round(float(columns.mean()), 2)] if len(rows) else None

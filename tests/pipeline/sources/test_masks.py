@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.sources.masks import MaskCollector, MaskError, decode_rle, encode_rle, resize_nearest, resized_runs
-from shards.masks import decode_runs, encode_runs
+from pipeline.sources.masks import MaskCollector, MaskError, decode_rle, resize_nearest, resized_runs
+from shards.masks import decode_runs, encode_runs, encode_text
 
 
 def picture(*rows: str) -> np.ndarray:
@@ -91,7 +91,7 @@ def test_scaling_runs_equals_scaling_pixels(
 ) -> None:
     mask = np.random.default_rng(seed).random(size) < share
     slow = resize_nearest(mask, *new_size)
-    runs = resized_runs(encode_rle(mask), *size, *new_size)
+    runs = resized_runs(encode_text(mask), *size, *new_size)
     assert runs.dtype == np.uint32
     np.testing.assert_array_equal(runs, encode_runs(slow))
     np.testing.assert_array_equal(decode_runs(runs, *new_size), slow)
@@ -104,7 +104,7 @@ def test_scaling_runs_takes_them_in_any_order() -> None:
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 1000))
 def test_encoding_is_undone_by_decoding(height: int, width: int, seed: int) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < 0.5
-    np.testing.assert_array_equal(decode_rle(encode_rle(mask), height, width), mask)
+    np.testing.assert_array_equal(decode_rle(encode_text(mask), height, width), mask)
 
 
 def add(collector: MaskCollector, frame: int, **changes: object) -> None:
