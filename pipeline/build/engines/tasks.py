@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from pipeline.build.folder import cannot_write
-from pipeline.progress import ProgressReport
 from pipeline.transcode.encoding import EncodingFailed
 from shards.errors import RocketError
+
+if TYPE_CHECKING:  # a worker draws no bar
+    from pipeline.progress import ProgressReport
 
 _REPORT_FRAMES = 50
 
