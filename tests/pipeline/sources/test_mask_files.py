@@ -216,7 +216,11 @@ def test_mask_writer_leaves_nothing_after_an_error(tmp_path: Path) -> None:
             r"masks of \[\(64, 36\)\] for e, expected one or more of \(36, 64\)",
         ),
         ("mine", {}, r"masks of \[\] for e"),
-        ("mime", good, "type 'mime' for e, expected hunt, mine, interact, craft, switch, approach"),
+        (
+            "mime",
+            good,
+            "type 'mime' for e, expected hunt, mine, interact, craft, switch, approach. Did you mean mine",
+        ),
     ):
         with pytest.raises(MaskError, match=problem), MaskWriter(path, height=36, width=64) as file:
             file.add("mine", "e", good)
@@ -260,7 +264,7 @@ def test_type_of_a_masks_file_that_is_not_known_is_named(tmp_path: Path) -> None
     path.write_text(DOCUMENTED.replace('"mine"', '"mime"'))
     [problem] = load_masks_file(path).problems
     assert (problem.reason, problem.num_entries) == ("unknown_interaction", 2)
-    assert "'mime'" in problem.detail
+    assert problem.detail.startswith("type 'mime', expected 0 to 6, did you mean mine?")
 
 
 @pytest.mark.parametrize(

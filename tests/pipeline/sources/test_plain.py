@@ -56,8 +56,8 @@ def test_what_is_not_named_is_not_pressed_and_the_camera_stands(tmp_path: Path) 
     ("bad", "detail"),
     [
         ({"buttons": ["foward"]}, "'foward' is no button"),
-        ({"foward": 1}, "'foward' is no button"),
-        ({"hotbar.10": 1}, "'hotbar.10' is no button"),
+        ({"foward": 1}, "'foward' is no button, did you mean 'forward'"),
+        ({"hotbar.10": 1}, "'hotbar.10' is no button, did you mean 'hotbar.1'"),
         ({"buttons": "forward"}, "buttons is 'forward', expected a list"),
         ({"buttons": [], "attack": 1}, "'attack' beside buttons"),
         ({"attack": 2}, "attack is 2, expected 0 or 1"),
