@@ -3,13 +3,10 @@
 Frames of the source are scaled once (area) to planar YUV; every setting encodes those frames as clips of 128 and
 PyAV decodes them with one thread. Quality is that of every luma plane against the scaled one, and of every fifth
 frame in RGB, so that all kinds of frames have their turn.
-
-    python -m benchmarks.codec_table [--frames N] [--repeats N]
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import subprocess
 import time
@@ -23,7 +20,7 @@ from numpy.typing import NDArray
 
 from benchmarks.measure import Spread, run_program
 from benchmarks.quality import psnr, ssim
-from benchmarks.recordings import Source, real_source, sample_source
+from benchmarks.recordings import Source
 from benchmarks.report import Table
 from pipeline.settings import TRAINING_PARAMS
 from pipeline.transcode.ffmpeg import ffmpeg_program
@@ -194,20 +191,3 @@ def _num_frames(clip: bytes) -> int:
 def _ffmpeg(*words: str) -> bytes:
     command = [ffmpeg_program(), "-nostdin", "-loglevel", "error", *words]
     return subprocess.run(command, capture_output=True, check=True).stdout
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--frames", type=int, default=1280)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--work", type=Path, default=Path("build/bench"))
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    sources = [sample_source(options.work, options.frames), real_source(options.work)]
-    for source in sources:
-        if source is not None:
-            print(measure(source, options.frames, options.work, options.repeats).markdown())
-
-
-if __name__ == "__main__":
-    main()

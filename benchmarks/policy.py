@@ -6,32 +6,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.environments import OURS, Environment, machine, minestudio
+from benchmarks.environments import OURS, Environment, minestudio
 from benchmarks.measure import Spread, alternate
 from benchmarks.report import Table
 
 _PROGRAM = "benchmarks.programs.policy_step"
 
 
-def shapes() -> list[tuple[str, int, int]]:
-    """(device, lanes, frames) that are measured."""
-    found = [("cpu", 1, 16), ("cpu", 1, 32)]
-    if machine()["GPU"] != "none":
-        found.append(("cuda", 8, 128))
-    return found
-
-
-def measure(repeats: int, work: Path, chosen: list[tuple[str, int, int]]) -> tuple[dict[str, list[Any]], float]:
+def measure(repeats: int, work: Path, chosen: list[tuple[int, int]]) -> tuple[dict[str, list[Any]], float]:
     """Trials by name, and the largest relative difference of the two policies' answers with the same weights."""
     print("policy", flush=True)
     trials: dict[str, Callable[[], Any]] = {}
-    for device, lanes, frames in chosen:
-        shape = ["--device", device, "--lanes", str(lanes), "--frames", str(frames)]
-        where = f"{device}, {lanes} x {frames} frames"
+    for lanes, frames in chosen:
+        shape = ["--lanes", str(lanes), "--frames", str(frames)]
+        where = f"cpu, {lanes} x {frames} frames"
         for name, environment in (("rocket1", OURS), ("MineStudio", minestudio())):
             trials[f"{name}, {where}"] = _trial(environment, name, shape)
-        if device == "cuda":
-            trials[f"rocket1 compiled, {where}"] = _trial(OURS, "rocket1", [*shape, "--compile", "--steps", "10"])
     done = alternate(trials, repeats)
     saved = str(work / "policy.pt")
     minestudio().run(_PROGRAM, "MineStudio", "--frames", "8", "--save", saved)
@@ -53,7 +43,7 @@ def table(results: dict[str, list[Any]], error: float) -> Table:
         result.add(
             name,
             seconds.text(2),
-            cores.text(2) if "cpu" in name else "",
+            cores.text(2),
             f"{lanes * frames / seconds.median:,.1f}",
             f"{max(trial['peak_mb'] for trial in trials):,.0f} MB",
         )

@@ -82,7 +82,7 @@ def measure(options: argparse.Namespace, work: Path) -> Iterator[list[Table | Ba
     if "abilities" in parts:
         yield [try_abilities(entrants, ours)]
     if "policy" in parts:
-        shapes = [("cpu", 1, 4)] if options.small else policy.shapes()
+        shapes = [(1, 4)] if options.small else [(1, 16), (1, 32)]
         yield [policy.table(*policy.measure(options.repeats, work, shapes))]
     if "codec" in parts:
         for source in (sample, real):

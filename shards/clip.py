@@ -119,12 +119,6 @@ class ClipArrays:
         """The mask of a candidate (0-based in the clip) as run lengths."""
         return self.mask_runs[self.mask_offsets[candidate] : self.mask_offsets[candidate + 1]]
 
-    def candidate_of(self, frame: int, interaction: int) -> int | None:
-        """The candidate that shows this interaction in this frame, if there is one."""
-        start = int(self.candidate_offsets[frame])
-        found = np.flatnonzero(self.candidates(frame) == interaction)
-        return start + int(found[0]) if found.size else None
-
     def to_bytes(self) -> bytes:
         """The bytes of the arrays member; the same arrays give the same bytes."""
         return _gzip(safetensors.numpy.save({name: getattr(self, name) for name in self.__dataclass_fields__}))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,23 @@ def as_batch(collated: Mapping[str, Any]) -> Batch:
     places = zip(collated["episode"], collated["start"].tolist(), collated["stop"].tolist(), strict=True)
     fields = {name: value for name, value in collated.items() if name not in ("episode", "start", "stop")}
     return Batch([Row(*place) for place in places], fields)
+
+
+class PeerLoader:
+    """A peer's loader of such windows, with the position that it keeps itself."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def epoch(self) -> Iterator[Batch]:
+        for batch in self._loader:
+            yield as_batch(batch)
+
+    def state(self) -> Any:
+        return self._loader.state_dict()
+
+    def restore(self, state: Any) -> None:
+        self._loader.load_state_dict(state)
 
 
 def _choose_goals(arrays: ClipArrays) -> list[int | None]:

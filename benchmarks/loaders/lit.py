@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import litdata
 
-from benchmarks.loaders import Batch, Decode, Options
-from benchmarks.loaders.decoding import as_batch, decode_window
+from benchmarks.loaders import Decode, Options
+from benchmarks.loaders.decoding import PeerLoader, decode_window
 
 _PLACE = "litdata"
 
@@ -24,26 +23,11 @@ class Windows(litdata.StreamingDataset):
         return decode_window(super().__getitem__(index), self._how)
 
 
-class LitLoader:
-    def __init__(self, options: Options) -> None:
-        dataset = Windows(str(options.data.with_name(f"{options.data.name}-{_PLACE}")), options.decode)
-        self._loader = litdata.StreamingDataLoader(
-            dataset, batch_size=options.batch_size, num_workers=options.num_workers
-        )
-
-    def epoch(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            yield as_batch(batch)
-
-    def state(self) -> Any:
-        return self._loader.state_dict()
-
-    def restore(self, state: Any) -> None:
-        self._loader.load_state_dict(state)
-
-
-def open_loader(options: Options) -> LitLoader:
-    return LitLoader(options)
+def open_loader(options: Options) -> PeerLoader:
+    dataset = Windows(str(options.data.with_name(f"{options.data.name}-{_PLACE}")), options.decode)
+    return PeerLoader(
+        litdata.StreamingDataLoader(dataset, batch_size=options.batch_size, num_workers=options.num_workers)
+    )
 
 
 def members(place: tuple[str, int, int]) -> dict[str, bytes]:

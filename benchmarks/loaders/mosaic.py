@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import streaming
 
-from benchmarks.loaders import NUM_LANES, Batch, Decode, Options
-from benchmarks.loaders.decoding import as_batch, decode_window
+from benchmarks.loaders import NUM_LANES, Decode, Options
+from benchmarks.loaders.decoding import PeerLoader, decode_window
 
 _PLACE = "mds"
 
@@ -26,28 +25,13 @@ class Windows(streaming.StreamingDataset):
         return decode_window(super().__getitem__(index), self._how)
 
 
-class MosaicLoader:
-    def __init__(self, options: Options) -> None:
-        streaming.base.util.clean_stale_shared_memory()
-        folder = str(options.data.with_name(f"{options.data.name}-{_PLACE}"))
-        dataset = Windows(folder, options.decode, options.batch_size)
-        self._loader = streaming.StreamingDataLoader(
-            dataset, batch_size=options.batch_size, num_workers=options.num_workers
-        )
-
-    def epoch(self) -> Iterator[Batch]:
-        for batch in self._loader:
-            yield as_batch(batch)
-
-    def state(self) -> Any:
-        return self._loader.state_dict()
-
-    def restore(self, state: Any) -> None:
-        self._loader.load_state_dict(state)
-
-
-def open_loader(options: Options) -> MosaicLoader:
-    return MosaicLoader(options)
+def open_loader(options: Options) -> PeerLoader:
+    streaming.base.util.clean_stale_shared_memory()
+    folder = str(options.data.with_name(f"{options.data.name}-{_PLACE}"))
+    dataset = Windows(folder, options.decode, options.batch_size)
+    return PeerLoader(
+        streaming.StreamingDataLoader(dataset, batch_size=options.batch_size, num_workers=options.num_workers)
+    )
 
 
 def main() -> None:

@@ -33,7 +33,6 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=16)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--small", action="store_true", help="tiny: does it run?")
     parser.add_argument("--save", type=Path, help="leave weights, input and answer, for --compare")
     parser.add_argument("--compare", type=Path, help="take MineStudio's weights and compare the answers")
@@ -99,7 +98,6 @@ def policy_input(whose: str, given: dict[str, Any], device: str) -> dict[str, An
 def time_steps(policy: Any, given: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
     """Seconds and core-seconds of each step after two of warming up, and the peak of memory."""
     on_gpu = options.device != "cpu"
-    forward = torch.compile(policy) if options.compile else policy
     optimizer = torch.optim.AdamW([p for p in policy.parameters() if p.requires_grad], lr=4e-5, weight_decay=1e-3)
     memory = [tensor.to(options.device) for tensor in policy.initial_state(options.lanes)]
     policy.train()
@@ -108,7 +106,7 @@ def time_steps(policy: Any, given: dict[str, Any], options: argparse.Namespace) 
         _wait(on_gpu)
         start, cores = time.perf_counter(), sum(os.times()[:2])
         with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
-            latents, memory = forward(policy_input(options.whose, given, options.device), memory)
+            latents, memory = policy(policy_input(options.whose, given, options.device), memory)
         loss = imitation_loss(latents["pi_logits"], given, options.device)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)

@@ -283,20 +283,3 @@ def lanes_of_rank(rank: int, num_ranks: int, num_lanes: int) -> range:
     assert 0 <= rank < num_ranks, f"rank {rank} of {num_ranks}"
     per_rank = num_lanes // num_ranks
     return range(rank * per_rank, (rank + 1) * per_rank)
-
-
-def continues(previous: Window | None, current: Window | None) -> bool:
-    """Whether a lane may get `current` right after `previous` (None is padding, and what an epoch begins after).
-
-    A window goes on where its predecessor stopped; after an episode's last window comes another episode's first,
-    or padding; after padding comes an episode's first or more padding.
-    """
-    if previous is not None and not previous.last:
-        return (
-            current is not None
-            and not current.first
-            and current.episode == previous.episode
-            and current.start == previous.stop
-            and current.index == previous.index + 1
-        )
-    return current is None or (current.first and current.start == 0)

@@ -66,9 +66,6 @@ class Augmentation:
         return _to_bytes(128 + cos * du - sin * dv, 16, 240), _to_bytes(128 + sin * du + cos * dv, 16, 240)
 
 
-NO_AUGMENTATION = Augmentation()
-
-
 def draw_augmentation(seed: int, epoch: int, episode_id: str) -> Augmentation:
     """The variation of an episode in an epoch."""
     bits = stream("augmentation", seed, epoch, episode_id)

@@ -64,8 +64,3 @@ class DamageReport:
                 f"(data.max_damaged_windows); the last: episode {damage.episode_id}, clip {damage.clip}: "
                 f"{damage.problem}. Run: rocket-prep verify DATASET --repair SOURCE"
             )
-
-    @property
-    def num_frames(self) -> int:
-        """Frames that were masked."""
-        return sum(window.num_frames for window in self.lost)

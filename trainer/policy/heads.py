@@ -39,10 +39,6 @@ class CategoricalHead(nn.Module):
         """Entropy in nats (B, T)."""
         return -(logits_BT1A.exp() * logits_BT1A).sum(-1).squeeze(-1)
 
-    def kl_divergence(self, logits_q: Tensor, logits_p: Tensor) -> Tensor:
-        """KL(q || p) (B, T)."""
-        return (logits_q.exp() * (logits_q - logits_p)).sum(-1).squeeze(-1)
-
     def sample(
         self, logits_BT1A: Tensor, deterministic: bool = False, generator: torch.Generator | None = None
     ) -> Tensor:
@@ -81,13 +77,6 @@ class PolicyHead(nn.ModuleDict):
     def entropy(self, logits: dict[str, Tensor], return_dict: bool = False) -> dict[str, Tensor] | Tensor:
         """Entropies (B, T) by head, or their sum."""
         return self._reduce({name: head.entropy(logits[name]) for name, head in self._heads()}, return_dict)
-
-    def kl_divergence(
-        self, logits_q: dict[str, Tensor], logits_p: dict[str, Tensor], return_dict: bool = False
-    ) -> dict[str, Tensor] | Tensor:
-        """KL(q || p) (B, T) by head, or their sum."""
-        parts = {name: head.kl_divergence(logits_q[name], logits_p[name]) for name, head in self._heads()}
-        return self._reduce(parts, return_dict)
 
     def sample(
         self, logits: dict[str, Tensor], deterministic: bool = False, generator: torch.Generator | None = None

@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shards.errors import RocketError
-from shards.schedule.lanes import LanePlan, Schedule, Window, continues, lanes_of_rank
+from shards.schedule.lanes import LanePlan, Schedule, Window, lanes_of_rank
 from shards.schedule.settings import ScheduleSettings
+from tests.shards.schedule.continuing import continues
 
 
 @st.composite
@@ -246,28 +247,3 @@ def test_ranks_own_whole_lanes_in_order(rank, num_ranks, num_lanes, expected):
 def test_ranks_that_do_not_divide_the_lanes_are_refused():
     with pytest.raises(RocketError, match=r"64 lanes .* got 6 ranks, .* Use 8 ranks or another global batch"):
         lanes_of_rank(0, 6, 64)
-
-
-MIDDLE = Window(3, 32, 64, 1, first=False, last=False)
-
-
-@pytest.mark.parametrize(
-    ("previous", "current", "expected"),
-    [
-        (None, None, True),
-        (None, Window(3, 0, 32, 0, first=True, last=False), True),
-        (None, MIDDLE, False),  # begins in the middle of an episode
-        (Window(3, 0, 32, 0, first=True, last=False), MIDDLE, True),
-        (Window(2, 0, 32, 0, first=True, last=False), MIDDLE, False),  # another episode's window
-        (MIDDLE, MIDDLE, False),  # the same window twice
-        (Window(3, 0, 32, 0, first=True, last=False), None, False),  # the episode is cut short
-        (MIDDLE, Window(3, 96, 128, 3, first=False, last=False), False),  # a window is missing
-        (MIDDLE, Window(9, 0, 32, 0, first=True, last=False), False),  # another episode before the end of this one
-        (Window(3, 64, 70, 2, first=False, last=True), Window(9, 0, 32, 0, first=True, last=False), True),
-        (Window(3, 64, 70, 2, first=False, last=True), Window(3, 64, 70, 2, first=False, last=True), False),
-        (Window(3, 64, 70, 2, first=False, last=True), None, True),
-        (Window(3, 0, 32, 0, first=True, last=True), Window(3, 0, 32, 0, first=True, last=True), True),
-    ],
-)
-def test_a_window_continues_its_lane_or_not(previous, current, expected):
-    assert continues(previous, current) is expected

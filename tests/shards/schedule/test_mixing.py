@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from shards.errors import RocketError
-from shards.schedule.lanes import continues, lanes_of_rank
+from shards.schedule.lanes import lanes_of_rank
 from shards.schedule.mixing import MixedPlan
 from shards.schedule.settings import ScheduleSettings
+from tests.shards.schedule.continuing import continues
 
 
 def collection(*sizes: int, episodes_per_shard: int = 4, mean_windows: int = 12, seed: int = 0):

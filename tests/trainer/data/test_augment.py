@@ -9,7 +9,7 @@ from torchvision.transforms.functional import affine
 from shards.masks import packed_size
 from tests.synthetic import make_dataset
 from tests.trainer.batches import assert_same, make_module, take
-from trainer.data.augment import NO_AUGMENTATION, Augmentation, draw_augmentation
+from trainer.data.augment import Augmentation, draw_augmentation
 
 HEIGHT, WIDTH = 64, 96
 
@@ -37,7 +37,7 @@ def apply(
 def test_no_augmentation_changes_nothing():
     yuv = frames(smooth_picture(), 100, 150)
     mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.3
-    found, found_mask = apply(NO_AUGMENTATION, yuv.copy(), mask)
+    found, found_mask = apply(Augmentation(), yuv.copy(), mask)
     assert np.array_equal(found, yuv[0])
     assert np.array_equal(found_mask, mask)
 

@@ -79,7 +79,7 @@ def test_window_over_two_clips_is_masked_as_a_whole_when_one_is_damaged(dataset)
         (int(batch["episode"][0]), int(batch["start_frame"][0])) for batch in take(module) if batch["damaged"][0]
     ]
     assert masked == [(3, 0)]
-    assert module.damage.num_frames == 32
+    assert [window.num_frames for window in module.damage.lost] == [32]
 
 
 def test_damage_past_the_limit_stops_and_names_the_shards(dataset):

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from benchmarks.programs.minestudio_golden import imitation
 from tests.trainer.policies import golden_recording, lane, relative_error
 from trainer.policy import RocketPolicy
 
 TOLERANCE = 1e-4
-CAMERA_NULL = 60
 
 
 @pytest.fixture(scope="module", params=["golden", "shared"])
@@ -43,25 +43,6 @@ def stored(latents: dict[str, Any], head: str, recorded: dict[str, Any]) -> Tens
     """The log-probabilities that a recording holds: of the buttons maybe one in so many."""
     stride = recorded.get("button_stride", 1) if head == "buttons" else 1
     return latents["pi_logits"][head][..., ::stride]
-
-
-def behaviour_cloning(policy: RocketPolicy, latents: dict[str, Any], recorded: dict[str, Any], window: int):
-    """Loss and entropy as the tutorial defines them: summed over frames, the resting camera left out."""
-    inputs = recorded["inputs"]
-    action = {name: inputs[f"action_{name}"][window] for name in ("camera", "buttons")}
-    counts = inputs["mask"][window]
-    camera_counts = counts * (action["camera"] != CAMERA_NULL).squeeze(-1)
-    logprob = policy.pi_head.logprob(action, latents["pi_logits"], return_dict=True)
-    entropy = policy.pi_head.entropy(latents["pi_logits"], return_dict=True)
-    camera = -(logprob["camera"] * camera_counts).sum(-1)
-    buttons = -(logprob["buttons"] * counts).sum(-1)
-    spread = (entropy["camera"] * camera_counts).sum(-1) + (entropy["buttons"] * counts).sum(-1)
-    return {
-        "loss": (camera + buttons).mean(),
-        "camera_loss": camera.mean(),
-        "button_loss": buttons.mean(),
-        "entropy": spread.mean(),
-    }
 
 
 @pytest.mark.parametrize(("run", "reset_window"), [("run_carry", None), ("run_reset_w1", 1), ("run_reset_w2", 2)])
@@ -107,7 +88,7 @@ def test_loss_and_entropy_equal_minestudios(policy, recorded):
     memory = None
     for window in range(3):
         latents, memory = policy(window_of(recorded, window), memory)
-        got = behaviour_cloning(policy, latents, recorded, window)
+        got = imitation(policy, latents, recorded["inputs"], window)
         for name, value in got.items():
             assert relative_error(value, recorded["bc_loss"][window][name]) < TOLERANCE, name
 
@@ -127,7 +108,7 @@ def test_gradients_equal_minestudios_over_two_windows(policy, recorded, mode, ch
     memory = None
     for window in range(2):
         latents, memory = policy(window_of(recorded, window), memory)
-        loss = behaviour_cloning(policy, latents, recorded, window)["loss"]
+        loss = imitation(policy, latents, recorded["inputs"], window)["loss"]
         assert relative_error(loss, expected["losses"][window]) < TOLERANCE
         loss.backward()
     got = {name: parameter.grad for name, parameter in policy.named_parameters()}
