@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.gpu_check.__main__ import make_bench, make_page
-from benchmarks.gpu_check.checks import Bench, Check, Found
+from benchmarks.gpu_check.bench import Bench, Check, Found
 from benchmarks.gpu_check.processes import run_checks
 
 

@@ -19,9 +19,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.environments import load_average, machine, machine_slug, our_versions
-from benchmarks.gpu_check.checks import STEPS, Bench
+from benchmarks.gpu_check.bench import Bench
 from benchmarks.gpu_check.dataset import make_dataset
 from benchmarks.gpu_check.processes import Row, run_checks
+from benchmarks.gpu_check.runs import STEPS
 from benchmarks.measure import ROOT
 from benchmarks.report import Table
 

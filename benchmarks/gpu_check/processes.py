@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.gpu_check.checks import CHECKS, Bench, CannotRun, Check
+from benchmarks.gpu_check.bench import Bench, CannotRun, Check
+from benchmarks.gpu_check.checks import CHECKS
 
 LIMIT_SECONDS = 460.0
 """Of all checks together."""
