@@ -130,8 +130,9 @@ def prepare_together(config: RunConfig, resume: str | None, join: Callable[[], N
         for name, problem, content in found
         if content != expected
     ]
-    if problems:
+    if chosen is not None and any(str(chosen) in problem for problem in problems):
         problems[-1] += " Put run_dir on a folder that all machines share, or copy the checkpoint to each of them."
+    if problems:
         raise AgreedStop("\n".join(problems))
     assert start is not None
     return start
