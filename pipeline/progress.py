@@ -51,6 +51,7 @@ class PlainLines(ProgressReport):
 
     def advance(self, count: int) -> None:
         self._done += count
+        self._total = max(self._total, self._done)  # an estimate may be too low
         if time.monotonic() - self._last_line >= _SECONDS_BETWEEN_LINES:
             self._line()
 
@@ -96,6 +97,9 @@ class Bar(ProgressReport):
     def advance(self, count: int) -> None:
         assert self._task is not None, "start comes first"
         self._progress.advance(self._task, count)
+        task = next(task for task in self._progress.tasks if task.id == self._task)
+        if task.total is not None and task.completed > task.total:  # an estimate
+            self._progress.update(self._task, total=task.completed)
 
     def note(self, message: str) -> None:
         self._progress.console.print(message, markup=False, highlight=False)
