@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 PEERS := .venv-bench/.installed
 
-.PHONY: demo test bench gpu-check clean
+.PHONY: demo demo-run demo-run-without-memory demo-play demo-play-without-memory test bench gpu-check clean
 
 # The policy's layers are small here: one thread is as fast as two, and leaves a core to the loader.
 demo: export OMP_NUM_THREADS = 1
@@ -17,16 +17,14 @@ demo: $(INSTALLED)
 	$(BIN)/rocket-prep make-sample demo/recordings
 	$(BIN)/rocket-prep build-shards demo/recordings --out demo/dataset frame_width=64 frame_height=64
 	$(BIN)/rocket-prep inspect demo/dataset
-	@echo "# Half a run, then the rest of it from its checkpoint."
-	$(BIN)/rocket-train demo trainer.max_steps=210
-	$(BIN)/rocket-train demo --resume auto
-	@echo "# The same run with its memory emptied before every window."
-	$(BIN)/rocket-train demo trainer.memory=reset run_dir=demo/run-without-memory
+	@echo "# Half a run, then the rest of it from its checkpoint. Beside it, on the other core, the same run with its"
+	@echo "# memory emptied before every window."
+	@$(MAKE) --no-print-directory --jobs=2 demo-run demo-run-without-memory
 	$(BIN)/rocket-train compare demo/run demo/run-without-memory
 	@echo "# Does it play? A bell must be rung as a lamp said more than a window before; chance wins half."
-	$(BIN)/rocket-train play demo/run/weights/step-00000420.ckpt --tasks bell --episodes 200 --lanes 50
-	@echo "# The same policy with its memory emptied after every window."
-	$(BIN)/rocket-train play demo/run/weights/step-00000420.ckpt --tasks bell --episodes 200 --lanes 50 --memory reset
+	@$(MAKE) --no-print-directory --jobs=2 demo-play demo-play-without-memory
+	@echo "# The same policy with its memory emptied after every window:"
+	@tail -n 2 demo/play-without-memory.log
 	@echo
 	@echo "recordings  demo/recordings"
 	@echo "shards      demo/dataset    look at them:  $(BIN)/rocket-prep report demo/dataset --out demo/report.html"
@@ -34,6 +32,19 @@ demo: $(INSTALLED)
 	@echo "With your own recordings:"
 	@echo "    $(BIN)/rocket-prep build-shards RECORDINGS --out DATASET"
 	@echo "    $(BIN)/rocket-train rocket1 data.datasets=DATASET --dry-run"
+
+demo-run:
+	$(BIN)/rocket-train demo trainer.max_steps=210
+	$(BIN)/rocket-train demo --resume auto
+
+demo-run-without-memory:
+	$(BIN)/rocket-train demo trainer.memory=reset run_dir=demo/run-without-memory > demo/run-without-memory.log 2>&1
+
+demo-play:
+	$(BIN)/rocket-train play demo/run/weights/step-00000420.ckpt --tasks bell --episodes 200 --lanes 50
+
+demo-play-without-memory:
+	$(BIN)/rocket-train play demo/run/weights/step-00000420.ckpt --tasks bell --episodes 200 --lanes 50 --memory reset > demo/play-without-memory.log 2>&1
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

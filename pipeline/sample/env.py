@@ -5,12 +5,13 @@ Observations and actions have MineStudio's names, so that a policy plays here as
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+from PIL import Image
 
 from pipeline.sample.action import Action
 from pipeline.sample.barcode import MAX_FRAME, MAX_RECORDING, FrameMark
@@ -24,7 +25,6 @@ from shards.errors import RocketError
 from shards.interaction_types import NO_INTERACTION
 from shards.recorder_lines import DEGREES_PER_PX
 
-_Pixel = TypeVar("_Pixel", bound=np.generic)
 ENV_ID = "rocket1/Sample-v0"
 ZOOM = 2
 """The game is drawn at half the size of the contractors' 640x360 px."""
@@ -107,11 +107,12 @@ class SampleEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         mark = FrameMark(self._mark, min(self._num_steps, MAX_FRAME))
         scene = self._story.scene
         pixels, masks = self._renderer.draw(scene, [goal.target] if goal is not None else [], mark)
-        height, width = VIEW_HEIGHT * ZOOM, VIEW_WIDTH * ZOOM
-        rgb = np.ascontiguousarray(_zoomed(pixels).view(np.uint8).reshape(height, width, 4)[..., :3])
+        small = Image.frombytes("RGB", (VIEW_WIDTH, VIEW_HEIGHT), pixels.tobytes(), "raw", "RGBX")
+        image = small.resize((VIEW_WIDTH * ZOOM, VIEW_HEIGHT * ZOOM), Image.Resampling.NEAREST)
         mask = masks[0].astype(np.uint8) if masks else np.zeros((VIEW_HEIGHT, VIEW_WIDTH), np.uint8)
         obj_id = NO_INTERACTION if goal is None else _MERGED_TYPES.get(goal.obj_id, goal.obj_id)
-        return {"image": rgb, "segment": {"obj_id": obj_id, "obj_mask": _zoomed(mask)}}
+        large = mask.repeat(ZOOM, axis=1).repeat(ZOOM, axis=0)
+        return {"image": np.array(image), "segment": {"obj_id": obj_id, "obj_mask": large}}
 
     def _info(self) -> dict[str, Any]:
         return {"task": self.task, "hotbar": self._story.scene.slot}
@@ -121,7 +122,3 @@ def _known(task: str) -> str:
     if task not in TASKS:
         raise RocketError(f"task: got {task!r}, expected one of {', '.join(TASKS)}.")
     return task
-
-
-def _zoomed(pixels: NDArray[_Pixel]) -> NDArray[_Pixel]:
-    return pixels.repeat(ZOOM, axis=1).repeat(ZOOM, axis=0)
