@@ -147,7 +147,8 @@ class _Progress:
     """How far the episodes are, on stderr."""
 
     def __init__(self, num_episodes: int) -> None:
-        self._num_episodes, self._done, self._wins, self._steps = num_episodes, 0, 0, 0
+        self._num_episodes, self._done, self._wins = num_episodes, 0, 0
+        self._steps = self._steps_of_done = 0
         self._start = self._told = time.monotonic()
 
     def step(self) -> None:
@@ -156,12 +157,14 @@ class _Progress:
     def episode(self, outcome: Outcome) -> None:
         self._done += 1
         self._wins += outcome.success
+        self._steps_of_done += outcome.num_steps
         now = time.monotonic()
         if now - self._told < _SECONDS_BETWEEN_LINES and self._done < self._num_episodes:
             return
         self._told = now
         rate = self._steps / (now - self._start)
-        left = (now - self._start) / self._done * (self._num_episodes - self._done)
+        # Other episodes are on their way, so that time goes by steps.
+        left = max(self._steps_of_done / self._done * self._num_episodes - self._steps, 0) / max(rate, 1e-9)
         sys.stderr.write(
             f"play: {self._done} of {self._num_episodes} episodes, {self._wins} won, {rate:.0f} actions/s, "
             f"{left:.0f} s left\n"
