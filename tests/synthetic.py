@@ -73,6 +73,12 @@ def mask_of(interaction: int, frame: int) -> np.ndarray:
     return mask
 
 
+def candidate_of(arrays: ClipArrays, frame: int, interaction: int) -> int | None:
+    """The candidate that shows this interaction in this frame, if there is one."""
+    first, last = arrays.candidate_offsets[frame : frame + 2]
+    return next((i for i in range(first, last) if arrays.candidate_interaction[i] == interaction), None)
+
+
 def actions_of(episode: int, frame: int) -> tuple[np.ndarray, np.ndarray]:
     """Buttons (23,) and camera (2,) that tell episode and frame."""
     buttons = np.array([(episode * 7 + frame) >> bit & 1 for bit in range(len(BUTTONS))], np.uint8)

@@ -1,6 +1,7 @@
 """The shape of the house: who may import whom, and what the README says is there."""
 
 import ast
+import fnmatch
 import graphlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -121,3 +122,10 @@ def test_a_dry_run_loads_no_lightning():
         waiting += _imports(paths[name], at_once=True) if name in paths else []
     assert "trainer.plan" in loaded
     assert [name for name in loaded if name.split(".")[0] == "lightning"] == []
+
+
+def test_pytest_passes_over_no_folder_of_tests(pytestconfig):
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
+    assert ROOT / "tests/pipeline/build" in folders  # a name that pytest leaves out by default
+    for pattern in pytestconfig.getini("norecursedirs"):
+        assert [str(folder) for folder in folders if fnmatch.fnmatch(folder.name, pattern)] == []

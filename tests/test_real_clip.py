@@ -14,6 +14,7 @@ from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards import open_dataset
 from shards.masks import decode_runs
 from shards.video import decode_yuv
+from tests.synthetic import candidate_of
 
 NUM_FRAMES, SIZE = 889, 224
 STEM = "fearless-timber-seeker-5c42a54ff0a0-20250106-122038"
@@ -122,7 +123,7 @@ def test_real_masks_lie_where_they_were_drawn(dataset_path):
     for row in dataset.clip_rows(0):
         arrays = dataset.read_clip(0, row).arrays
         for at, frame in enumerate(arrays.source_frame.tolist()):
-            candidate = arrays.candidate_of(at, 0)
+            candidate = candidate_of(arrays, at, 0)
             assert (candidate is not None) == (200 <= frame < 500)
             if candidate is None:
                 continue

@@ -14,6 +14,7 @@ from pipeline.build.job import BuildReport, build_shards
 from pipeline.build.summary import summary_lines
 from pipeline.transcode.ffmpeg import Ffmpeg
 from shards.errors import RocketError
+from shards.masks import decode_runs
 from shards.reader import open_dataset
 from tests.pipeline.inline_engine import InlineEngine
 from tests.pipeline.recordings import (
@@ -24,6 +25,7 @@ from tests.pipeline.recordings import (
     write_recording,
     write_session,
 )
+from tests.synthetic import candidate_of
 
 
 def build(source, out, settings=TINY, workers=0, **rest) -> BuildReport:
@@ -108,10 +110,8 @@ def test_build_scales_masks_to_the_frames_size(dataset):
     for row in range(32):
         for column in range(32):
             expected[row, column] = 13 <= int(row * 11.25) <= 15 and int(column * 20) < 30
-    from shards.masks import decode_runs
-
     assert clip.arrays.source_frame[5] == 5
-    candidate = clip.arrays.candidate_of(3, 0)
+    candidate = candidate_of(clip.arrays, 3, 0)
     np.testing.assert_array_equal(decode_runs(clip.arrays.runs(candidate), 32, 32), expected)
     np.testing.assert_allclose(clip.arrays.candidate_point[candidate], [13 / 360, 15 / 640], rtol=1e-6)
 
