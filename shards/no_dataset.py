@@ -1,7 +1,5 @@
 """What to say of a path that is no dataset: what it is instead, and what to do."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

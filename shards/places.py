@@ -1,7 +1,5 @@
 """Places: what a command writes to, folders and files of this machine for now; and where this package is."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

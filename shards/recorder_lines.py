@@ -1,7 +1,5 @@
 """How the contractors' recorder names what is held: keys, mouse buttons, and the mouse's part of a line."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from typing import Any
 

@@ -3,8 +3,6 @@
 OmegaConf only reads (PyYAML would take `1e-4` for text); pydantic holds the types and refuses unknown keys.
 """
 
-from __future__ import annotations
-
 import difflib
 import json
 import re

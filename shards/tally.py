@@ -3,11 +3,9 @@
 So whoever asks what is in a dataset need not read its tables, however large they are.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -58,7 +56,7 @@ class Tally:
     events: dict[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_json(cls, record: Mapping[str, Any]) -> Tally:
+    def from_json(cls, record: Mapping[str, Any]) -> Self:
         """The sums of a record that `to_json` gave, whether or not it has been through a file."""
         types = {int(type_id): InteractionTally(**fields) for type_id, fields in record["interactions"].items()}
         return cls(**{**record, "interactions": types})

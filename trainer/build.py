@@ -1,7 +1,5 @@
 """The objects of a run from its settings: policy, data module, Lightning's trainer, loggers."""
 
-from __future__ import annotations
-
 import logging
 import os
 import uuid

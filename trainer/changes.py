@@ -5,8 +5,6 @@ RUN_DIR/datasets.json   the fingerprint of each of its datasets, by path
 RUN_DIR/changes.jsonl   a line for each setting that a start has changed, with which earlier ones can be had
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

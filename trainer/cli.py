@@ -1,7 +1,5 @@
 """rocket-train: train, evaluate, and move weights in and out."""
 
-from __future__ import annotations
-
 import difflib
 import json
 import logging

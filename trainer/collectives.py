@@ -4,8 +4,6 @@ Tensors are put on the given device first, since NCCL takes none of a CPU. There
 itself, as Lightning's `reduce` has one.
 """
 
-from __future__ import annotations
-
 from typing import Any, TypeVar
 
 import torch

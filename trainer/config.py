@@ -1,7 +1,5 @@
 """A run's settings from a file or a name, checked, with what follows from the number of ranks."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The machine that a run starts on: how many ranks there are, and whether it has their devices."""
 
-from __future__ import annotations
-
 import os
 
 import torch

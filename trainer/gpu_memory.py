@@ -1,7 +1,5 @@
 """What a run takes of a GPU's memory: computed from the policy's shape, without a GPU."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

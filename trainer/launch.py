@@ -1,7 +1,5 @@
 """A run's ranks: started where nobody else does, and joined in a process group."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

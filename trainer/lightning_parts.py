@@ -4,8 +4,6 @@ Each function names the file of Lightning 2.6.6 that it was read from. tests/tra
 where another version behaves differently.
 """
 
-from __future__ import annotations
-
 import logging
 import time
 import warnings

@@ -3,8 +3,6 @@
 Ours are in the modules that this one imports from; nothing here adds to them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

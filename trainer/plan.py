@@ -1,7 +1,5 @@
 """The arithmetic of a run, printed before it starts: what the settings come to."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """What is checked before a run takes a GPU: settings, machine, data, checkpoint."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

@@ -5,8 +5,6 @@ main process has started itself are its children besides. A machine that loses i
 noticed by the time limit of the collectives alone.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import secrets

@@ -1,7 +1,5 @@
 """Which of a run's processes this is, as far as its environment says."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Callable

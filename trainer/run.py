@@ -1,7 +1,5 @@
 """A training run from its settings to its summary: check, plan, fit, report."""
 
-from __future__ import annotations
-
 import shlex
 import sys
 from collections.abc import Callable

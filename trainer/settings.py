@@ -3,12 +3,10 @@
 Each setting is `free` to change when a run goes on, or `fixed`; trainer/changes.py reads these marks and compares.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -87,7 +85,7 @@ class DataConfig(Section):
         return tuple(1.0 if one.weight is None else one.weight for one in self.datasets)
 
     @classmethod
-    def of_names(cls, **settings: Any) -> DataConfig:
+    def of_names(cls, **settings: Any) -> Self:
         """The settings by the names that MineStudio's tutorial gives them, for use from Python.
 
         Raises:

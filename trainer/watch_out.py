@@ -1,7 +1,5 @@
 """What to watch out for before a run starts: settings that are allowed and probably not meant."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Iterator

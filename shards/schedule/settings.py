@@ -1,7 +1,5 @@
 """What a schedule depends on beside the data: one record for planning, training, resuming and looking."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field, fields
 
 from shards.errors import RocketError

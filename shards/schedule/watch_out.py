@@ -1,7 +1,5 @@
 """What to watch out for in data and their lanes: allowed, and probably not meant. Both programs say it."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from shards.schedule.collection import Collection

@@ -4,8 +4,6 @@ Lightning's ModelCheckpoint keeps its list of files inside the checkpoints, and 
 may need; it knows neither averages beside weights nor broken files. So this one looks at the folder instead.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

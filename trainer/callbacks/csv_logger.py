@@ -1,7 +1,5 @@
 """metrics.csv: a row a step, columns that may grow, and no row of a future that a crash undid."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Mapping

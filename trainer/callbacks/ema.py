@@ -1,7 +1,5 @@
 """The moving average of the policy's weights, updated every n steps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Proof at run time that each lane's window continues its predecessor or starts an episode."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from lightning.pytorch import LightningModule, Trainer

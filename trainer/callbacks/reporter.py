@@ -1,7 +1,5 @@
 """The run's figures for the loggers, its progress on the terminal, and its page while it runs."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable, Mapping

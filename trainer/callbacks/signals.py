@@ -5,8 +5,6 @@ ranks may each be in another collective. Here a handler only leaves a note; the 
 tells all ranks, and they save and stop together. That holds for SLURM's warning signal as well.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """How fast a run is, and what share of the time it waits for data."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

@@ -8,8 +8,6 @@ A full checkpoint is Lightning's dict with one more entry, `rocket`: format, pos
 Lightning's loop counters in it follow from the position alone (`lightning_parts.loop_state`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import io
 import pickle
@@ -19,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -48,11 +46,11 @@ class Position:
     step: int
     global_step: int
 
-    @staticmethod
-    def after(global_step: int, steps_per_epoch: int) -> Position:
+    @classmethod
+    def after(cls, global_step: int, steps_per_epoch: int) -> Self:
         """The position after so many steps since the run's start."""
         epoch, step = divmod(global_step, steps_per_epoch)
-        return Position(epoch, step, global_step)
+        return cls(epoch, step, global_step)
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:

@@ -1,7 +1,5 @@
 """Writing to a disk that may be full: the run waits for room instead of losing what it has computed."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Weights from and to MineStudio, as files."""
 
-from __future__ import annotations
-
 import shlex
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Steps that must not reach the weights: a loss that is no number, or far above what it was."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -4,8 +4,6 @@ Everything is a sum over frames, so the result does not depend on how lanes are 
 """
 
 # B lanes, T frames in the window, K buttons, A actions of a head
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from itertools import pairwise
 

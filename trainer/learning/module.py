@@ -5,13 +5,11 @@ optimizer has stepped, so that a checkpoint between steps is always consistent, 
 """
 
 # B lanes of this rank, T frames in the window
-from __future__ import annotations
-
 import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -431,7 +429,7 @@ class RocketModule(LightningModule):
     # --------------------------------------------------------------- helpers
 
     @override
-    def train(self, mode: bool = True) -> RocketModule:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         self._freeze_batch_norm()
         return self

@@ -5,8 +5,6 @@ knows how many frames count in the global batch, so that the loss is the same ho
 """
 
 # B lanes of this rank, T frames in the window, A actions of a head
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """AdamW and its learning rate as a function of the step."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from typing import Any

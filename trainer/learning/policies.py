@@ -1,7 +1,5 @@
 """The policy in training and the objectives' teachers, each with its own memory of this rank's lanes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

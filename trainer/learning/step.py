@@ -1,7 +1,5 @@
 """What one training step reports and leaves behind, and its random seed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Runs side by side: their last validations, whether those are of the same data, and the settings that differ."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Mapping, Sequence

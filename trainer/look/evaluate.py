@@ -1,7 +1,5 @@
 """What a checkpoint is worth on a dataset: the same figures as in training, for any of both."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Reads metrics.csv, which callbacks/csv_logger.py writes."""
 
-from __future__ import annotations
-
 import csv
 from pathlib import Path
 

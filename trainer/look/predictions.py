@@ -1,7 +1,5 @@
 """What a trained policy would have done on a few windows of validation, beside what the human did."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

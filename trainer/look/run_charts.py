@@ -1,7 +1,5 @@
 """The charts of a run's page, each as SVG."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -136,7 +134,9 @@ def _thin(values: NDArray[np.float64]) -> list[float]:
     return kept
 
 
-def _draw(axes: Axes, curve: Curve, colour: str, steps: NDArray[np.float64], values: NDArray[np.float64]) -> None:
+def _draw(
+    axes: "Axes", curve: Curve, colour: str, steps: NDArray[np.float64], values: NDArray[np.float64]
+) -> None:
     """One curve: validations with a mark each; of many points the running mean over them, drawn faintly."""
     validation = curve.column.startswith("val/")
     if not validation and len(values) > _SMOOTH_POINTS:

@@ -1,7 +1,5 @@
 """The page that a run leaves in its folder: curves, what memory does, frames with the policy's actions."""
 
-from __future__ import annotations
-
 import itertools
 import shlex
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,5 @@
 """A run's figures in words: learning or not, better than guessing or not, what memory is worth, waiting or not."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal

@@ -10,8 +10,6 @@ module: it is found by its entry point. Source: minestudio 1.1.6, simulator/entr
 tutorials/inference/evaluate_rocket/utils.py.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import random
@@ -179,7 +177,7 @@ class MineStudioEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
 class _Tracker:
     """SAM-2 following the object that a prompt points at."""
 
-    def __init__(self, prompt: Prompt, before: _Tracker | None) -> None:
+    def __init__(self, prompt: Prompt, before: "_Tracker | None") -> None:
         """Load the prompt's model, or take the one that was loaded before."""
         self._prompt, self.obj_id = prompt, _TYPE_IDS[prompt.type]
         self._model = (prompt.sam_path, prompt.sam_choice)

@@ -1,7 +1,5 @@
 """Played episodes as recordings in OpenAI's contractor format, with masks: they can be built and trained on."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

@@ -1,8 +1,6 @@
 """Episodes of a policy in environments, several side by side, each in a lane with a memory of its own."""
 
 # L lanes at play, H rows, W columns
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

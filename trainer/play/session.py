@@ -1,7 +1,5 @@
 """`rocket-train play`: a checkpoint plays seeded episodes; rates, videos and recordings of them."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

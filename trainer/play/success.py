@@ -1,7 +1,5 @@
 """How often tasks were done, with how much can be said from so many tries."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass

@@ -1,9 +1,5 @@
 """A run plays at its validations: how often its policy succeeds, beside how well it imitates."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
@@ -12,9 +8,7 @@ from trainer.learning.module import RocketModule
 from trainer.play.rollout import PlaySettings, Rollout
 from trainer.play.session import env_maker
 from trainer.policy import RocketPolicy
-
-if TYPE_CHECKING:
-    from trainer.settings import RunConfig
+from trainer.settings import RunConfig
 
 _MAX_LANES = 8
 

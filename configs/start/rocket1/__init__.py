@@ -5,8 +5,6 @@ names, and Python imports whichever comes first. Here that is noticed, and said 
 installed beside them; pyproject.toml says so.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import sys
