@@ -1,16 +1,62 @@
-"""What a policy's shape says, counted without computing anything and without fetching weights."""
+"""What a policy's shape says, counted without computing anything and without fetching weights.
+
+Counting takes seconds, most of them to load timm. The counts are kept in the user's cache folder
+(`$XDG_CACHE_HOME/rocket1`, else `~/.cache/rocket1`), so that the next dry run of the same policy is quick.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+import hashlib
+import json
+import os
+from contextlib import suppress
+from dataclasses import asdict, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from trainer.checkpoints.disk import write_atomically
 from trainer.plan import PolicyFacts
-from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
+
+if TYPE_CHECKING:
+    from trainer.policy import RocketPolicy
+
+
+def policy_facts(config: RunConfig) -> PolicyFacts:
+    """All facts of a run's policy: as counted before, else counted now.
+
+    Raises:
+        PolicyError: no such backbone, or one that cannot be built.
+    """
+    with suppress(OSError, RuntimeError, ValueError, TypeError):  # none yet, no home, or a damaged one
+        return PolicyFacts(**json.loads(_place(config).read_bytes()))
+    facts = count_policy(config)
+    with suppress(OSError, RuntimeError):
+        write_atomically(_place(config), json.dumps(asdict(facts)).encode())
+    return facts
+
+
+def _place(config: RunConfig) -> Path:
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "rocket1" / f"policy-{_key(config)}.json"
+
+
+def _key(config: RunConfig) -> str:
+    """A hash of all that the counts depend on: settings, libraries, the policy's code."""
+    counted = [
+        config.policy_arguments(),
+        [config.data.frame_height, config.data.frame_width],
+        [config.trainer.activation_checkpointing, config.trainer.precision],
+        [version(library) for library in ("torch", "torchvision", "timm")],
+    ]
+    hashed = hashlib.sha256(json.dumps(counted, sort_keys=True).encode())
+    for source in [Path(__file__), *sorted((Path(__file__).parent / "policy").glob("*.py"))]:
+        hashed.update(source.read_bytes())
+    return hashed.hexdigest()[:16]
 
 
 def count_weights(policy: RocketPolicy) -> PolicyFacts:
@@ -23,13 +69,15 @@ def count_weights(policy: RocketPolicy) -> PolicyFacts:
     )
 
 
-def policy_facts(config: RunConfig) -> PolicyFacts:
+def count_policy(config: RunConfig) -> PolicyFacts:
     """All facts of a run's policy, by a forward pass of tensors without content, which takes seconds.
 
     Layers that are checkpointed keep their inputs only; what one of them computes again comes on top.
     """
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils.flop_counter import FlopCounterMode
+
+    from trainer.policy import RocketPolicy  # loads timm
 
     with torch.device("meta"):
         policy = RocketPolicy(**config.policy_arguments(), pretrained=False).train()

@@ -28,7 +28,6 @@ from trainer.learning.guard import AgreedStop
 from trainer.learning.objectives import find_objective
 from trainer.look.metrics_csv import METRICS_FILE
 from trainer.plan import DataFacts
-from trainer.policy.backbone import check_name
 from trainer.rank_watch import name_of_this_rank
 from trainer.ranks import is_main_process
 from trainer.settings import RunConfig
@@ -67,8 +66,10 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
     num_ranks = count_ranks(config)
     config = resolve_lanes(config, num_ranks)
     if not dry_run:
+        from trainer.policy.backbone import check_name  # loads timm, which a dry run can often do without
+
         check_devices(config)
-    check_name(config.policy.backbone)
+        check_name(config.policy.backbone)
     for objective in config.objectives:
         find_objective(objective.name)
     checkpoint, notes = _choose_checkpoint(config, resume)

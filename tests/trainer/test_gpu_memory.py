@@ -6,7 +6,7 @@ from tests.trainer.policies import random_window
 from trainer.config import load_config, resolve_lanes
 from trainer.gpu_memory import OTHER_BYTES, GpuMemory, memory_lines
 from trainer.policy import RocketPolicy
-from trainer.policy_facts import policy_facts
+from trainer.policy_facts import count_policy
 from trainer.settings import RunConfig
 
 SMALL = (
@@ -33,7 +33,7 @@ def test_activations_are_those_that_autograd_keeps_on_a_real_pass() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         policy(random_window(1, 4), None)
     expected = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
-    counted = policy_facts(config).activation_bytes
+    counted = count_policy(config).activation_bytes
     assert counted is not None
     assert abs(counted / expected - 1) < 0.1  # the window here is RGB, there YUV
 
