@@ -9,6 +9,11 @@ from tests.synthetic import make_dataset
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes the longest comes first: begun last, it would keep one core busy alone."""
+    items.sort(key=lambda item: item.path.name != "test_run.py")
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """Real recordings and reference outputs, where this checkout has them beside it."""
