@@ -74,26 +74,24 @@ class _DataUnpickler(pickle.Unpickler):
         super().__init__(io.BytesIO(data), encoding="latin1")
         budget = _Budget(_ALLOCATION_FACTOR * len(data) + _ALLOCATION_FLOOR_BYTES)
         numbers = _NumpyNames(budget)
-        array = _Name(_refuse_call)
-        names: dict[tuple[str, str], _Name] = {
-            ("_codecs", "encode"): _Name(budget.encode),
-            ("builtins", "bytes"): _Name(budget.no_bytes),
-            ("builtins", "set"): _Name(budget.new_set),
-            ("builtins", "frozenset"): _Name(budget.new_frozenset),
-            ("builtins", "list"): _Name(budget.new_list),
-            ("builtins", "dict"): _Name(budget.new_dict),
-            ("builtins", "int"): _Name(_refuse_call),  # defaultdict's factories
-            ("builtins", "float"): _Name(_refuse_call),
-            ("collections", "OrderedDict"): _Name(budget.new_dict),
-            ("collections", "defaultdict"): _Name(budget.new_dict),
-            ("numpy", "ndarray"): array,
-            ("numpy", "dtype"): _Name(numbers.new_dtype),
+        only_named = ("builtins", "int"), ("builtins", "float"), ("numpy", "ndarray")  # factories, and a kind
+        calls: dict[tuple[str, str], Callable[..., Any]] = {
+            **dict.fromkeys(only_named, _refuse_call),
+            ("_codecs", "encode"): budget.encode,
+            ("builtins", "bytes"): lambda: b"",  # how protocols before 3 write empty ones
+            ("builtins", "set"): lambda members=(): set(budget.members(members)),
+            ("builtins", "frozenset"): lambda members=(): frozenset(budget.members(members)),
+            ("builtins", "list"): lambda members=(): list(budget.members(members)),
+            ("builtins", "dict"): _new_dict,
+            ("collections", "OrderedDict"): _new_dict,
+            ("collections", "defaultdict"): _new_dict,
+            ("numpy", "dtype"): numbers.new_dtype,
         }
         for package in ("numpy.core", "numpy._core"):
-            names[package + ".multiarray", "_reconstruct"] = _Name(numbers.reconstruct)
-            names[package + ".multiarray", "scalar"] = _Name(numbers.scalar)
-            names[package + ".numeric", "_frombuffer"] = _Name(numbers.frombuffer)
-        self._names = names
+            calls[package + ".multiarray", "_reconstruct"] = numbers.reconstruct
+            calls[package + ".multiarray", "scalar"] = numbers.scalar
+            calls[package + ".numeric", "_frombuffer"] = numbers.frombuffer
+        self._names = {name: _Name(call) for name, call in calls.items()}
 
     def find_class(self, module: str, name: str, /) -> Any:
         # Protocol 2 writes Python 2's name for builtins.
@@ -147,30 +145,19 @@ class _Budget:
         self.take(len(text))
         return text.encode("latin-1")
 
-    def no_bytes(self) -> bytes:
-        """How protocols before 3 write empty bytes."""
-        return b""
-
-    def new_set(self, members: Any = ()) -> set[Any]:
-        return set(self._members(members))
-
-    def new_frozenset(self, members: Any = ()) -> frozenset[Any]:
-        return frozenset(self._members(members))
-
-    def new_list(self, members: Any = ()) -> list[Any]:
-        return list(self._members(members))
-
-    def new_dict(self, *args: Any) -> dict[Any, Any]:
-        """An empty one, whatever its factory; members come one by one."""
-        if any(not isinstance(arg, _Name) and arg is not None for arg in args):
-            refuse("a dict with members in its call")
-        return {}
-
-    def _members(self, members: Any) -> Any:
+    def members(self, members: Any) -> Any:
+        """What a container is made from, once it fits."""
         if not isinstance(members, list | tuple | set | frozenset):
             refuse(f"a container made from {type(members).__name__}")
         self.take(64 * len(members))
         return members
+
+
+def _new_dict(*args: Any) -> dict[Any, Any]:
+    """An empty one, whatever its factory; members come one by one."""
+    if any(not isinstance(arg, _Name) and arg is not None for arg in args):
+        refuse("a dict with members in its call")
+    return {}
 
 
 _NUMBERS = re.compile(r"[<>=|]?(\?|b1|[iu][1248]|f[248])")
