@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from markupsafe import Markup
 
-from pipeline.look.distributions import Coverage, SampledActions
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview
-from shards.action_space import ACTION_SPACE
+from pipeline.look.sampled_actions import SampledActions
 from shards.display.chart import (
     FAINT,
     GRID,
@@ -74,28 +73,6 @@ def buttons_chart(overview: Overview) -> Markup:
     shares = {name: overview.share(number) for name, number in pairs if number}
     texts = [percent(share) for share in shares.values()]
     return bar_chart("buttons", list(shares), list(shares.values()), texts, "share of frames by button")
-
-
-def coverage_chart(coverage: Coverage) -> Markup:
-    """Frames by interaction type, over the episode's time."""
-    minutes = coverage.edges_frames / ACTION_SPACE.frames_per_second / 60
-    seconds = minutes[-1] < 2
-    scale = 60 if seconds else 1
-    with new_chart(WIDE_INCHES, 3.2) as (figure, axes):
-        for type_id, shares in coverage.shares.items():
-            axes.stairs(
-                shares * 100,
-                minutes * scale,
-                baseline=None,
-                color=interaction_type(type_id).page_colour,
-                linewidth=1.8,
-                label=interaction_type(type_id).name,
-            )
-        axes.set_xlim(0, minutes[-1] * scale)
-        axes.set_ylim(0)
-        axes.set_xlabel(f"{'seconds' if seconds else 'minutes'} since the episode's start")
-        axes.set_ylabel("% of frames")
-        return to_svg(figure, "coverage", "share of frames with each interaction type over an episode's time")
 
 
 def camera_chart(actions: SampledActions) -> Markup:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.look import charts
-from pipeline.look.distributions import SampledActions, coverage_of, sample_actions
 from pipeline.look.lane_options import LaneOptions
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview, overview_of
+from pipeline.look.sampled_actions import SampledActions, sample_actions
 from pipeline.rejection import REASONS
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
@@ -44,11 +44,10 @@ def report_page(plan: EpochPlan) -> str:
     datasets = collection.datasets
     paths = [one.path for one in datasets]
     overview = overview_of(*datasets)
-    coverage = coverage_of(*datasets) if overview.num_interactions else None
     alarms: list[str] = []
     actions, strips, film = SampledActions(np.zeros((0, 2)), 0, []), [], None
     try:
-        actions = sample_actions(*datasets)
+        actions = sample_actions(collection)
         stretches = list(_choose_stretches(collection))
         strips = list(_strips(stretches, alarms))
         film = _film(collection, stretches, alarms)
@@ -66,14 +65,12 @@ def report_page(plan: EpochPlan) -> str:
         overview=overview,
         datasets=datasets,
         plan=plan,
-        coverage=coverage,
         actions=actions,
         strips=strips,
         film=film,
         events=_events(overview),
         counted=_counted(datasets, overview),
         entries=[entry for one in datasets for entry in one.rejected()][:_MAX_LISTED],
-        interaction_type=interaction_type,
         reasons=REASONS,
         frames_per_second=ACTION_SPACE.frames_per_second,
         charts=charts,

@@ -7,19 +7,19 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from pipeline.look.distributions import coverage_of, sample_actions
 from pipeline.look.lane_options import LaneOptions
 from pipeline.look.lane_plan import plan_lanes
 from pipeline.look.report import fitting_plan, report_page
+from pipeline.look.sampled_actions import sample_actions
 from shards import open_dataset
 from shards.display.page import write_page
 from shards.schedule.collection import Collection
 from shards.schedule.settings import ScheduleSettings
 from tests import browser
-from tests.synthetic import actions_of, episode_interactions, make_dataset
+from tests.synthetic import actions_of, make_dataset
 
 LENGTHS = [40, 16, 1, 70, 33, 15, 17]
-CHARTS = ["lengths", "types", "coverage", "buttons", "camera", "lanes"]
+CHARTS = ["lengths", "types", "buttons", "camera", "lanes"]
 
 
 @pytest.fixture(scope="module")
@@ -150,22 +150,8 @@ def test_page_without_shards_still_tells_what_the_manifest_knows(small_dataset, 
     assert 'id="lengths-figure_1"' in text
 
 
-def test_coverage_is_the_share_of_frames_by_time_since_the_start(dataset):
-    coverage = coverage_of(dataset)
-    edges = coverage.edges_frames.tolist()
-    for type_id, shares in coverage.shares.items():
-        for start, stop, share in zip(edges, edges[1:], shares.tolist(), strict=False):
-            frames = [(length, t) for length in LENGTHS for t in range(start, min(stop, length))]
-            hits = sum(
-                any(item.type == type_id and item.start <= t < item.stop for item in episode_interactions(length))
-                for length, t in frames
-            )
-            assert share == pytest.approx(hits / len(frames))
-    assert coverage.num_episodes.tolist() == [sum(length > start for length in LENGTHS) for start in edges[:-1]]
-
-
 def test_sampled_actions_are_those_of_the_clips(dataset):
-    sampled = sample_actions(dataset, num_clips=100)
+    sampled = sample_actions(Collection([dataset]), num_clips=100)
     assert sampled.num_clips == 16
     expected = [actions_of(episode, t)[1] for episode, length in enumerate(LENGTHS) for t in range(length)]
     assert np.array_equal(sampled.camera, np.array(expected))
