@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from pipeline.look.lane_plan import EpochPlan
-from pipeline.look.pictures import Strip, StripKind, contact_sheet, save_picture
+from pipeline.look.pictures import Strip, contact_sheet, save_picture
 from pipeline.progress import ProgressReport
 from shards.display.drawing import cell_size, draw_frame
 from shards.display.film import FILM_WIDTH_PX, write_film
@@ -134,10 +134,7 @@ def preview_lane(
         total = sum(step.stop - step.start or 1 for step in steps)
         return write_film(out, _counted(_lane_pictures(steps, size), total, progress))
     cells = num_cells or LANE_CELLS
-    strips = []
-    for step in steps:
-        kind: StripKind = "padding" if not step.stop else "reset" if step.memory == "empty" else "plain"
-        strips.append(Strip(step.caption, list(step.frames(cells)), kind))
+    strips = [Strip(step.caption, list(step.frames(cells)), step.memory == "empty") for step in steps]
     resets = number_of(sum(step.memory == "empty" for step in steps), "time")
     subtitle = f"{paths} | up to {cells} frames a window, with the goal's mask; memory starts empty {resets}"
     save_picture(contact_sheet(title, subtitle, strips, size, cells), out)
