@@ -10,7 +10,8 @@ import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from functools import lru_cache, partial
+from typing import TypeVar
 
 from shards.errors import RocketError
 from shards.reader import Dataset, open_dataset
@@ -18,8 +19,6 @@ from shards.reader import Dataset, open_dataset
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 _JOBS_PER_WORKER = 4
-
-_worker: tuple[Callable[[Dataset, Any], Any], Dataset] | None = None
 
 
 def check_each(
@@ -40,21 +39,17 @@ def check_each(
     # Forking a process that has threads (pyarrow's, for one) may hang.
     context = multiprocessing.get_context("spawn")
     chunk = max(1, min(16, len(jobs) // (num_workers * _JOBS_PER_WORKER)))
-    with ProcessPoolExecutor(num_workers, context, _open, (check, dataset.path)) as pool:
+    with ProcessPoolExecutor(num_workers, context) as pool:
         try:
-            yield from pool.map(_check, jobs, chunksize=chunk)
+            yield from pool.map(partial(_check, check, dataset.path), jobs, chunksize=chunk)
         except BrokenProcessPool as error:
             raise RocketError(
                 f"{dataset.path}: a process of the check died, perhaps for want of memory. Use fewer --workers."
             ) from error
 
 
-def _open(check: Callable[[Dataset, Any], Any], path: str) -> None:
-    global _worker  # noqa: PLW0603 (a process has one dataset)
-    _worker = (check, open_dataset(path))
+def _check(check: Callable[[Dataset, Job], Result], path: str, job: Job) -> Result:
+    return check(_open_once(path), job)
 
 
-def _check(job: Any) -> Any:
-    assert _worker is not None, "the initializer ran"
-    check, dataset = _worker
-    return check(dataset, job)
+_open_once = lru_cache(maxsize=1)(open_dataset)  # in each process

@@ -206,47 +206,38 @@ def _compare_pictures(
 ) -> None:
     """Each sample is compared with the source frame of its number and those beside it; a fault for each clip."""
     every = planned.extent.every
-    waiting = {sample.number: sample for sample in samples}
-    asked = {number + step for number in waiting for step in (-every, 0, every)}
-    near: dict[int, NDArray[np.uint8]] = {}
-    wrong: dict[int, list[tuple[int, int]]] = {}
-
-    def compare(sample: _Sample) -> None:
-        mine = near.get(sample.number)
-        if mine is None:
-            fault(f"its video has no frame {sample.number}", sample.clip)
-            return
-        beside = {
-            number: near[number] for number in (sample.number - every, sample.number + every) if number in near
-        }
-        errors = {
-            number: _difference(sample.luma, luma)
-            for number, luma in beside.items()
-            if _difference(mine, luma) >= _MOVES
-        }
-        nearest = min(errors, key=lambda number: errors[number], default=None)
-        is_wrong = nearest is not None and errors[nearest] < _difference(sample.luma, mine)
-        result.num_pictures += 1
-        result.num_moving += bool(errors)
-        result.num_right += bool(errors) and not is_wrong
-        if is_wrong and nearest is not None:
-            wrong.setdefault(sample.clip, []).append((sample.number, nearest))
-
+    near = {sample.number: (sample.number - every, sample.number + every) for sample in samples}
+    wanted = {*near, *(number for beside in near.values() for number in beside)}
+    last = max(wanted)
+    lumas: dict[int, NDArray[np.uint8]] = {}
     scaler = FrameScaler(settings.frame_width, settings.frame_height)
     try:
         for number, frame in enumerate(source_frames(planned.recording, content.num_lines, [], every)):
-            if number in asked:
+            if number in wanted:
                 plane = np.frombuffer(scaler.scale(frame, None)[0], np.uint8)
-                near[number] = plane.reshape(settings.frame_height, settings.frame_width).copy()
-            if number - every in waiting:
-                compare(waiting.pop(number - every))
-            near.pop(number - 2 * every, None)
-            if not waiting:
+                lumas[number] = plane.reshape(settings.frame_height, settings.frame_width).copy()
+            if number == last:
                 break
     except (BadVideo, SourceError) as error:
         fault(str(error), None)
-    for sample in waiting.values():  # the video has no frame behind theirs
-        compare(sample)
+    wrong: dict[int, list[tuple[int, int]]] = {}
+    for sample in samples:
+        if sample.number not in lumas:
+            fault(f"its video has no frame {sample.number}", sample.clip)
+            continue
+        mine = lumas[sample.number]
+        errors = {
+            number: _difference(sample.luma, lumas[number])
+            for number in near[sample.number]
+            if number in lumas and _difference(mine, lumas[number]) >= _MOVES
+        }
+        nearest = min(errors, key=lambda number: errors[number], default=sample.number)
+        is_wrong = bool(errors) and errors[nearest] < _difference(sample.luma, mine)
+        result.num_pictures += 1
+        result.num_moving += bool(errors)
+        result.num_right += bool(errors) and not is_wrong
+        if is_wrong:
+            wrong.setdefault(sample.clip, []).append((sample.number, nearest))
     for clip, found in wrong.items():
         fault(
             f"{number_of(len(found), 'picture')} nearer to another source frame than to its own, "
