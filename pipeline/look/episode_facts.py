@@ -80,7 +80,6 @@ def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
         masked = percent(facts.num_masked_frames / row.num_frames)
         lines += [
             f"Interactions: {count(len(row.interactions))}, with a mask on {masked} of the frames",
-            *_timeline(row, columns),
             *table(
                 [
                     [
@@ -120,20 +119,3 @@ def episode_lines(facts: EpisodeFacts, columns: int = 80) -> list[str]:
 def _some(frames: Sequence[int]) -> str:
     """The first of the frames."""
     return ", ".join(map(str, frames[:_MAX_FRAMES])) + (", ..." if len(frames) > _MAX_FRAMES else "")
-
-
-def _timeline(row: EpisodeRow, columns: int) -> list[str]:
-    """A strip a type: where in the episode its interactions lie."""
-    width = columns - 14
-    lines = []
-    for type_id in sorted({item.type for item in row.interactions}):
-        strip = [" "] * width
-        for item in row.interactions:
-            if item.type == type_id:
-                first = item.start * width // row.num_frames
-                last = max(first + 1, -(-item.stop * width // row.num_frames))
-                strip[first:last] = "█" * (min(last, width) - first)
-        name = interaction_type(type_id).name
-        lines.append(f"  {name:<10}{''.join(strip)}".rstrip())
-    end = play_time(row.num_frames)
-    return [*lines, f"  {'':<10}0{end:>{width - 1}}"]
