@@ -1,41 +1,14 @@
 """The arithmetic of a run, printed before it starts: what the settings come to."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shards.schedule.mixing import Share
+from shards.schedule.watch_out import padding_share
+from trainer.data.plan import DataPlan
 from trainer.settings import RunConfig
 
 FULL_SIZE_FRAMES = 160_000_000
 """Frames of OpenAI's contractor releases 6xx to 10xx, for a plan without data."""
 _FLOAT_BYTES = 4
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What the datasets say, as far as the arithmetic needs it.
-
-    Attributes:
-        num_frames: of all episodes, those that validate included.
-        num_masked_frames: those of them in which an interaction has a mask.
-        less_padding: the setting that makes much padding little; None where none does, or there is little.
-        shares: what each dataset has of a mix by weight.
-        shares_shards: there are fewer shards than groups of lanes.
-    """
-
-    num_frames: int
-    num_masked_frames: int
-    num_train_episodes: int
-    num_val_episodes: int
-    num_train_frames: int
-    num_windows: int
-    num_padding: int
-    steps_per_epoch: int
-    val_steps: int
-    num_lane_groups: int
-    less_padding: str | None
-    shares_shards: bool
-    shares: Sequence[Share] = ()
 
 
 @dataclass(frozen=True)
@@ -56,7 +29,7 @@ class PolicyFacts:
     activation_bytes: int | None = None
 
 
-def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: DataFacts | None) -> list[str]:
+def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: DataPlan | None) -> list[str]:
     """The plan, a topic a line; without data, for the full size of the published recordings."""
     settings, trainer, ema = config.policy, config.trainer, config.ema
     lanes = config.data.batch_size * num_ranks
@@ -85,7 +58,7 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: Dat
         )
     else:
         lines.append("memory       forgotten at every window")
-    steps_per_epoch = data.steps_per_epoch if data is not None else _steps_at_full_size(config, frames_per_step)
+    steps_per_epoch = data.train.num_steps if data is not None else _steps_at_full_size(config, frames_per_step)
     num_steps = config.total_steps(steps_per_epoch)
     lines += _data_lines(config, lanes, data, steps_per_epoch)
     optimizer = config.optimizer
@@ -107,7 +80,7 @@ def _steps_at_full_size(config: RunConfig, frames_per_step: int) -> int:
     return -(-round(FULL_SIZE_FRAMES * config.data.split_ratio) // frames_per_step)
 
 
-def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None, steps: int) -> list[str]:
+def _data_lines(config: RunConfig, lanes: int, data: DataPlan | None, steps: int) -> list[str]:
     frames_per_step = lanes * config.data.win_len
     if data is None:
         lines = [
@@ -116,17 +89,18 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None, steps: in
             f"epoch        {steps:,} steps = {steps * lanes:,} windows, padding aside",
         ]
     else:
-        share = data.num_padding / max(data.num_padding + data.num_windows, 1)
-        train = f"{data.num_train_episodes:,} episodes with {data.num_train_frames:,} frames train"
-        windows = f"{data.num_windows:,} windows + {data.num_padding:,} of padding ({share:.2%})"
-        groups = f"{data.num_lane_groups} group{'s' if data.num_lane_groups > 1 else ''}"
+        plan, num_groups = data.train, data.train.settings.num_groups
+        num_frames = int(data.collection.num_frames[plan.episodes].sum())
+        train = f"{len(plan.episodes):,} episodes with {num_frames:,} frames train"
+        windows = f"{plan.num_windows:,} windows + {plan.num_padding:,} of padding ({padding_share(plan):.2%})"
+        groups = f"{num_groups} group{'s' if num_groups > 1 else ''}"
         lines = [
-            f"data         {train}, {data.num_val_episodes:,} episodes validate",
+            f"data         {train}, {len(data.val.episodes):,} episodes validate",
             f"epoch        {steps:,} steps = {windows}, lanes in {groups}",
             *(
                 f"mixing       {one.path}: {one.share:.2%} of the windows, to {one.deviation:.2%} over any 1,000 "
                 f"steps; seen {one.epochs:.2f} times an epoch"
-                for one in data.shares
+                for one in plan.shares
             ),
         ]
     total = config.total_steps(steps)
@@ -135,7 +109,7 @@ def _data_lines(config: RunConfig, lanes: int, data: DataFacts | None, steps: in
     if trainer.val_every is not None:
         limit = trainer.limit_val_steps
         if data is not None:
-            steps_text = f"{min(limit or data.val_steps, data.val_steps):,} steps"
+            steps_text = f"{min(limit or data.val.num_steps, data.val.num_steps):,} steps"
         else:
             steps_text = "the whole split" if limit is None else f"{limit:,} steps"
         lines.append(f"validation   every {trainer.val_every:,} steps, {steps_text}, with memories of its own")

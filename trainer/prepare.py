@@ -7,8 +7,6 @@ from typing import Any
 
 from shards.errors import RocketError
 from shards.schedule.lanes import lanes_of_rank
-from shards.schedule.watch_out import less_padding
-from shards.tally import Tally
 from trainer.changes import Change, changes_on_resume, check_changes, notes_on_record
 from trainer.checkpoints.checkpoint import (
     CheckpointError,
@@ -27,7 +25,6 @@ from trainer.devices import check_devices, count_ranks, starts_ranks
 from trainer.learning.guard import AgreedStop
 from trainer.learning.objectives import find_objective
 from trainer.look.metrics_csv import METRICS_FILE
-from trainer.plan import DataFacts
 from trainer.rank_watch import name_of_this_rank
 from trainer.ranks import is_main_process
 from trainer.settings import RunConfig
@@ -42,7 +39,7 @@ class Start:
 
     config: RunConfig
     num_ranks: int
-    data: DataFacts | None
+    data: DataPlan | None
     checkpoint: Path | None
     position: Position | None
     validation_due: bool
@@ -96,7 +93,7 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
         position = Position(**content["rocket"]["position"])
         validation_due = content["rocket"]["validation_due"]
     data.check_shards(lanes_of_rank(0, num_ranks, data.train.settings.num_lanes))
-    return Start(config, num_ranks, data_facts(config, data), checkpoint, position, validation_due, changes, notes)
+    return Start(config, num_ranks, data, checkpoint, position, validation_due, changes, notes)
 
 
 def prepare_together(config: RunConfig, resume: str | None, join: Callable[[], None]) -> Start:
@@ -150,27 +147,6 @@ def _content(start: Start | None) -> str | None:
     if start is None or start.checkpoint is None or start.position is None:
         return None if start is None else "no checkpoint"
     return f"step {start.position.global_step} ({content_hash(start.checkpoint)})"
-
-
-def data_facts(config: RunConfig, data: DataPlan) -> DataFacts:
-    """The numbers of planned data."""
-    plan, val_plan = data.train, data.val
-    tallies = [Tally.from_json(one.info.tally) for one in data.collection.datasets]
-    return DataFacts(
-        num_frames=int(data.collection.num_frames.sum()),
-        num_masked_frames=sum(tally.num_masked_frames for tally in tallies),
-        num_train_episodes=len(plan.episodes),
-        num_val_episodes=len(val_plan.episodes),
-        num_train_frames=int(data.collection.num_frames[plan.episodes].sum()),
-        num_windows=plan.num_windows,
-        num_padding=plan.num_padding,
-        steps_per_epoch=plan.num_steps,
-        val_steps=val_plan.num_steps,
-        num_lane_groups=plan.settings.num_groups,
-        less_padding=less_padding(data.collection, plan, plan.settings.num_lanes // config.data.batch_size),
-        shares_shards=plan.by_episode,
-        shares=plan.shares,
-    )
 
 
 def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | None, list[str]]:

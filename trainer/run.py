@@ -84,7 +84,7 @@ def _train(
     for note in start.notes:
         print_line(note)
     assert start.data is not None
-    num_steps = config.total_steps(start.data.steps_per_epoch)
+    num_steps = config.total_steps(start.data.train.num_steps)
     if start.position is not None and start.position.global_step >= num_steps and not start.validation_due:
         print_line(
             f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on."
@@ -190,7 +190,7 @@ def _callbacks(
 ) -> tuple[list[Callback], Checkpoints]:
     assert start.data is not None
     speed = SpeedMeter(facts.flops_per_frame)
-    num_steps = config.total_steps(start.data.steps_per_epoch)
+    num_steps = config.total_steps(start.data.train.num_steps)
     progress, run_dir = ProgressLine(speed, num_steps), Path(config.run_dir)
     pages = PageWriter(lambda: write_page(run_dir, frames=False))
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.schedule.watch_out import few_masks, much_padding, no_validation
-from trainer.plan import DataFacts, PolicyFacts, checkpoint_bytes, size
+from shards.schedule.watch_out import odd_data
+from trainer.data.plan import DataPlan
+from trainer.plan import PolicyFacts, checkpoint_bytes, size
 from trainer.settings import RunConfig
 
 
@@ -36,7 +37,7 @@ def this_machine(run_dir: str) -> Machine:
 
 
 def watch_out(
-    config: RunConfig, num_ranks: int, machine: Machine, policy: PolicyFacts, data: DataFacts | None
+    config: RunConfig, num_ranks: int, machine: Machine, policy: PolicyFacts, data: DataPlan | None
 ) -> list[str]:
     """What is odd about a run, a line each, with the setting that changes it; mostly none.
 
@@ -49,7 +50,7 @@ def watch_out(
     """
     found = list(_machine(config, num_ranks, machine))
     if data is not None:
-        found += [*_data(config, data), *_length(config, data), *_disk(config, machine, policy, data)]
+        found += [*_data(config, num_ranks, data), *_length(config, data), *_disk(config, machine, policy, data)]
     return found
 
 
@@ -79,31 +80,28 @@ def _machine(config: RunConfig, num_ranks: int, machine: Machine) -> Iterator[st
         )
 
 
-def _data(config: RunConfig, data: DataFacts) -> Iterator[str]:
-    if config.data.enable_segment and (line := few_masks(data.num_masked_frames, data.num_frames)):
-        yield line
-    num_episodes = data.num_train_episodes + data.num_val_episodes
-    if config.trainer.val_every is not None and (line := no_validation(data.num_val_episodes, num_episodes)):
-        yield line
-    if line := much_padding(data.num_padding, data.num_windows, data.less_padding):
-        yield line
-    if data.shares_shards:
+def _data(config: RunConfig, num_ranks: int, data: DataPlan) -> Iterator[str]:
+    masks, validates = config.data.enable_segment, config.trainer.val_every is not None
+    yield from odd_data(
+        data.collection, data.train, len(data.val.episodes), num_ranks, masks=masks, validates=validates
+    )
+    if data.train.by_episode:
         yield (
-            f"there are fewer shards than the {data.num_lane_groups} groups of lanes, so ranks read the same "
-            "shards. Set data.num_lane_groups=1, or build with a smaller shard_frames"
+            f"there are fewer shards than the {data.train.settings.num_groups} groups of lanes, so ranks read the "
+            "same shards. Set data.num_lane_groups=1, or build with a smaller shard_frames"
         )
 
 
-def _length(config: RunConfig, data: DataFacts) -> Iterator[str]:
+def _length(config: RunConfig, data: DataPlan) -> Iterator[str]:
     trainer = config.trainer
-    steps = config.total_steps(data.steps_per_epoch)
+    steps = config.total_steps(data.train.num_steps)
     warmup = config.optimizer.warmup_steps
     if 0 < steps <= warmup:
         yield (
             f"the run ends after {_many(steps, 'step')}, before the warm-up does ({warmup:,}). "
             f"Set optimizer.warmup_steps={steps // 10}"
         )
-    if trainer.val_every is not None and steps < trainer.val_every and data.num_val_episodes:
+    if trainer.val_every is not None and steps < trainer.val_every and len(data.val.episodes):
         yield (
             f"the first validation would be at step {trainer.val_every:,}, so the run of {_many(steps, 'step')} "
             f"validates only at its end. Set trainer.val_every={max(steps // 4, 1)}"
@@ -115,8 +113,8 @@ def _length(config: RunConfig, data: DataFacts) -> Iterator[str]:
         )
 
 
-def _disk(config: RunConfig, machine: Machine, policy: PolicyFacts, data: DataFacts) -> Iterator[str]:
-    steps = config.total_steps(data.steps_per_epoch)
+def _disk(config: RunConfig, machine: Machine, policy: PolicyFacts, data: DataPlan) -> Iterator[str]:
+    steps = config.total_steps(data.train.num_steps)
     needed = checkpoint_bytes(config, policy, steps).total
     if needed > machine.free_bytes:
         times = -(-needed // max(machine.free_bytes, 1))

@@ -17,9 +17,8 @@ from shards.schedule.lanes import Schedule, lanes_of_rank
 from shards.schedule.mixing import MixedPlan
 from shards.schedule.plan import plan_splits
 from shards.schedule.settings import ScheduleSettings, setting_keys
-from shards.schedule.watch_out import few_masks, less_padding, much_padding, no_validation
+from shards.schedule.watch_out import odd_data
 from shards.settings import CONFIG_FILE, flat, override, read_yaml
-from shards.tally import Tally
 
 Split = Literal["train", "val"]
 
@@ -85,16 +84,9 @@ class EpochPlan:
         Args:
             of_run: the settings are a run's; otherwise a split that all train in is only the default.
         """
-        collection = self.collection
-        tallies = [Tally.from_json(one.info.tally) for one in collection.datasets]
-        num_masked = sum(tally.num_masked_frames for tally in tallies)
-        found = [few_masks(num_masked, int(collection.num_frames.sum()))]
-        if of_run or self.settings.split_ratio < 1:
-            found.append(no_validation(self.num_val_episodes, len(collection.episode_ids)))
-        train = plan_splits(collection, self.settings)[0]
-        remedy = less_padding(collection, train, self.num_ranks)
-        found.append(much_padding(train.num_padding, train.num_windows, remedy))
-        return [line for line in found if line]
+        train, _ = plan_splits(self.collection, self.settings)
+        validates = of_run or self.settings.split_ratio < 1
+        return odd_data(self.collection, train, self.num_val_episodes, self.num_ranks, validates=validates)
 
     def to_json(self) -> dict[str, Any]:
         """The plan for scripts."""

@@ -5,11 +5,38 @@ from dataclasses import replace
 from shards.schedule.collection import Collection
 from shards.schedule.plan import SplitPlan, plan_splits
 from shards.schedule.settings import ScheduleSettings
+from shards.tally import Tally
 
 FEW_MASKS = 0.1
 """Share of the frames with a mask, under which it is said how many they are."""
 MUCH_PADDING = 0.05
 """Share of an epoch."""
+
+
+def odd_data(
+    collection: Collection,
+    train: SplitPlan,
+    num_val_episodes: int,
+    num_ranks: int,
+    *,
+    masks: bool = True,
+    validates: bool = True,
+) -> list[str]:
+    """What is odd about data and their lanes, a line each, with the setting that changes it; mostly nothing.
+
+    Args:
+        train: the plan of the episodes that train.
+        masks: the policy is shown them.
+        validates: there should be episodes to validate on.
+    """
+    tallies = [Tally.from_json(one.info.tally) for one in collection.datasets]
+    num_masked_frames = sum(tally.num_masked_frames for tally in tallies)
+    found = [
+        few_masks(num_masked_frames, int(collection.num_frames.sum())) if masks else None,
+        no_validation(num_val_episodes, len(collection.episode_ids)) if validates else None,
+        much_padding(collection, train, num_ranks),
+    ]
+    return [line for line in found if line]
 
 
 def few_masks(num_masked_frames: int, num_frames: int) -> str | None:
@@ -30,21 +57,13 @@ def no_validation(num_val_episodes: int, num_episodes: int) -> str | None:
     return f"no episode is left to validate on ({episodes} in all). Set {remedy}"
 
 
-def much_padding(num_padding: int, num_windows: int, remedy: str | None) -> str | None:
-    """That much of an epoch is padding; None if little is. `remedy` is what `less_padding` found."""
-    share = num_padding / max(num_padding + num_windows, 1)
-    if share <= MUCH_PADDING:
-        return None
-    advice = f"Set {remedy}" if remedy else "Add episodes"
-    return f"{share:.0%} of each epoch is padding: there are few episodes for so many lanes. {advice}"
+def much_padding(collection: Collection, plan: SplitPlan, num_ranks: int) -> str | None:
+    """That much of an epoch is padding, with the setting that leaves little; None if little is.
 
-
-def less_padding(collection: Collection, plan: SplitPlan, num_ranks: int) -> str | None:
-    """The setting that leaves little padding: one group of lanes, or else as many lanes as can be.
-
-    None if there is little already, or no setting leaves little.
+    The setting is one group of lanes, or else as many lanes as can be.
     """
-    if padding_share(plan) <= MUCH_PADDING:
+    share = padding_share(plan)
+    if share <= MUCH_PADDING:
         return None
     settings = plan.settings
     choices: dict[str, ScheduleSettings] = {}
@@ -53,10 +72,13 @@ def less_padding(collection: Collection, plan: SplitPlan, num_ranks: int) -> str
     for num_lanes in range(settings.num_lanes - num_ranks, 0, -num_ranks):
         if num_lanes % settings.num_groups == 0:
             choices[f"data.num_lanes={num_lanes}"] = replace(settings, num_lanes=num_lanes)
-    for text, changed in choices.items():
-        if padding_share(plan_splits(collection, changed)[0]) <= MUCH_PADDING:
-            return text
-    return None
+    enough = (
+        f"Set {text}"
+        for text, changed in choices.items()
+        if padding_share(plan_splits(collection, changed)[0]) <= MUCH_PADDING
+    )
+    advice = next(enough, "Add episodes")
+    return f"{share:.0%} of each epoch is padding: there are few episodes for so many lanes. {advice}"
 
 
 def padding_share(plan: SplitPlan) -> float:

@@ -6,41 +6,39 @@ from pathlib import Path
 
 import pytest
 
+from tests.synthetic import make_dataset
 from tests.trainer.runs import make_run_dataset, small_config
 from trainer.config import load_config, resolve_lanes
-from trainer.plan import DataFacts, PolicyFacts
+from trainer.data.plan import DataPlan
+from trainer.plan import PolicyFacts
 from trainer.prepare import prepare
 from trainer.settings import RunConfig
 from trainer.watch_out import Machine, watch_out
 
 MACHINE = Machine(num_gpus=0, num_cores=8, free_bytes=10**12)
 POLICY = PolicyFacts(num_parameters=10**6, num_trained=10**6, num_bytes=4 * 10**6)
-DATA = DataFacts(
-    num_frames=100_000,
-    num_masked_frames=60_000,
-    num_train_episodes=90,
-    num_val_episodes=10,
-    num_train_frames=90_000,
-    num_windows=3_000,
-    num_padding=30,
-    steps_per_epoch=750,
-    val_steps=80,
-    num_lane_groups=1,
-    less_padding=None,
-    shares_shards=False,
-)
 
 
-def lines(
-    *overrides: str, machine: Machine = MACHINE, data: DataFacts | None = DATA, num_ranks: int | None = None
-) -> list[str]:
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_run_dataset(tmp_path_factory.mktemp("watch-out") / "dataset")
+
+
+def plan_of(dataset: Path) -> DataPlan:
+    """Data with nothing odd: a single lane has no padding."""
+    one_lane = small_config(dataset, Path("run"), "data.batch_size=1", "data.num_lane_groups=1")
+    return DataPlan.open(one_lane.data, seed=0, num_ranks=1)
+
+
+def lines(data: DataPlan | None, *overrides: str, machine: Machine = MACHINE) -> list[str]:
     config = load_config("demo", overrides)
-    ranks = num_ranks or (config.trainer.devices if isinstance(config.trainer.devices, int) else 1)
+    assert isinstance(config.trainer.devices, int)
+    ranks = config.trainer.devices
     return watch_out(resolve_lanes(config, ranks), ranks, machine, POLICY, data)
 
 
-def test_run_with_nothing_odd_says_nothing() -> None:
-    assert lines() == []
+def test_run_with_nothing_odd_says_nothing(dataset: Path) -> None:
+    assert lines(plan_of(dataset)) == []
 
 
 GPUS = replace(MACHINE, num_gpus=4)
@@ -110,55 +108,41 @@ GPUS = replace(MACHINE, num_gpus=4)
     ],
 )
 def test_odd_run_is_told_with_a_setting_that_silences_it(
-    overrides: tuple[str, ...], machine: Machine, expected: str
+    dataset: Path, overrides: tuple[str, ...], machine: Machine, expected: str
 ) -> None:
-    assert lines(*overrides, machine=machine) == [expected]
+    data = plan_of(dataset)
+    assert lines(data, *overrides, machine=machine) == [expected]
     remedies = [word for word in re.findall(r"[a-z_.]+=\w+", expected) if "FOLDER" not in word]
-    assert lines(*overrides, *remedies, machine=machine) == []
+    assert lines(data, *overrides, *remedies, machine=machine) == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "expected"),
-    [
-        (
-            {"num_masked_frames": 0},
-            (
-                "the policy is shown object masks, but the data have none. To train without, set "
-                "data.enable_segment=false"
-            ),
-        ),
-        (
-            {"num_masked_frames": 4_000},
-            (
-                "the policy is shown object masks, but only 4.0% of the frames have one. To train without, set "
-                "data.enable_segment=false"
-            ),
-        ),
-        (
-            {"num_val_episodes": 0, "num_train_episodes": 1},
-            "no episode is left to validate on (1 episode in all). Set trainer.val_every=null",
-        ),
-    ],
+    ("num_masked_frames", "have"), [(0, "the data have none"), (13, "only 4.0% of the frames have one")]
 )
-def test_odd_data_is_told_with_a_setting_that_silences_it(changes: dict[str, int], expected: str) -> None:
-    data = replace(DATA, **changes)
-    assert lines(data=data) == [expected]
-    assert lines(*re.findall(r"[a-z_.]+=\w+", expected), data=data) == []
+def test_few_masks_are_told(dataset: Path, num_masked_frames: int, have: str) -> None:
+    data = plan_of(dataset)
+    (opened,) = data.collection.datasets  # of 326 frames
+    opened.info = replace(opened.info, tally={**opened.info.tally, "num_masked_frames": num_masked_frames})
+    expected = f"the policy is shown object masks, but {have}. To train without, set data.enable_segment=false"
+    assert lines(data) == [expected]
+    assert lines(data, "data.enable_segment=false") == []
+
+
+def test_single_episode_leaves_none_to_validate_on(tmp_path: Path) -> None:
+    make_dataset(tmp_path / "dataset", [[40]])
+    data = plan_of(tmp_path / "dataset")
+    assert lines(data) == ["no episode is left to validate on (1 episode in all). Set trainer.val_every=null"]
+    assert lines(data, "trainer.val_every=null") == []
 
 
 def test_without_data_only_the_machine_is_looked_at() -> None:
-    assert lines("trainer.max_steps=1", data=None) == []
+    assert lines(None, "trainer.max_steps=1") == []
 
 
 def found_on(dataset: Path, folder: Path, *overrides: str) -> list[str]:
     """What a run on a real dataset has to say, of the data alone."""
     start = prepare(small_config(dataset, folder / "run", "trainer.max_steps=200", *overrides), None, dry_run=True)
     return watch_out(start.config, start.num_ranks, MACHINE, POLICY, start.data)
-
-
-@pytest.fixture(scope="module")
-def dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run_dataset(tmp_path_factory.mktemp("watch-out") / "dataset")
 
 
 def remedy_of(line: str) -> str:
