@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
@@ -59,20 +59,18 @@ class Checkpoints(Checkpoint):
         self._weights_step = -1
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         """Do the validation before which the run was stopped."""
-        assert isinstance(pl_module, RocketModule)
         if pl_module.validation_due:
             validate_now(trainer)
 
     @override
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
         """Save if it is time.
 
         Raises:
             RunInterrupted: some rank got a signal.
         """
-        assert isinstance(pl_module, RocketModule)
         assert pl_module.report is not None
         signal = pl_module.report.stop_signal
         pl_module.validation_due = validation_follows(trainer)
@@ -84,14 +82,13 @@ class Checkpoints(Checkpoint):
 
     @override
     def on_validation_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+        self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any
     ) -> None:
         """Stop in the middle of a validation if some rank got a signal; its checkpoint is there.
 
         Raises:
             RunInterrupted: some rank did.
         """
-        assert isinstance(pl_module, RocketModule)
         signal = pl_module.requested_signal
         signals = torch.tensor([signal, int(signal > 0)])
         total, count = sum_over_ranks(signals, pl_module.device).tolist()
@@ -99,17 +96,16 @@ class Checkpoints(Checkpoint):
             self._interrupt(trainer, round(total / count))
 
     @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         pl_module.validation_due = False
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         if trainer.global_step > 0:
             self.save(trainer, pl_module)
 
     @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: RocketModule, exception: BaseException) -> None:
         """Save before a refused step: every rank refuses it alike, and nothing of it was kept.
 
         Any other exception may have hit one rank alone; the others could not take part in gathering a checkpoint.
@@ -117,13 +113,12 @@ class Checkpoints(Checkpoint):
         if isinstance(exception, LossStop) and trainer.global_step > 0:
             self.save(trainer, pl_module)
 
-    def save(self, trainer: Trainer, pl_module: LightningModule, weights: bool = True) -> None:
+    def save(self, trainer: Trainer, pl_module: RocketModule, weights: bool = True) -> None:
         """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it.
 
         Raises:
             CheckpointError: the files cannot be written.
         """
-        assert isinstance(pl_module, RocketModule)
         step = trainer.global_step
         try:
             if weights and step != self._weights_step:

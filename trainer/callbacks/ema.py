@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from torch.optim.swa_utils import AveragedModel, get_ema_avg_fn
 from typing_extensions import override
@@ -46,9 +46,8 @@ class Ema(Callback):
         self._last_step = 0
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: RocketModule, stage: str) -> None:
         """Start the average from the policy's weights."""
-        assert isinstance(pl_module, RocketModule)
         if stage == "fit":
             device = torch.device("cpu") if self.cpu_offload else pl_module.device
             average = get_ema_avg_fn(self.decay)  # type: ignore[no-untyped-call]
@@ -56,29 +55,28 @@ class Ema(Callback):
             self.average.requires_grad_(requires_grad=False)
 
     @override
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_fit_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         """Follow the module to its device, where it has gone since `setup`."""
         if not self.cpu_offload:
             self.average.to(pl_module.device)
 
     @override
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
         step = trainer.global_step
         if step > self._last_step and (step - 1) % self.every_n_steps == 0:
             self._last_step = step
             self.average.update_parameters(pl_module.policy)
 
     @override
-    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._swap(trainer, pl_module)
 
     @override
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._swap(trainer, pl_module)
 
     @override
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: RocketModule, checkpoint: dict[str, Any]) -> None:
         """Add the average to a full checkpoint."""
         checkpoint[AVERAGE_KEY] = {
             "policy": self.average.module.state_dict(),
@@ -86,7 +84,7 @@ class Ema(Callback):
         }
 
     @override
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: RocketModule, checkpoint: dict[str, Any]) -> None:
         """Continue with the checkpoint's average; without one, start from its weights."""
         if AVERAGE_KEY in checkpoint:
             self.average.module.load_state_dict(checkpoint[AVERAGE_KEY]["policy"])
@@ -95,9 +93,8 @@ class Ema(Callback):
             self.average.module.load_state_dict(policy_state(Path("checkpoint"), checkpoint))
 
     @torch.no_grad()
-    def _swap(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _swap(self, trainer: Trainer, pl_module: RocketModule) -> None:
         """Exchange weights and average, if the average is to be validated in training."""
-        assert isinstance(pl_module, RocketModule)
         if self.validate_original_weights or trainer.state.fn != "fit":
             return
         pairs = zip(pl_module.policy.state_dict().values(), self.average.module.state_dict().values(), strict=True)

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
@@ -30,15 +30,12 @@ class LaneAuditor(Callback):
         self._seen: dict[int, _Seen] = {}
 
     @override
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: RocketModule, batch: Any, batch_idx: int) -> None:
         """Raise if the batch is not the next one.
 
         Raises:
             BrokenLane: naming step, lane and episodes.
         """
-        assert isinstance(pl_module, RocketModule)
         host = batch["host"]
         step, epoch = int(host["step"]), int(host["epoch"])
         if (epoch, step) != (trainer.current_epoch, batch_idx):
@@ -63,7 +60,7 @@ class LaneAuditor(Callback):
             self._seen[lane] = current
 
     @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         """Every episode ends with its epoch; a lane that is in the middle of one has lost windows."""
         if trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches:
             return  # the run ends here, not the epoch

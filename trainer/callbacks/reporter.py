@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
@@ -30,29 +30,25 @@ class Reporter(Callback):
         self.speed = speed
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: RocketModule, stage: str) -> None:
         """The rows are written here alone."""
-        assert isinstance(pl_module, RocketModule)
         pl_module.logs_itself = False
 
     @override
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
         step = trainer.global_step
         if step % pl_module.config.log_freq == 0 or step == trainer.max_steps:
             self._log(trainer, training_row(pl_module, trainer.current_epoch) | self.speed.figures)
 
     @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         row: dict[str, float] = {f"val/{name}": value for name, value in pl_module.validation.items()}
         position = Position.after(max(trainer.global_step - 1, 0), trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
         self._log(trainer, {"epoch": position.epoch, **row})
 
     @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: RocketModule, exception: BaseException) -> None:
         """Write down the step that was refused, too."""
-        assert isinstance(pl_module, RocketModule)
         if isinstance(exception, LossStop) and pl_module.report is not None:
             row = training_row(pl_module, trainer.current_epoch)
             for logger in trainer.loggers:
@@ -70,12 +66,12 @@ class LastValidation(Callback):
         self.total_steps = total_steps
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         if trainer.global_step >= self.total_steps:
             trainer.should_stop = True  # only its last validation was left to do
 
     @override
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
         if trainer.global_step == self.total_steps:
             trainer.should_stop = True  # Lightning validates before it stops
 
@@ -100,13 +96,11 @@ class PageWriter(Callback):
         self.is_due = False
 
     @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self.is_due = True
 
     @override
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
-    ) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
         if self.is_due and trainer.is_global_zero:
             self._write()
         self.is_due = False
@@ -134,7 +128,7 @@ class ProgressLine(Callback):
             sys.stderr.flush()
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._began, self._first_step = time.monotonic(), trainer.global_step
         if trainer.is_global_zero and sys.stderr.isatty():
             columns = (
@@ -147,8 +141,7 @@ class ProgressLine(Callback):
             self._show("step", min(trainer.global_step, self.total_steps), self.total_steps)
 
     @override
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
         step = min(trainer.global_step, self.total_steps)
         if trainer.is_global_zero:
             self._show(
@@ -156,14 +149,14 @@ class ProgressLine(Callback):
             )
 
     @override
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._pause_began = self._last_line = time.monotonic()
 
     @override
     def on_validation_batch_end(
         self,
         trainer: Trainer,
-        pl_module: LightningModule,
+        pl_module: RocketModule,
         outputs: Any,
         batch: Any,
         batch_idx: int,
@@ -173,8 +166,7 @@ class ProgressLine(Callback):
             self._show("validation", batch_idx + 1, sum(int(number) for number in trainer.num_val_batches))
 
     @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._paused += time.monotonic() - self._pause_began
         if self._bar is not None and "validation" in self._tasks:
             self._bar.remove_task(self._tasks.pop("validation"))
@@ -182,11 +174,11 @@ class ProgressLine(Callback):
             self.note(f"step {trainer.global_step}/{self.total_steps}  {validation_text(pl_module.validation)}")
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._stop()
 
     @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: RocketModule, exception: BaseException) -> None:
         self._stop()
 
     def _stop(self) -> None:

@@ -13,7 +13,7 @@ import threading
 from types import FrameType
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
@@ -29,9 +29,8 @@ class StopSignals(Callback):
         self._before: dict[signal.Signals, Any] = {}
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         """Take over from Lightning, which has put its own handlers in place before."""
-        assert isinstance(pl_module, RocketModule)
         if threading.current_thread() is not threading.main_thread():
             return
 
@@ -47,11 +46,11 @@ class StopSignals(Callback):
             self._before[number] = signal.signal(number, note)
 
     @override
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._restore()
 
     @override
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+    def on_exception(self, trainer: Trainer, pl_module: RocketModule, exception: BaseException) -> None:
         self._restore()
 
     def _restore(self) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from lightning.fabric.utilities.throughput import get_available_flops
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
@@ -38,28 +38,27 @@ class SpeedMeter(Callback):
         self._available: float | None = None
 
     @override
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+    def setup(self, trainer: Trainer, pl_module: RocketModule, stage: str) -> None:
         """Start the clock."""
         measure_fetching(trainer, self._clock)
 
     @override
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._available = available_flops(pl_module.device, str(trainer.precision))
         self._restart()
 
     @override
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._pause_began = time.perf_counter()
 
     @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._paused += time.perf_counter() - self._pause_began
 
     @override
     def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, pl_module: RocketModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, RocketModule)
         assert pl_module.report is not None
         self._frames += pl_module.report.num_frames
         self._windows += float((batch["host"]["num_frames"] > 0).sum()) * trainer.world_size

@@ -1,6 +1,6 @@
 """A run plays at its validations: how often its policy succeeds, beside how well it imitates."""
 
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
@@ -34,8 +34,7 @@ class PlayValidation(Callback):
         self._rate: float | None = None
 
     @override
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         if not trainer.is_global_zero:
             return
         policy = pl_module.policy
@@ -54,7 +53,6 @@ class PlayValidation(Callback):
         self._rate = sum(outcome.success for outcome in outcomes) / len(outcomes)
 
     @override
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, RocketModule)
+    def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         if self._rate is not None:
             pl_module.validation["play_success"] = self._rate
