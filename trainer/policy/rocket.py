@@ -45,7 +45,6 @@ class RocketPolicy(nn.Module):
         pretrained: bool = True,
         backbone_weights: str | Path | None = None,
         nucleus_prob: float | None = 0.85,
-        temperature: float = 1.0,
     ) -> None:
         """A policy with fresh weights but for the backbone's.
 
@@ -58,7 +57,6 @@ class RocketPolicy(nn.Module):
             pretrained: take the backbone's weights from timm's hub (or from `backbone_weights`).
             backbone_weights: local file with the backbone's weights.
             nucleus_prob: probability mass that actions are drawn from; None for all of it.
-            temperature: divides the scores of both heads.
 
         Raises:
             PolicyError: an unknown backbone, weights that can't be had, or sizes that don't fit.
@@ -83,7 +81,7 @@ class RocketPolicy(nn.Module):
         self.hiddim, self.num_layers, self.timesteps, self.mem_len = hiddim, num_layers, timesteps, mem_len
 
         self.value_head = ValueHead(hiddim)
-        self.pi_head = PolicyHead(hiddim, temperature, nucleus_prob)
+        self.pi_head = PolicyHead(hiddim, nucleus_prob)
         self.backbone = timm_backbone.build_backbone(backbone, pretrained, backbone_weights)
         self.num_features = timm_backbone.num_features(self.backbone)
         self.preprocess = Preprocess(*timm_backbone.normalization(self.backbone))
