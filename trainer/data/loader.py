@@ -21,7 +21,8 @@ from trainer.data.damage import DamageReport, LostWindow
 from trainer.data.fill import blank_row
 from trainer.data.layout import Batch, BatchLayout, row_views
 from trainer.data.pool import WorkerPool
-from trainer.data.steps import Assignment, Steps
+from trainer.data.source import Assignment
+from trainer.data.steps import Steps
 
 _HELD_BATCHES = 2
 """Batches that the trainer may hold (the last one and the next) before a further one is copied."""
@@ -96,14 +97,6 @@ class LaneLoader:
     def set_position(self, epoch: int, step: int) -> None:
         """The next batch is that of this step of this epoch."""
         self._at = epoch * self.steps.num_steps + step
-
-    def state_dict(self) -> dict[str, int]:
-        """The position; the data module adds what it is a position in."""
-        epoch, step = self.position
-        return {"epoch": epoch, "step": step}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self.set_position(state["epoch"], state["step"])
 
     def __iter__(self) -> Iterator[Batch]:
         if self.steps.num_steps == 0:

@@ -24,8 +24,7 @@ from shards.schedule.collection import Collection
 from shards.schedule.draws import draw_order, stream
 from shards.schedule.lanes import LanePlan, Window
 from shards.storage import Storage
-from trainer.data.source import EpisodeSource
-from trainer.data.steps import Assignment, assign
+from trainer.data.source import Assignment, EpisodeSource
 
 NUM_STREAMS = 4
 """Shards of a group that are read at a time."""
@@ -124,7 +123,7 @@ class ShuffledSteps:
             reached = rows[held[-1][0]].start_frame + rows[held[-1][0]].num_frames
             while at < num_frames and (stop := min(at + window_frames, num_frames)) <= reached:
                 window = Window(episode, at, stop, at // window_frames, first=True, last=True)
-                assignment = assign(window, epoch, self._source)
+                assignment = self._source.assign(window, epoch)
                 wanted = {row.clip for row in assignment.task.source.clips}
                 members = tuple(members for clip, members in held if clip in wanted)
                 task_source = replace(assignment.task.source, members=members)

@@ -38,6 +38,21 @@ class EpisodeFacts:
     watched: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class Assignment:
+    """A lane's window: what it is, how to read it, and what the manifest says of its n frames.
+
+    Attributes:
+        types: the type of each frame's goal, i8 (n,).
+        watched: whether validation watches it, bool (n,).
+    """
+
+    window: Window
+    task: WindowTask
+    types: NDArray[np.int8]
+    watched: NDArray[np.bool_]
+
+
 WATCHED_BEFORE_EVENT = ACTION_SPACE.frames_per_second
 """Frames before an event that are watched with it where no masks tell when the interaction began: a second."""
 
@@ -71,9 +86,10 @@ class EpisodeSource:
             self._kept.popitem(last=False)
         return facts
 
-    def task(self, window: Window, epoch: int) -> WindowTask:
-        """What a loader process needs to read the window."""
+    def assign(self, window: Window, epoch: int) -> Assignment:
+        """The window with all that its row needs."""
         facts = self.facts(window.episode, epoch)
+        frames = slice(window.start, window.stop)
         source = WindowSource(
             dataset=facts.dataset,
             shard=facts.shard,
@@ -81,10 +97,10 @@ class EpisodeSource:
             start=window.start,
             stop=window.stop,
             clips=clips_of_window(facts.clips, window.start, window.stop),
-            goals=None if facts.goals is None else facts.goals[window.start : window.stop],
+            goals=None if facts.goals is None else facts.goals[frames],
         )
         augmentation = draw_augmentation(self._seed, epoch, facts.episode_id) if self._augment else None
-        return WindowTask(source, augmentation)
+        return Assignment(window, WindowTask(source, augmentation), facts.types[frames], facts.watched[frames])
 
     def _read(self, episode: int, epoch: int) -> EpisodeFacts:
         dataset, local = self._collection.locate(episode)

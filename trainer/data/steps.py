@@ -1,30 +1,10 @@
 """What each step of an epoch brings to a rank's lanes: from the schedule, or from a shuffled stream."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from shards.schedule.lanes import LanePlan, Window
+from shards.schedule.lanes import LanePlan
 from shards.schedule.mixing import MixedPlan
-from trainer.data.fill import WindowTask
-from trainer.data.source import EpisodeSource
-
-
-@dataclass(frozen=True)
-class Assignment:
-    """A lane's window: what it is, how to read it, and what the manifest says of its n frames.
-
-    Attributes:
-        types: the type of each frame's goal, i8 (n,).
-        watched: whether validation watches it, bool (n,).
-    """
-
-    window: Window
-    task: WindowTask
-    types: NDArray[np.int8]
-    watched: NDArray[np.bool_]
+from trainer.data.source import Assignment, EpisodeSource
 
 
 class Steps(Protocol):
@@ -56,13 +36,6 @@ class LaneSteps:
     def read(self, epoch: int, step: int) -> list[tuple[int, Assignment | None]]:
         turns = [self._plan.turn(epoch, step, row) for row in self._rows]
         return [
-            (turn.lane, None if turn.window is None else assign(turn.window, turn.epoch, self._source))
+            (turn.lane, None if turn.window is None else self._source.assign(turn.window, turn.epoch))
             for turn in turns
         ]
-
-
-def assign(window: Window, epoch: int, source: EpisodeSource) -> Assignment:
-    """The window with all that its row needs."""
-    facts = source.facts(window.episode, epoch)
-    frames = slice(window.start, window.stop)
-    return Assignment(window, source.task(window, epoch), facts.types[frames], facts.watched[frames])
