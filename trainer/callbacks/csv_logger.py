@@ -26,9 +26,7 @@ class MetricsCsv(Logger):
         self.path = path
         self._resume_step = resume_step
         self._columns = list(FIRST_COLUMNS)
-        self._row: dict[str, Any] = {}
-        self._row_offset = 0
-        self._open = False
+        self._last_step: int | None = None
 
     @property
     def name(self) -> str:
@@ -45,54 +43,41 @@ class MetricsCsv(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Put the figures into the row of the step, the file's last or a new one."""
-        if not self._open:
-            self._start()
-        if self._row.get("step") != step:
-            self._row = {"step": step}
-            self._row_offset = self.path.stat().st_size
-        self._row |= metrics
-        new = [name for name in self._row if name not in self._columns]
-        if new:
-            self._columns += new
-            self._rewrite(self._rows_before())
-        line = self._line(self._row)
-        write_when_room(lambda: self._write_row(line), self.path, len(line))
+        if self._last_step is None:
+            self._write(self._rows_up_to(self._resume_step))
+            self._last_step = self._resume_step
+        row = {"step": str(step), **metrics}
+        if step == self._last_step or not set(row) <= set(self._columns):
+            rows = self._rows_up_to(self._last_step)
+            if rows and rows[-1]["step"] == row["step"]:
+                row = {name: value for name, value in rows.pop().items() if value} | row
+            self._columns += [name for name in row if name not in self._columns]
+            self._write([*rows, row])
+        else:
+            line, size = self._line(row), self.path.stat().st_size
+            write_when_room(lambda: self._write_at(size, line), self.path, len(line))
+        self._last_step = step
 
-    def _write_row(self, line: str) -> None:
+    def _rows_up_to(self, step: int) -> list[dict[str, str]]:
+        """The file's rows that a checkpoint of that step knows of; their columns are the file's."""
+        if not step or not self.path.is_file():
+            return []
+        with self.path.open(newline="") as file:
+            reader = csv.DictReader(file)
+            self._columns = list(reader.fieldnames or self._columns)
+            return [row for row in reader if (row["step"] or "").isdigit() and int(row["step"]) <= step]
+
+    def _write_at(self, place: int, line: str) -> None:
         with self.path.open("r+", newline="") as file:
-            file.seek(self._row_offset)
-            file.truncate()
+            file.seek(place)
+            file.truncate()  # what a full disk has left of a try before
             file.write(line)
 
-    def _start(self) -> None:
-        """Keep what the checkpoint knows of, or begin an empty file."""
-        self._open = True
-        rows: list[dict[str, Any]] = []
-        if self._resume_step and self.path.is_file():
-            with self.path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                self._columns = list(reader.fieldnames or self._columns)
-                rows = [
-                    row
-                    for row in reader
-                    if (row["step"] or "").isdigit() and int(row["step"]) <= self._resume_step
-                ]
-        self._rewrite(rows)
-        if rows and int(rows[-1]["step"]) == self._resume_step:
-            self._row = {name: value for name, value in rows[-1].items() if value}
-            self._row["step"] = self._resume_step
-            self._row_offset = self.path.stat().st_size - len(self._line(self._row))
-
-    def _rows_before(self) -> list[dict[str, Any]]:
-        with self.path.open(newline="") as file:
-            return list(csv.DictReader(io.StringIO(file.read(self._row_offset))))
-
-    def _rewrite(self, rows: list[dict[str, Any]]) -> None:
+    def _write(self, rows: list[dict[str, Any]]) -> None:
         """The file holds these rows under the current columns; readers see the old file or the new one."""
         lines = [self._line({name: name for name in self._columns}), *map(self._line, rows)]
         content = "".join(lines).encode()
         write_when_room(lambda: write_atomically(self.path, content), self.path, len(content))
-        self._row_offset = self.path.stat().st_size
 
     def _line(self, row: Mapping[str, Any]) -> str:
         buffer = io.StringIO()
