@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from shards.errors import RocketError
 
@@ -55,12 +54,6 @@ class LossGuard:
         share = 1.0 / min(self.num_steps, HORIZON_STEPS)
         self.mean += share * (loss - self.mean)
         return None
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"mean": self.mean, "num_steps": self.num_steps}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.mean, self.num_steps = float(state["mean"]), int(state["num_steps"])
 
 
 @dataclass(frozen=True)

@@ -26,26 +26,17 @@ SMOOTHINGS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Counts added to every action when guessing by frequency; the best one is taken, in the guess's favour."""
 
 
-class ActionCounts:
-    """How often each action occurs: what the best constant guess is made of."""
+def no_counts() -> dict[str, Tensor]:
+    """Counts (A,) a head of how often each action occurs, all zero: what the best constant guess is made of."""
+    sizes = {"buttons": ACTION_SPACE.num_button_actions, "camera": ACTION_SPACE.num_camera_actions}
+    return {head: torch.zeros(size, dtype=torch.int64) for head, size in sizes.items()}
 
-    def __init__(self) -> None:
-        self.buttons = torch.zeros(ACTION_SPACE.num_button_actions, dtype=torch.int64)
-        self.camera = torch.zeros(ACTION_SPACE.num_camera_actions, dtype=torch.int64)
 
-    def add(self, action: PolicyAction, valid_BT: Tensor) -> None:
-        """Count the actions of the frames that count; the camera where it moves."""
-        device = action["buttons"].device
-        self.buttons, self.camera = self.buttons.to(device), self.camera.to(device)
-        moving_BT = camera_mask(action, valid_BT)
-        self.buttons.index_add_(0, action["buttons"].flatten(), valid_BT.flatten().long())
-        self.camera.index_add_(0, action["camera"].flatten(), moving_BT.flatten().long())
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"buttons": self.buttons, "camera": self.camera}
-
-    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        self.buttons, self.camera = state["buttons"].clone(), state["camera"].clone()
+def count_actions(counts: Mapping[str, Tensor], action: PolicyAction, valid_BT: Tensor) -> None:
+    """The actions of the frames that count are added to the counts; those of the camera where it moves."""
+    moving_BT = camera_mask(action, valid_BT)
+    counts["buttons"].index_add_(0, action["buttons"].flatten(), valid_BT.flatten().to(counts["buttons"].dtype))
+    counts["camera"].index_add_(0, action["camera"].flatten(), moving_BT.flatten().to(counts["camera"].dtype))
 
 
 def constant_guess_loss(seen: Mapping[str, Tensor], counted: Mapping[str, Tensor]) -> float:
@@ -129,8 +120,7 @@ class ValidationTable:
             row = (batch["segment"]["obj_id"] + 1).clamp(0, NUM_TYPES - 1).flatten()
             sums["by_type"][0].index_add_(0, row, loss_BT.flatten())
             sums["by_type"][1].index_add_(0, row, valid_BT.double().flatten())
-        sums["counts_buttons"].index_add_(0, action["buttons"].flatten(), valid_BT.double().flatten())
-        sums["counts_camera"].index_add_(0, action["camera"].flatten(), moving_BT.double().flatten())
+        count_actions(self._counts(), action, valid_BT)
         self._add_guesses(pi_logits, batch, valid_BT, moving_BT)
 
         without_BT = None
@@ -163,8 +153,7 @@ class ValidationTable:
         buttons, camera = sums["loss"] / frames
         result = {"loss": buttons + camera, "loss_buttons": buttons, "loss_camera": camera}
         if seen is not None:
-            counted = {head: self.sums[f"counts_{head}"] for head in ("buttons", "camera")}
-            result["loss_constant_guess"] = constant_guess_loss(seen, counted)
+            result["loss_constant_guess"] = constant_guess_loss(seen, self._counts())
         result |= _pair(sums["memory"], "loss_with_memory", "loss_without_memory")
         result |= _pair(sums["watched"], "loss_watched", "loss_watched_without_memory")
         result["action_accuracy"] = sums["hits"][0] / frames
@@ -184,6 +173,9 @@ class ValidationTable:
         result |= self._by_position(sums["by_position"])
         result["num_frames"] = frames
         return {name: float(value) for name, value in result.items() if not np.isnan(value)}
+
+    def _counts(self) -> dict[str, Tensor]:
+        return {head: self.sums[f"counts_{head}"] for head in ("buttons", "camera")}
 
     def _add_guesses(
         self, pi_logits: Mapping[str, Tensor], batch: Batch, valid_BT: Tensor, moving_BT: Tensor

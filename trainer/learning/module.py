@@ -8,7 +8,7 @@ optimizer has stepped, so that a checkpoint between steps is always consistent, 
 import logging
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Self, cast
 
 import torch
@@ -22,7 +22,7 @@ from trainer.checkpoints.checkpoint import FORMAT, Position, hyper_parameters
 from trainer.collectives import gather_objects, gather_rows, mean_over_ranks, sum_over_ranks
 from trainer.data.layout import Batch, rows_of_batch
 from trainer.learning.guard import BadStep, LossGuard, LossStop
-from trainer.learning.metrics import ActionCounts, ValidationTable
+from trainer.learning.metrics import ValidationTable, count_actions, no_counts
 from trainer.learning.objectives import Objective, Scale, Step
 from trainer.learning.optimizer import apply_settings, build_optimizer, match_layouts
 from trainer.learning.policies import PolicyAndTeachers, teacher_name
@@ -64,7 +64,7 @@ class RocketModule(LightningModule):
         self.config = config
         self.objectives = list(objectives)
         self.guard = LossGuard(config.trainer.spike_factor)
-        self.counts = ActionCounts()
+        self.counts = no_counts()
         self.report: StepReport | None = None
         self.validation: dict[str, float] = {}
         self.lost_windows: list[tuple[str, int]] = []
@@ -272,7 +272,8 @@ class RocketModule(LightningModule):
             if step.lanes_to_reset is not None:
                 memory.empty(step.lanes_to_reset)
         if step.lanes_to_reset is None:
-            self.counts.add(step.batch["action"], step.batch["valid"])
+            self.counts = {head: counts.to(self.device) for head, counts in self.counts.items()}
+            count_actions(self.counts, step.batch["action"], step.batch["valid"])
         self._unfinished = None
 
     @override
@@ -379,7 +380,7 @@ class RocketModule(LightningModule):
 
     def gather_counts(self) -> dict[str, Tensor]:
         """How often each action was trained on, by all ranks; every rank must call it."""
-        return {name: sum_over_ranks(tensor, self.device).cpu() for name, tensor in self.counts.tensors().items()}
+        return {name: sum_over_ranks(tensor, self.device).cpu() for name, tensor in self.counts.items()}
 
     @property
     def position(self) -> Position:
@@ -396,7 +397,7 @@ class RocketModule(LightningModule):
             "format": FORMAT,
             "position": asdict(self.position),
             "memories": self.policies.gather_memories(),
-            "guard": self.guard.state_dict(),
+            "guard": {"mean": self.guard.mean, "num_steps": self.guard.num_steps},
             "counts": self.gather_counts(),
             "validation_due": self.validation_due,
             "skipped": [asdict(bad) for bad in self.skipped],
@@ -407,13 +408,11 @@ class RocketModule(LightningModule):
         """Take this rank's part of it, on any number of ranks with the same lanes."""
         rocket = checkpoint["rocket"]
         self.policies.load_memories(rocket["memories"])
-        self.guard.load_state_dict(rocket["guard"])
+        self.guard = replace(self.guard, **rocket["guard"])
         self.validation_due = rocket["validation_due"]
         self.skipped = [BadStep(**bad) for bad in rocket["skipped"]]
-        counts = rocket["counts"]
-        if self.global_rank != 0:  # the sum over ranks must stay what it was
-            counts = {name: torch.zeros_like(tensor) for name, tensor in counts.items()}
-        self.counts.load_state_dict(counts)
+        # The sum over ranks must stay what it was.
+        self.counts = rocket["counts"] if self.global_rank == 0 else no_counts()
         position = Position(**rocket["position"])
         checkpoint["loops"] = self._loops(position)
         apply_settings(checkpoint, self.config.optimizer, position.global_step, self._num_steps)

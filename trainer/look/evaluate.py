@@ -69,9 +69,7 @@ def evaluate(
     data = build_data(config, rank=0, num_ranks=1)
     data.setup()
     module = RocketModule(policy, config, [])
-    counts = content.get("rocket", {}).get("counts")
-    if counts is not None:
-        module.counts.load_state_dict(counts)
+    module.counts = content.get("rocket", {}).get("counts") or module.counts
     loader = data.val_dataloader() if split == "val" else data.train_dataloader()
     if not len(loader):
         raise CheckpointError(

@@ -45,7 +45,6 @@ def test_spikes_pass_without_a_factor() -> None:
 
 def test_restored_guard_judges_alike() -> None:
     guard = fed(*[2.0, 3.0] * WARMUP_STEPS)
-    restored = LossGuard(10.0)
-    restored.load_state_dict(guard.state_dict())
+    restored = LossGuard(10.0, guard.mean, guard.num_steps)
     assert re.match("the loss is 30, ", restored.verdict(30.0, 1.0) or "")
     assert restored.verdict(30.0, 1.0) == guard.verdict(30.0, 1.0)

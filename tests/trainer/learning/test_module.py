@@ -12,7 +12,7 @@ from tests.trainer.runs import fit, make_run_dataset, small_config
 from trainer.build import build_policy
 from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.learning.guard import LossStop
-from trainer.learning.metrics import ActionCounts
+from trainer.learning.metrics import count_actions, no_counts
 from trainer.learning.module import RocketModule
 
 SHORT = ("trainer.max_steps=6", "trainer.val_every=null")
@@ -133,17 +133,17 @@ def test_mean_loss_is_over_the_frames_of_all_lanes(dataset: Path, tmp_path: Path
 
 
 def test_action_counts_are_those_of_the_frames_that_were_trained_on(dataset: Path, tmp_path: Path) -> None:
-    counts = ActionCounts()
+    counts = no_counts()
 
     class Count(Callback):
         def on_train_batch_end(
             self, trainer: Any, pl_module: RocketModule, outputs: Any, batch: Any, batch_idx: int
         ) -> None:
-            counts.add(batch["action"], batch["valid"])
+            count_actions(counts, batch["action"], batch["valid"])
 
     module = fit(small_config(dataset, tmp_path, *SHORT), Count())
-    for name, expected in counts.tensors().items():
-        assert torch.equal(module.counts.tensors()[name], expected)
+    for name, expected in counts.items():
+        assert torch.equal(module.counts[name], expected)
 
 
 def test_frozen_batch_statistics_do_not_move_and_others_do(dataset: Path, tmp_path: Path) -> None:
