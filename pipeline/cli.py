@@ -65,16 +65,7 @@ def make_sample(
         seed=seed, num_sessions=sessions, min_recording_frames=min_frames, max_recording_frames=max_frames
     )
     with progress_on_stderr() as progress:
-        done = 0
-
-        def report(now: int, expected: int) -> None:
-            nonlocal done
-            if done == 0:
-                progress.start("recording", expected, "frames")
-            progress.advance(now - done)
-            done = now
-
-        sample = make.make_sample(out, settings, report)
+        sample = make.make_sample(out, settings, progress)
     typer.echo(
         f"{out}: {len(sample.recordings)} recordings of {sample.num_sessions} play sessions, "
         f"{sample.num_frames:,} frames, {sample.num_noops:,} of them no-ops."

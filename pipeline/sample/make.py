@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import shutil
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 
-from pipeline.sample.action import act
+from pipeline.progress import ProgressReport
 from pipeline.sample.barcode import MAX_RECORDING
 from pipeline.sample.inputs import InputLog, dialect_of
 from pipeline.sample.recorder import RecordingWriter
-from pipeline.sample.render import Renderer
 from pipeline.sample.sessions import SessionPlan, duration, plan_sessions
 from pipeline.sample.story import RECALL_EVENT, Story, StorySettings
 from pipeline.transcode.ffmpeg import ffmpeg_program
@@ -24,9 +23,6 @@ from shards.errors import RocketError
 
 MAX_SESSIONS = (MAX_RECORDING + 1) // 3
 """A frame's mark holds the number of its recording, and a session has up to three."""
-
-Progress = Callable[[int, int], None]
-"""Called now and then with (frames written, frames expected in all)."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +88,7 @@ class SampleSummary:
         return sum(stop - start for recording in self.recordings for start, stop in recording.recall_frames)
 
 
-def make_sample(out: Path, settings: SampleSettings, progress: Progress | None = None) -> SampleSummary:
+def make_sample(out: Path, settings: SampleSettings, progress: ProgressReport | None = None) -> SampleSummary:
     """Leave sample recordings in a folder that did not exist or was empty; nothing is left of a try that fails.
 
     The folder gets `data/<version>/<recording>.mp4` and `.jsonl`, `segmentation/<recording>.rle`,
@@ -109,7 +105,7 @@ def make_sample(out: Path, settings: SampleSettings, progress: Progress | None =
     unfinished = out.parent / f".{out.name}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
-        recordings = _record_all(unfinished, settings, progress or (lambda *_: None))
+        recordings = _record_all(unfinished, settings, progress or ProgressReport())
         _write_lists(unfinished, settings, recordings)
         unfinished.rename(out)
     except BaseException:
@@ -131,7 +127,7 @@ def _check(out: Path, settings: SampleSettings) -> None:
         )
 
 
-def _record_all(root: Path, settings: SampleSettings, progress: Progress) -> list[SampleRecording]:
+def _record_all(root: Path, settings: SampleSettings, progress: ProgressReport) -> list[SampleRecording]:
     seeds = np.random.SeedSequence(settings.seed).spawn(1 + settings.num_sessions)
     plans = plan_sessions(
         settings.num_sessions,
@@ -139,96 +135,67 @@ def _record_all(root: Path, settings: SampleSettings, progress: Progress) -> lis
         settings.max_recording_frames,
         np.random.default_rng(seeds[0]),
     )
-    expected = sum(sum(plan.lengths) for plan in plans)
+    progress.start("recording", sum(sum(plan.lengths) for plan in plans), "frames")
     recordings: list[SampleRecording] = []
     for plan, seed in zip(plans, seeds[1:], strict=True):
-        _Session(root, plan, seed, settings.story, recordings, lambda done: progress(done, expected)).record()
+        recordings += _record_session(root, plan, seed, settings.story, len(recordings), progress)
     return recordings
 
 
-class _Session:
-    """Plays one session and writes its recordings."""
-
-    def __init__(
-        self,
-        root: Path,
-        plan: SessionPlan,
-        seed: np.random.SeedSequence,
-        story: StorySettings,
-        recordings: list[SampleRecording],
-        progress: Callable[[int], None],
-    ) -> None:
-        self._root, self._plan, self._recordings, self._progress = root, plan, recordings, progress
-        self._story = Story.begin(seed, plan.theme, plan.lengths, story)
-        self._player = self._story.player
-        self._player.can_wheel = dialect_of(plan.version).has_hotbar
-        self._renderer = Renderer()
-        self._start = plan.start
-        self._server_tick = plan.first_server_tick
-        self._number_in_session = -1
-        self._last_action = act()
-
-    def record(self) -> None:
-        """Leave all files of the session's recordings."""
-        writer: RecordingWriter | None = None
-        try:
-            for tick in self._story.ticks():
-                if writer is not None and (tick.starts_recording or tick.is_last):
-                    self._finish(writer)
-                if tick.is_last:
-                    return
-                if tick.starts_recording:
-                    last = writer
-                    writer = self._begin()
-                    if last is not None:
-                        writer.log.hold(self._last_action)
-                assert writer is not None
-                writer.add(self._renderer, self._player, tick)
-                self._last_action = tick.action
-                if writer.num_frames % 50 == 0:
-                    self._progress(sum(recording.num_frames for recording in self._recordings) + writer.num_frames)
-        except BaseException:
-            if writer is not None:
-                writer.kill()
-            raise
-
-    def _begin(self) -> RecordingWriter:
-        plan = self._plan
-        self._number_in_session += 1
-        videos, masks = self._root / "data" / plan.version, self._root / "segmentation"
-        videos.mkdir(parents=True, exist_ok=True)
-        masks.mkdir(parents=True, exist_ok=True)
-        name = plan.stem(self._start)
-        log = InputLog(
-            dialect_of(plan.version),
-            start_milli=int(self._start.timestamp() * 1000) + 6,
-            first_server_tick=self._server_tick,
-            stuck_attack=plan.stuck_attack == self._number_in_session,
-        )
-        return RecordingWriter(videos / name, masks / f"{name}.rle", len(self._recordings), log)
-
-    def _finish(self, writer: RecordingWriter) -> None:
-        plan = self._plan
-        if plan.extra_frame[self._number_in_session]:
-            writer.add_frame_without_action(self._renderer, self._player)
-        writer.close()
-        self._recordings.append(
+def _record_session(
+    root: Path,
+    plan: SessionPlan,
+    seed: np.random.SeedSequence,
+    settings: StorySettings,
+    first_number: int,
+    progress: ProgressReport,
+) -> list[SampleRecording]:
+    """Play a session and leave all files of its recordings."""
+    videos, masks = root / "data" / plan.version, root / "segmentation"
+    videos.mkdir(parents=True, exist_ok=True)
+    masks.mkdir(parents=True, exist_ok=True)
+    story = Story.begin(seed, plan.theme, plan.lengths, settings)
+    dialect, player = dialect_of(plan.version), story.player
+    player.can_wheel = dialect.has_hotbar
+    recordings: list[SampleRecording] = []
+    start, server_tick = plan.start, plan.first_server_tick
+    ticks = story.ticks()
+    tick, last_action = next(ticks), None
+    while not tick.is_last:
+        index, name = len(recordings), plan.stem(start)
+        log = InputLog(dialect, int(start.timestamp() * 1000) + 6, server_tick, plan.stuck_attack == index)
+        if last_action is not None:
+            log.hold(last_action)
+        number = first_number + index
+        with contextlib.closing(
+            RecordingWriter(videos / name, masks / f"{name}.rle", number, log, player)
+        ) as writer:
+            starts_next = False
+            while not (starts_next or tick.is_last):
+                writer.add(tick)
+                progress.advance(1)
+                last_action, tick = tick.action, next(ticks)
+                starts_next = tick.starts_recording
+            if plan.extra_frame[index]:
+                writer.add_frame_without_action()
+            writer.finish()
+        recordings.append(
             SampleRecording(
-                number=writer.number,
-                name=plan.stem(self._start),
+                number=number,
+                name=name,
                 version=plan.version,
                 session=plan.index,
-                start=self._start.isoformat(),
-                num_frames=writer.num_frames,
+                start=start.isoformat(),
+                num_frames=log.num_lines,
                 num_video_frames=writer.num_video_frames,
                 num_noops=writer.num_noops,
                 signal_frames=writer.roles["signal"],
                 recall_frames=writer.roles["recall"],
             )
         )
-        self._progress(sum(recording.num_frames for recording in self._recordings))
-        self._start += duration(writer.num_frames) + timedelta(seconds=1)  # which the recorder needs to go on
-        self._server_tick += writer.num_frames
+        start += duration(log.num_lines) + timedelta(seconds=1)  # which the recorder needs to go on
+        server_tick += log.num_lines
+    return recordings
 
 
 def _write_lists(root: Path, settings: SampleSettings, recordings: list[SampleRecording]) -> None:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import pickle
-import subprocess
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import ffmpeg
+import numpy as np
 
 from pipeline.sample.barcode import FrameMark
 from pipeline.sample.inputs import InputLog
 from pipeline.sample.player import Interaction, Player, Tick
-from pipeline.sample.render import Renderer
-from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH
-from pipeline.sample.textures import Pixels
+from pipeline.sample.render import Mask, Renderer
+from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH, Target
+from pipeline.transcode.encoding import EncoderProcess
 from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.action_space import ACTION_SPACE
-from shards.errors import RocketError
 from shards.masks import centroid, encode_text
 
 FRAME_WIDTH = 640
@@ -28,72 +26,35 @@ FRAME_HEIGHT = 360
 _ZOOM = FRAME_WIDTH // VIEW_WIDTH
 
 
-class VideoWriter:
-    """An H.264 file in the making: 640x360, 20 fps, High profile with B-frames, 4:2:0.
+def video_encoder(path: Path) -> EncoderProcess:
+    """An encoder of frames of packed pixels (180, 320): H.264, 640x360, 20 fps, High profile with B-frames, 4:2:0.
 
-    One encoder thread, so that the same frames give the same bytes on every machine with the same ffmpeg.
+    One thread, so that the same frames give the same bytes on every machine with the same ffmpeg.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._errors: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 -- closed by close() and kill()
-        size = f"{VIEW_WIDTH}x{VIEW_HEIGHT}"
-        command = (
-            ffmpeg.input("pipe:", format="rawvideo", pix_fmt="rgb0", s=size, r=ACTION_SPACE.frames_per_second)
-            .filter("scale", FRAME_WIDTH, FRAME_HEIGHT, flags="neighbor+bitexact")
-            .output(
-                str(path),
-                vcodec="libx264",
-                pix_fmt="yuv420p",
-                preset="superfast",
-                crf=23,
-                bf=2,
-                threads=1,
-                fflags="+bitexact",
-                **{"profile:v": "high", "flags:v": "+bitexact"},
-            )
-            .global_args("-loglevel", "error", "-nostdin")
-            .compile(cmd=ffmpeg_program(), overwrite_output=True)
+    command = (
+        ffmpeg.input(
+            "pipe:",
+            format="rawvideo",
+            pix_fmt="rgb0",
+            s=f"{VIEW_WIDTH}x{VIEW_HEIGHT}",
+            r=ACTION_SPACE.frames_per_second,
         )
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._errors
+        .filter("scale", FRAME_WIDTH, FRAME_HEIGHT, flags="neighbor+bitexact")
+        .output(
+            str(path),
+            vcodec="libx264",
+            pix_fmt="yuv420p",
+            preset="superfast",
+            crf=23,
+            bf=2,
+            threads=1,
+            fflags="+bitexact",
+            **{"profile:v": "high", "flags:v": "+bitexact"},
         )
-
-    def add(self, frame: Pixels) -> None:
-        """Append a frame of packed pixels (180, 320)."""
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(frame.tobytes())
-        except BrokenPipeError:
-            self.close()
-
-    def close(self) -> None:
-        """Leave a finished file.
-
-        Raises:
-            RocketError: ffmpeg failed.
-        """
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        status = self._process.wait()
-        self._errors.seek(0)
-        said = self._errors.read().decode(errors="replace").strip()
-        self._errors.close()
-        if status != 0:
-            raise RocketError(
-                f"{self._path}: ffmpeg did not write the video, got status {status} ({said[-300:]}), expected 0. "
-                f"Check the free space and that {ffmpeg_program()} has libx264."
-            )
-
-    def kill(self) -> None:
-        """End the encoder without a finished file."""
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        with contextlib.suppress(OSError):
-            self._process.stdin.close()
-        self._errors.close()
+        .global_args("-loglevel", "error", "-nostdin")
+        .compile(cmd=ffmpeg_program(), overwrite_output=True)
+    )
+    return EncoderProcess(command, path, where=str(path), again="make the sample again")
 
 
 class _Sight(NamedTuple):
@@ -105,36 +66,36 @@ class _Sight(NamedTuple):
 
 
 class RecordingWriter:
-    """Writes one recording: frame by frame its video and its log, at the end its masks."""
+    """Writes one recording: frame by frame its video and its log, at the end its masks.
 
-    def __init__(self, stem: Path, masks_path: Path, number: int, log: InputLog) -> None:
+    Attributes:
+        num_video_frames: so far; those of the log are `log.num_lines`.
+        num_noops: frames so far in which nothing is pressed and nothing moves.
+        roles: by what frames are about, "signal" or "recall", their ranges.
+    """
+
+    def __init__(self, stem: Path, masks_path: Path, number: int, log: InputLog, player: Player) -> None:
         self.number, self.log = number, log
-        self._masks_path = masks_path
-        self._video = VideoWriter(stem.with_name(stem.name + ".mp4"))
+        self._masks_path, self._player, self._renderer = masks_path, player, Renderer()
+        self._video = video_encoder(stem.with_name(stem.name + ".mp4"))
         self._lines: IO[str] = open(stem.with_name(stem.name + ".jsonl"), "w", encoding="utf-8", newline="\n")  # noqa: SIM115
         self._seen: dict[Interaction, dict[int, _Sight]] = {}
-        self.num_video_frames = 0
         self.num_noops = 0
         self.roles: dict[str, list[list[int]]] = {"signal": [], "recall": []}
 
     @property
-    def num_frames(self) -> int:
-        """Frames with an action so far."""
-        return self.log.num_lines
+    def num_video_frames(self) -> int:
+        return self._video.num_frames
 
-    def add(self, renderer: Renderer, player: Player, tick: Tick) -> None:
+    def add(self, tick: Tick) -> None:
         """Append a frame, its action and its masks."""
-        frame = self.num_frames
-        pixels, masks = renderer.draw(
-            player.scene, [interaction.target for interaction, _ in tick.candidates], FrameMark(self.number, frame)
-        )
-        self._video.add(pixels)
-        self.num_video_frames += 1
+        frame = self.log.num_lines
+        masks = self._draw([interaction.target for interaction, _ in tick.candidates])
         for (interaction, tracking), mask in zip(tick.candidates, masks, strict=True):
             zoomed = mask.repeat(_ZOOM, axis=0).repeat(_ZOOM, axis=1)
             sight = _Sight(encode_text(zoomed), centroid(zoomed), tracking)
             self._seen.setdefault(interaction, {})[frame] = sight
-        self._lines.write(json.dumps(self.log.line(player, tick.action), separators=(",", ":")) + "\n")
+        self._lines.write(json.dumps(self.log.line(self._player, tick.action), separators=(",", ":")) + "\n")
         self.num_noops += tick.action.is_noop
         if tick.role:
             ranges = self.roles[tick.role]
@@ -143,23 +104,28 @@ class RecordingWriter:
             else:
                 ranges.append([frame, frame + 1])
 
-    def add_frame_without_action(self, renderer: Renderer, player: Player) -> None:
+    def add_frame_without_action(self) -> None:
         """Append the one frame more that some published videos have."""
-        pixels, _ = renderer.draw(player.scene, [], FrameMark(self.number, self.num_frames))
-        self._video.add(pixels)
-        self.num_video_frames += 1
+        self._draw([])
 
-    def close(self) -> None:
-        """Leave all three files finished."""
+    def _draw(self, targets: Sequence[Target]) -> list[Mask]:
+        """The video has the player's view as its next frame; returns what is seen of each target."""
+        mark = FrameMark(self.number, self.log.num_lines)
+        pixels, masks = self._renderer.draw(self._player.scene, targets, mark)
+        self._video.write([pixels.view(np.uint8).reshape(-1).data])
+        return masks
+
+    def finish(self) -> None:
+        """All three files are finished."""
         self._lines.close()
-        self._video.close()
+        self._video.end()
         with open(self._masks_path, "wb") as file:
             pickle.dump(self._annotations(), file, protocol=4)
 
-    def kill(self) -> None:
-        """Stop without finished files."""
+    def close(self) -> None:
+        """No ffmpeg runs and no file is open any more."""
         self._lines.close()
-        self._video.kill()
+        self._video.close()
 
     def _annotations(self) -> dict[str, Any]:
         """Return ROCKET-1's structure; an interaction is named by the frame of its event.

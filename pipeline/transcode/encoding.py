@@ -18,7 +18,8 @@ import select
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import av
@@ -33,7 +34,7 @@ from shards.errors import RocketError
 
 DEFAULT_TIMEOUT_SECONDS = 300.0
 _PIPE_BYTES = 1 << 20
-_OTHER_PROGRAM = "Put another ffmpeg on PATH, or none, and build again: imageio-ffmpeg's is taken then."
+_OTHER_PROGRAM = "Put another ffmpeg on PATH, or none, and run again: imageio-ffmpeg's is taken then."
 
 
 class EncodingFailed(RocketError):
@@ -49,44 +50,46 @@ class EncodingFailed(RocketError):
         self.killed, self.disk_full = killed, disk_full
 
 
-class ClipEncoder:
-    """An ffmpeg that turns one episode's frames into mp4 clips, each of which decodes alone.
+class EncoderProcess:
+    """An ffmpeg that encodes raw frames from its standard input; `close` ends it.
 
-    `close` ends ffmpeg and removes `folder`.
+    Attributes:
+        num_frames: that it was given.
     """
 
     def __init__(
         self,
-        settings: BuildSettings,
-        folder: Path,
+        command: Sequence[str],
+        place: Path,
         *,
         where: str,
+        again: str = "run again with --resume",
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
-        """An ffmpeg waits for frames.
+        """It waits for frames.
 
         Args:
-            settings: frame size, clip length and codec.
-            folder: does not exist yet; clips lie here until they are read.
+            command: that starts it.
+            place: what it writes.
             where: what is being encoded, for messages.
-            timeout_seconds: an ffmpeg that takes no frame for so long is ended.
+            again: what to do where a second try may help.
+            timeout_seconds: it is ended when it takes no frame for so long.
         """
-        self._settings, self._folder, self._where = settings, folder, where
+        self.num_frames = 0
+        self._place, self._where, self._again = place, where, again
         self._timeout_seconds = timeout_seconds
-        self._num_frames = self._num_taken = 0
-        folder.mkdir(parents=True)
-        self._log = folder / "ffmpeg.log"
-        with open(self._log, "wb") as log:
-            self._process = subprocess.Popen(
-                encoder_command(settings, folder),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=log,
-                bufsize=0,
-                preexec_fn=die_with_parent(),  # noqa: PLW1509 (only a system call, made with the GIL held)
-            )
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._log,
+            bufsize=0,
+            preexec_fn=die_with_parent(),  # noqa: PLW1509 (only a system call, made with the GIL held)
+        )
         assert self._process.stdin is not None
-        self._pipe = self._process.stdin.fileno()
+        self._stdin = self._process.stdin
+        self._pipe = self._stdin.fileno()
         os.set_blocking(self._pipe, False)
         self._poll = select.poll()
         self._poll.register(self._pipe, select.POLLOUT)
@@ -94,8 +97,8 @@ class ClipEncoder:
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
-    def write(self, planes: list[memoryview]) -> None:
-        """The frame is the episode's next one.
+    def write(self, planes: Sequence[memoryview]) -> None:
+        """The frame is the next one.
 
         Raises:
             EncodingFailed: ffmpeg ended or took nothing for too long.
@@ -114,7 +117,84 @@ class ClipEncoder:
                 num_bytes -= len(left.pop(0))
             if num_bytes:
                 left[0] = left[0][num_bytes:]
-        self._num_frames += 1
+        self.num_frames += 1
+
+    def end(self) -> None:
+        """There are no more frames, and ffmpeg has ended well.
+
+        Raises:
+            EncodingFailed: it ended otherwise.
+        """
+        self._stdin.close()
+        try:
+            status = self._process.wait(self._timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise self._hung() from None
+        if status != 0:
+            raise self._died()
+
+    def _hung(self) -> EncodingFailed:
+        self._process.kill()
+        return EncodingFailed(
+            f"{self._where}: ffmpeg took no frame for {self._timeout_seconds:g} s and was ended. "
+            f"{self._again.capitalize()}.",
+            killed=True,
+        )
+
+    def _died(self) -> EncodingFailed:
+        try:
+            status = self._process.wait(self._timeout_seconds)
+        except subprocess.TimeoutExpired:
+            return self._hung()
+        self._log.seek(0)
+        log = self._log.read().decode(errors="replace")
+        if os.strerror(errno.ENOSPC) in log:
+            return EncodingFailed(
+                f"{self._place}: the disk is full while encoding {self._where}. Make room, then {self._again}.",
+                disk_full=True,
+            )
+        lines = log.strip().splitlines()
+        cause = signal.Signals(-status).name if status < 0 else f"status {status}"
+        return EncodingFailed(
+            f"{self._where}: ffmpeg ended early with {cause}{': ' + lines[-1] if lines else ''}. "
+            f"{f'{self._again.capitalize()}.' if status < 0 else _OTHER_PROGRAM}",
+            killed=status < 0,
+        )
+
+    def close(self) -> None:
+        """No ffmpeg runs any more."""
+        if self._process.poll() is None:
+            self._process.kill()
+        self._stdin.close()
+        self._process.wait()
+        self._log.close()
+
+
+class ClipEncoder(EncoderProcess):
+    """An ffmpeg that turns one episode's frames into mp4 clips, each of which decodes alone.
+
+    `close` removes `folder`, too.
+    """
+
+    def __init__(
+        self,
+        settings: BuildSettings,
+        folder: Path,
+        *,
+        where: str,
+        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> None:
+        """It waits for frames.
+
+        Args:
+            settings: frame size, clip length and codec.
+            folder: does not exist yet; clips lie here until they are read.
+            where: what is being encoded, for messages.
+            timeout_seconds: an ffmpeg that takes no frame for so long is ended.
+        """
+        folder.mkdir(parents=True)
+        super().__init__(encoder_command(settings, folder), folder, where=where, timeout_seconds=timeout_seconds)
+        self._folder, self._clip_frames, self._num_taken = folder, settings.clip_frames, 0
 
     def take_finished(self) -> Iterator[bytes]:
         """The clips that are complete and were not taken yet, in order."""
@@ -128,34 +208,32 @@ class ClipEncoder:
         Raises:
             EncodingFailed: it ended otherwise, or the clips do not hold the frames that were written.
         """
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            status = self._process.wait(self._timeout_seconds)
-        except subprocess.TimeoutExpired:
-            raise self._hung() from None
-        if status != 0:
-            raise self._died()
-        if self._num_frames == 0:
+        self.end()
+        if self.num_frames == 0:
             return  # there is an empty file
-        num_clips = -(-self._num_frames // self._settings.clip_frames)
+        num_clips = -(-self.num_frames // self._clip_frames)
         while self._num_taken < num_clips:
             yield self._take()
         if self._path(num_clips).exists():
             raise EncodingFailed(f"{self._where}: ffmpeg wrote more than {num_clips} clips. Report this as a bug.")
 
+    def close(self) -> None:
+        """No ffmpeg runs any more, and the folder is gone."""
+        super().close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
     def _path(self, clip: int) -> Path:
         return self._folder / f"{clip:06d}.mp4"
 
     def _take(self) -> bytes:
-        path, clip_frames = self._path(self._num_taken), self._settings.clip_frames
+        path = self._path(self._num_taken)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise EncodingFailed(
                 f"{path}: a clip of {self._where} is not there ({error.strerror}). Run again with --resume."
             ) from error
-        expected = min(clip_frames, self._num_frames - self._num_taken * clip_frames)
+        expected = min(self._clip_frames, self.num_frames - self._num_taken * self._clip_frames)
         if (found := num_samples(data)) != expected:
             raise EncodingFailed(
                 f"{path}: a clip of {self._where} holds {found} frames, expected {expected}. {_OTHER_PROGRAM}"
@@ -163,43 +241,6 @@ class ClipEncoder:
         path.unlink()
         self._num_taken += 1
         return data
-
-    def _hung(self) -> EncodingFailed:
-        self._process.kill()
-        return EncodingFailed(
-            f"{self._where}: ffmpeg took no frame for {self._timeout_seconds:g} s and was ended. "
-            "Run again with --resume.",
-            killed=True,
-        )
-
-    def _died(self) -> EncodingFailed:
-        try:
-            status = self._process.wait(self._timeout_seconds)
-        except subprocess.TimeoutExpired:
-            return self._hung()
-        log = self._log.read_text(errors="replace") if self._log.exists() else ""
-        if os.strerror(errno.ENOSPC) in log:
-            return EncodingFailed(
-                f"{self._folder}: the disk is full while encoding {self._where}. "
-                "Make room, then run again with --resume.",
-                disk_full=True,
-            )
-        lines = log.strip().splitlines()
-        cause = signal.Signals(-status).name if status < 0 else f"status {status}"
-        return EncodingFailed(
-            f"{self._where}: ffmpeg ended early with {cause}{': ' + lines[-1] if lines else ''}. "
-            f"{'Run again with --resume.' if status < 0 else _OTHER_PROGRAM}",
-            killed=status < 0,
-        )
-
-    def close(self) -> None:
-        """No ffmpeg runs any more, and the folder is gone."""
-        if self._process.poll() is None:
-            self._process.kill()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
-        self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def encoder_command(settings: BuildSettings, folder: Path) -> list[str]:

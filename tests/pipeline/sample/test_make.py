@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from av.video.frame import PictureType
 
+from pipeline.progress import ProgressReport
 from pipeline.sample import SampleRecording, SampleSettings, SampleSummary, StorySettings, make_sample
 from pipeline.sample.sessions import plan_sessions
 from shards.errors import RocketError
@@ -355,11 +356,12 @@ def test_senseless_settings_are_refused(tmp_path: Path, settings: SampleSettings
 
 
 def test_nothing_is_left_of_a_try_that_fails(tmp_path: Path) -> None:
-    def stop(done: int, expected: int) -> None:
-        raise KeyboardInterrupt
+    class Stop(ProgressReport):
+        def advance(self, count: int) -> None:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make_sample(tmp_path / "sample", SampleSettings(num_sessions=1), stop)
+        make_sample(tmp_path / "sample", SampleSettings(num_sessions=1), Stop())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -368,8 +370,6 @@ def test_failing_encoder_is_reported_with_the_file(tmp_path: Path, monkeypatch: 
     program.write_text("#!/bin/sh\necho no space left >&2\nexit 3\n", encoding="utf-8")
     program.chmod(0o755)
     monkeypatch.setattr("pipeline.sample.recorder.ffmpeg_program", lambda: str(program))
-    with pytest.raises(
-        RocketError, match=r"\.mp4: ffmpeg did not write the video, got status 3 \(no space left\)"
-    ):
+    with pytest.raises(RocketError, match=r"\.mp4: ffmpeg ended early with status 3: no space left\. Put another"):
         make_sample(tmp_path / "sample", SampleSettings(num_sessions=1))
     assert not (tmp_path / "sample").exists()
