@@ -1,6 +1,6 @@
 """A little blocky game, played by a script and recorded exactly as the contractors' sessions were."""
 
-from pipeline.sample.barcode import FrameMark, read_frame_index
+from pipeline.sample.barcode import FrameMark
 from pipeline.sample.make import SampleRecording, SampleSettings, SampleSummary, make_sample
 from pipeline.sample.story import RECALL_EVENT, StorySettings
 
@@ -12,5 +12,4 @@ __all__ = [
     "SampleSummary",
     "StorySettings",
     "make_sample",
-    "read_frame_index",
 ]

@@ -35,7 +35,7 @@ class FrameMark(NamedTuple):
     frame: int
 
 
-def _crc8(value: int) -> int:
+def crc8(value: int) -> int:
     """Return CRC-8 (polynomial 0x07) of 24 bits; from 0xFF on, so that an all-black strip is no valid code."""
     crc = 0xFF
     for shift in (16, 8, 0):
@@ -53,40 +53,6 @@ def mark_bits(mark: FrameMark) -> NDArray[np.bool_]:
             f"frame <= {MAX_FRAME}. Ask for fewer or shorter recordings."
         )
     payload = mark.recording << 13 | mark.frame
-    code = payload << 8 | _crc8(payload)
+    code = payload << 8 | crc8(payload)
     bits = [(code >> shift) & 1 for shift in range(31, -1, -1)]
     return np.array(bits, dtype=bool).reshape(NUM_ROWS, NUM_COLUMNS)
-
-
-def read_frame_index(picture: NDArray[np.uint8]) -> FrameMark | None:
-    """Return the mark that a picture carries, or None where none can be read (the checksum says so).
-
-    Args:
-        picture: luma (H, W) or RGB (H, W, 3), at 64x64 or larger and of any shape, since both axes scale alone.
-    """
-    luma = picture.astype(np.float32)
-    if luma.ndim == 3:
-        luma = luma.mean(axis=2)
-    height, width = luma.shape
-    # Whole pixels inside each block: an edge pixel mixes two rows when the height is no multiple of the blocks'.
-    row_edges = height * (1 - STRIP_HEIGHT * np.arange(NUM_ROWS, -1, -1) / NUM_ROWS)
-    column_edges = np.rint(width * np.arange(NUM_COLUMNS + 1) / NUM_COLUMNS).astype(int)
-    means = np.empty((NUM_ROWS, NUM_COLUMNS), np.float32)
-    for row in range(NUM_ROWS):
-        top, bottom = int(np.ceil(row_edges[row] - 1e-6)), int(np.floor(row_edges[row + 1] + 1e-6))
-        if bottom <= top:
-            return None
-        # Averages over a block's whole width: a mouse cursor drawn on it covers less than half.
-        sums = np.add.reduceat(luma[top:bottom].mean(axis=0), column_edges[:-1])
-        means[row] = sums / np.diff(column_edges)
-    low, high = float(means.min()), float(means.max())
-    between = np.minimum(means - low, high - means) / max(high - low, 1e-6)
-    if high - low < 0.4 * (LIGHT - DARK) or between.max() > 0.4:
-        return None  # no black and white blocks
-    code = 0
-    for bit in (means > (low + high) / 2).ravel().tolist():
-        code = code << 1 | bit
-    payload, checksum = code >> 8, code & 0xFF
-    if _crc8(payload) != checksum:
-        return None
-    return FrameMark(recording=payload >> 13, frame=payload & MAX_FRAME)

@@ -82,11 +82,6 @@ class SampleSummary:
         """Frames in which nothing is pressed and nothing moves."""
         return sum(recording.num_noops for recording in self.recordings)
 
-    @property
-    def num_recall_frames(self) -> int:
-        """Frames whose button only memory tells."""
-        return sum(stop - start for recording in self.recordings for start, stop in recording.recall_frames)
-
 
 def make_sample(out: Path, settings: SampleSettings, progress: ProgressReport | None = None) -> SampleSummary:
     """Leave sample recordings in a folder that did not exist or was empty; nothing is left of a try that fails.

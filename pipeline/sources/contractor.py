@@ -9,6 +9,7 @@ Source: openai/Video-Pre-Training, README.md ("Contractor Demonstrations") and d
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from pipeline.recording import (
@@ -33,7 +34,7 @@ from pipeline.sources.files.json_lines import (
 )
 from pipeline.sources.minestudio_rules import line_objection, video_objection
 from pipeline.sources.pairs import find_pairs
-from pipeline.sources.recorder import ActionTable, RecorderState
+from pipeline.sources.recorder import FrameAction, RecorderState, content_of_actions
 from pipeline.sources.source import DEFAULTS, Search, Source
 
 _PLAY = "minecraft.custom:minecraft.play_one_minute"
@@ -68,7 +69,7 @@ class Contractor(Source):
         self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
     ) -> RecordingContent:
         like_minestudio = settings.compat == "minestudio"
-        table = ActionTable()
+        actions: list[FrameAction] = []
         expected: int | None = None
         recorder = RecorderState(state, recording.version, settings)
 
@@ -85,18 +86,15 @@ class Contractor(Source):
                 objection = line_objection(line, new_buttons_read=recorder.state.attack_stuck is not False)
                 if objection is not None:
                     raise BadLine("minestudio_rule", objection)
-            recorder.feed(line, table)
+            actions.append(recorder.feed(line))
 
         read = read_lines(recording.actions, take)
-        breakage = read.breakage
-        if read.num_lines == 0:
-            breakage = Breakage(0, "empty_log", "no lines")
-        elif read.num_blank_at_end and like_minestudio:
-            breakage = Breakage(0, "blank_line", "a blank line at the end")
-        if breakage is not None and like_minestudio:
-            breakage = Breakage(0, breakage.reason, f"{breakage.detail}; MineStudio loses the recording")
-            table = ActionTable()
-        return table.content(read.num_lines, recorder.state, breakage, settings)
+        if like_minestudio and read.num_blank_at_end and read.num_lines:
+            read = replace(read, breakage=Breakage(0, "blank_line", "a blank line at the end"))
+        if like_minestudio and read.breakage is not None:
+            detail = f"{read.breakage.detail}; MineStudio loses the recording"
+            read, actions = replace(read, breakage=Breakage(0, read.breakage.reason, detail)), []
+        return content_of_actions(actions, read, recorder.state, settings)
 
     def minestudio_objection(self, header: VideoHeader, num_lines: int) -> str | None:
         return video_objection(header, num_lines)

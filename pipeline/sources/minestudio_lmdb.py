@@ -154,7 +154,7 @@ class MineStudioLmdb(Source):
             return None
         width, height = MINESTUDIO_FRAME_PX
         collector = MaskCollector(height, width)
-        runs = _Runs(collector)
+        runs: dict[Any, tuple[int, int]] = {}  # of v106, by type: the first and the last frame of its stretch
         where = f"{recording.masks}: episode {recording.name}"
         for start, _, raw in read_chunks(recording.masks, recording.name):
             try:
@@ -174,7 +174,11 @@ class MineStudioLmdb(Source):
                     continue
                 for key, entry in entries.items():
                     if isinstance(entry, str):
-                        runs.add(frame, key, entry)
+                        # v106's masks have a type only: each stretch of frames with one type is an interaction.
+                        first, last = runs.get(key, (frame, frame - 1))
+                        first = first if last == frame - 1 else frame
+                        runs[key] = (first, frame)
+                        collector.add(frame, (key, first), key, "", first, frame + 1, entry, None)
                     elif not isinstance(entry, dict):
                         what = f"an entry is a {type(entry).__name__}, expected a dict"
                         collector.problem("mask_entry", what, frame)
@@ -184,7 +188,6 @@ class MineStudioLmdb(Source):
                     else:
                         # Keys start again in each recording, and an episode has several: ranges tell them apart.
                         collector.add_entry(frame, (key, frame_range(entry)), entry)
-        runs.finish()
         return collector.masks()
 
 
@@ -213,30 +216,6 @@ def _list_sets(folders: Sequence[Path], rejections: list[Rejection]) -> Mapping[
 def _same_file(one: Path, other: Path) -> bool:
     """Whether two environments are one, by a link."""
     return (one / "data.mdb").samefile(other / "data.mdb")
-
-
-class _Runs:
-    """v106's masks, which have a type only: each stretch of frames with one type is an interaction."""
-
-    def __init__(self, collector: MaskCollector) -> None:
-        self._collector = collector
-        self._open: dict[Any, list[tuple[int, str]]] = {}
-
-    def add(self, frame: int, object_id: Any, rle: str) -> None:
-        run = self._open.get(object_id)
-        if run and run[-1][0] != frame - 1:
-            self._close(object_id)
-        self._open.setdefault(object_id, []).append((frame, rle))
-
-    def finish(self) -> None:
-        for object_id in list(self._open):
-            self._close(object_id)
-
-    def _close(self, object_id: Any) -> None:
-        run = self._open.pop(object_id)
-        start, stop = run[0][0], run[-1][0] + 1
-        for frame, rle in run:
-            self._collector.add(frame, (object_id, start), object_id, "", start, stop, rle, None)
 
 
 def _infos(recording: Recording) -> Iterator[Any]:

@@ -19,13 +19,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from pipeline.recording import EPISODE_START, Breakage, CarryState, Extent, Findings, Recording, RecordingContent
+from pipeline.recording import EPISODE_START, CarryState, Extent, Findings, Recording, RecordingContent
 from pipeline.rejection import SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources.contractor import is_recorder_line
 from pipeline.sources.files.json_lines import BadLine, count_lines, parse_line, read_first_line, read_lines
 from pipeline.sources.pairs import find_pairs
-from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, ActionTable, turn
+from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, FrameAction, content_of_actions, turn
 from pipeline.sources.source import DEFAULTS, Search, Source
 from shards.action_space import ACTION_SPACE
 from shards.settings import nearest
@@ -45,7 +45,7 @@ class Plain(Source):
     def load_log(
         self, recording: Recording, state: CarryState = EPISODE_START, settings: BuildSettings = DEFAULTS
     ) -> RecordingContent:
-        table = ActionTable()
+        actions: list[FrameAction] = []
         hotbar = state.hotbar
 
         def take(line: dict[str, Any]) -> None:
@@ -55,17 +55,13 @@ class Plain(Source):
             gui = line.get("gui", False)
             if not isinstance(gui, bool):
                 raise BadLine("wrong_schema", f"gui is {gui!r:.40}, expected true or false")
-            table.append(buttons, (pitch, yaw), gui)
+            actions.append(FrameAction(buttons, (pitch, yaw), gui))
             for slot in range(NUM_HOTBAR_SLOTS):
                 if buttons[FIRST_HOTBAR + slot]:
                     hotbar = slot
 
         read = read_lines(recording.actions, take)
-        breakage = read.breakage
-        if read.num_lines == 0:
-            breakage = Breakage(0, "empty_log", "no lines")
-        state = CarryState(attack_stuck=False, hotbar=hotbar)
-        return table.content(read.num_lines, state, breakage, settings)
+        return content_of_actions(actions, read, CarryState(attack_stuck=False, hotbar=hotbar), settings)
 
 
 def _is_plain(log: Path) -> bool:

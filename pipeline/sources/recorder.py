@@ -7,13 +7,14 @@ Sources: openai/Video-Pre-Training (run_inverse_dynamics_model.py, data_loader.p
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from pipeline.recording import Breakage, CarryState, RecordingContent
+from pipeline.recording import CarryState, RecordingContent
 from pipeline.settings import BuildSettings
-from pipeline.sources.files.json_lines import BadLine
+from pipeline.sources.files.json_lines import BadLine, LogReading
 from shards.action_space import ACTION_SPACE
 from shards.recorder_lines import DEGREES_PER_PX, KEY_OF
 
@@ -38,50 +39,43 @@ that the published policies were trained on.
 """
 
 
-class ActionTable:
-    """Collects a recording's actions frame by frame."""
+class FrameAction(NamedTuple):
+    """What a line of a log says of its frame.
 
-    def __init__(self) -> None:
-        self._buttons: list[bytearray] = []
-        self._camera: list[tuple[float, float]] = []
-        self._gui: list[bool] = []
-        self._cursor: list[tuple[float, float]] = []
+    Attributes:
+        buttons: 23 bytes.
+        camera: [pitch, yaw] in degrees.
+        gui: a menu is open.
+        cursor: (x, y) in window pixels, or NaN; None, for all frames: the video shows it.
+    """
 
-    def append(
-        self, buttons: bytearray, camera: tuple[float, float], gui: bool, cursor: tuple[float, float] | None = None
-    ) -> None:
-        """One frame more.
+    buttons: bytearray
+    camera: tuple[float, float]
+    gui: bool
+    cursor: tuple[float, float] | None = None
 
-        Args:
-            buttons: 23 bytes.
-            camera: [pitch, yaw] in degrees.
-            gui: a menu is open.
-            cursor: (x, y) in window pixels, or NaN; None, for all frames: the video shows it.
-        """
-        self._buttons.append(buttons)
-        self._camera.append(camera)
-        self._gui.append(gui)
-        if cursor is not None:
-            self._cursor.append(cursor)
 
-    def content(
-        self, num_lines: int, state: CarryState, breakage: Breakage | None, settings: BuildSettings
-    ) -> RecordingContent:
-        """What was collected, as arrays."""
-        n = len(self._gui)
-        buttons = np.frombuffer(b"".join(self._buttons), np.uint8).reshape(n, len(ACTION_SPACE.buttons))
-        camera = np.array(self._camera, np.float64).reshape(n, 2)
-        return RecordingContent(
-            buttons=buttons,
-            camera=camera,
-            gui=np.array(self._gui, bool),
-            cursor_window_px=np.array(self._cursor, np.float64) if self._cursor else None,
-            keep=keep_flags(buttons, camera, settings),
-            num_lines=num_lines,
-            state=state,
-            breakage=breakage,
-            wraps_cursor=settings.compat == "minestudio",
-        )
+def content_of_actions(
+    actions: Sequence[FrameAction], read: LogReading, state: CarryState, settings: BuildSettings
+) -> RecordingContent:
+    """The actions as arrays, with what was met in their log; `state` is that after the last of them."""
+    n = len(actions)
+    buttons = np.frombuffer(b"".join(one.buttons for one in actions), np.uint8).reshape(
+        n, len(ACTION_SPACE.buttons)
+    )
+    camera = np.array([one.camera for one in actions], np.float64).reshape(n, 2)
+    has_cursor = n > 0 and actions[0].cursor is not None
+    return RecordingContent(
+        buttons=buttons,
+        camera=camera,
+        gui=np.array([one.gui for one in actions], bool),
+        cursor_window_px=np.array([one.cursor for one in actions], np.float64) if has_cursor else None,
+        keep=keep_flags(buttons, camera, settings),
+        num_lines=read.num_lines,
+        state=state,
+        breakage=read.breakage,
+        wraps_cursor=settings.compat == "minestudio",
+    )
 
 
 def keep_flags(
@@ -99,7 +93,7 @@ def keep_flags(
 
 
 class RecorderState:
-    """Turns parsed recorder lines into frames of an `ActionTable`; remembers stuck attack and selected slot."""
+    """Turns parsed recorder lines into actions; remembers stuck attack and selected slot."""
 
     def __init__(self, state: CarryState, version: str | None, settings: BuildSettings) -> None:
         fresh = settings.compat == "minestudio"
@@ -111,8 +105,8 @@ class RecorderState:
     def state(self) -> CarryState:
         return CarryState(self._stuck, self._hotbar)
 
-    def feed(self, line: dict[str, Any], table: ActionTable) -> None:
-        """`table` has one frame more.
+    def feed(self, line: dict[str, Any]) -> FrameAction:
+        """The action of the next line.
 
         A mouse or keyboard that is null, as recorders before 6.13 write after an error of theirs, did nothing. A
         log without `hotbar` (before 6.11) tells the slot by number keys only.
@@ -157,10 +151,10 @@ class RecorderState:
             if max(abs(x), abs(y)) > MAX_MOUSE_PX:
                 raise BadLine("out_of_range", f"mouse at {x:g}, {y:g}, expected at most {MAX_MOUSE_PX:g} pixels")
 
-        table.append(buttons, (pitch, yaw), gui, (x, y))
         self._stuck = stuck
         if hotbar is not None:
             self._hotbar = hotbar
+        return FrameAction(buttons, (pitch, yaw), gui, (x, y))
 
 
 def turn(where: str, degrees: float) -> float:

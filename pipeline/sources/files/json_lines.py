@@ -32,7 +32,7 @@ class LogReading:
 
     Attributes:
         num_lines: how many lines it has, bad ones and those after them too; blank ones at the end do not count.
-        breakage: the first bad line; None if all are good.
+        breakage: the first bad line, or that there is none; None if all are good.
         num_blank_at_end: blank lines after the last one.
     """
 
@@ -66,6 +66,8 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> LogReading
                 reason, detail = bad.args
                 breakage = Breakage(num_lines, reason, f"line {num_lines + 1}: {detail}")
         num_lines += 1
+    if num_lines == 0:
+        breakage = Breakage(0, "empty_log", "no lines")
     return LogReading(num_lines, breakage, num_blank)
 
 

@@ -8,11 +8,56 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from pipeline.sample import FrameMark, read_frame_index
-from pipeline.sample.barcode import MAX_FRAME, MAX_RECORDING, mark_bits
+from pipeline.sample.barcode import (
+    DARK,
+    LIGHT,
+    MAX_FRAME,
+    MAX_RECORDING,
+    NUM_COLUMNS,
+    NUM_ROWS,
+    STRIP_HEIGHT,
+    FrameMark,
+    crc8,
+    mark_bits,
+)
 from pipeline.sample.make import SampleSettings, make_sample
 from pipeline.transcode.ffmpeg import ffmpeg_program
+
+
+def read_frame_index(picture: NDArray[np.uint8]) -> FrameMark | None:
+    """Return the mark that a picture carries, or None where none can be read (the checksum says so).
+
+    Args:
+        picture: luma (H, W) or RGB (H, W, 3), at 64x64 or larger and of any shape, since both axes scale alone.
+    """
+    luma = picture.astype(np.float32)
+    if luma.ndim == 3:
+        luma = luma.mean(axis=2)
+    height, width = luma.shape
+    # Whole pixels inside each block: an edge pixel mixes two rows when the height is no multiple of the blocks'.
+    row_edges = height * (1 - STRIP_HEIGHT * np.arange(NUM_ROWS, -1, -1) / NUM_ROWS)
+    column_edges = np.rint(width * np.arange(NUM_COLUMNS + 1) / NUM_COLUMNS).astype(int)
+    means = np.empty((NUM_ROWS, NUM_COLUMNS), np.float32)
+    for row in range(NUM_ROWS):
+        top, bottom = int(np.ceil(row_edges[row] - 1e-6)), int(np.floor(row_edges[row + 1] + 1e-6))
+        if bottom <= top:
+            return None
+        # Averages over a block's whole width: a mouse cursor drawn on it covers less than half.
+        sums = np.add.reduceat(luma[top:bottom].mean(axis=0), column_edges[:-1])
+        means[row] = sums / np.diff(column_edges)
+    low, high = float(means.min()), float(means.max())
+    between = np.minimum(means - low, high - means) / max(high - low, 1e-6)
+    if high - low < 0.4 * (LIGHT - DARK) or between.max() > 0.4:
+        return None  # no black and white blocks
+    code = 0
+    for bit in (means > (low + high) / 2).ravel().tolist():
+        code = code << 1 | bit
+    payload, checksum = code >> 8, code & 0xFF
+    if crc8(payload) != checksum:
+        return None
+    return FrameMark(recording=payload >> 13, frame=payload & MAX_FRAME)
 
 
 def drawn(mark: FrameMark, height: int = 360, width: int = 640) -> np.ndarray:
