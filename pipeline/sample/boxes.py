@@ -70,10 +70,8 @@ class BoxPainter:
             return
         columns = ((_COLUMNS[c0:c1] - np.float32(left)) * np.float32(pixels.shape[1] / width)).astype(np.int32)
         rows = ((_ROWS[r0:r1] - np.float32(bottom - tall)) * np.float32(pixels.shape[0] / tall)).astype(np.int32)
-        np.minimum(columns, pixels.shape[1] - 1, out=columns)
-        np.minimum(rows, pixels.shape[0] - 1, out=rows)
-        np.maximum(columns, 0, out=columns)
-        np.maximum(rows, 0, out=rows)
+        np.clip(columns, 0, pixels.shape[1] - 1, out=columns)
+        np.clip(rows, 0, pixels.shape[0] - 1, out=rows)
         where = opaque[rows, columns]
         np.copyto(self._canvas[r0:r1, c0:c1], pixels[rows, columns], where=where)
         np.copyto(self._goals[r0:r1, c0:c1], 0, where=where)
@@ -95,9 +93,9 @@ class BoxPainter:
         if min(ahead for _, ahead in corners) < _NEAR:
             return
         if top < EYE_HEIGHT:
-            self._flat(top, corners, west, north, east - west, south - north, box.top or box.side, 104)
+            self._flat(top, corners, (west, east, north, south), box.top or box.side, 104)
         elif bottom > EYE_HEIGHT:
-            self._flat(bottom, corners, west, north, east - west, south - north, box.top or box.side, 52)
+            self._flat(bottom, corners, (west, east, north, south), box.top or box.side, 52)
         if scene.z < north:
             self._wall(corners[1], corners[0], bottom, top, box.front or box.side, 92)
         elif scene.z > south:
@@ -142,17 +140,10 @@ class BoxPainter:
         self._put(r0, r1, c0, c1, self._texture(name, shade)[row, u], inside)
 
     def _flat(
-        self,
-        height: float,
-        corners: list[Corner],
-        west: float,
-        north: float,
-        wide: float,
-        deep: float,
-        name: str,
-        shade: int,
+        self, height: float, corners: list[Corner], edges: tuple[float, float, float, float], name: str, shade: int
     ) -> None:
-        """Paint a top face from above or a bottom face from below."""
+        """Paint a top face from above or a bottom face from below; edges: west, east, north, south."""
+        west, east, north, south = edges
         drop = EYE_HEIGHT - height
         columns = [self._num_columns / 2 + FOCAL_PX * right / ahead for right, ahead in corners]
         rows = [self._horizon + FOCAL_PX * drop / ahead for _, ahead in corners]
@@ -162,7 +153,7 @@ class BoxPainter:
             return
         ahead = np.float32(FOCAL_PX * drop) / (_ROWS[r0:r1] - np.float32(self._horizon))
         right = ahead * ((_COLUMNS[c0:c1] - np.float32(self._num_columns / 2)) * np.float32(1 / FOCAL_PX))
-        per_u, per_v = TILE / wide, TILE / deep
+        per_u, per_v = TILE / (east - west), TILE / (south - north)
         u: NDArray[Any] = ahead * np.float32(-self._sin * per_u) + np.float32((self._scene.x - west) * per_u)
         u = np.floor(u + right * np.float32(-self._cos * per_u)).astype(np.int32)
         v: NDArray[Any] = ahead * np.float32(self._cos * per_v) + np.float32((self._scene.z - north) * per_v)

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH, HotbarSlot, Scene, Screen, ScreenSlot
-from pipeline.sample.sprites import ITEM_SIZE, item_sprite
-from pipeline.sample.textures import Pixels
+from pipeline.sample.textures import ITEM_SIZE, Pixels, item_sprite
 
 _SLOT = 15
 _HOTBAR_LEFT = (VIEW_WIDTH - 9 * _SLOT) // 2

@@ -17,8 +17,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from pipeline.sample.action import Action, act, turn_px
-from pipeline.sample.ledger import Ledger
+from pipeline.sample.action import Action, Ledger, act, turn_px
 from pipeline.sample.models import AIM_HEIGHT
 from pipeline.sample.scene import LAMP_COLOURS, MAX_PITCH, Scene, Screen, Target, Thing
 from shards.recorder_lines import DEGREES_PER_PX

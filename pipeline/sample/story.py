@@ -23,7 +23,7 @@ from pipeline.sample import hud
 from pipeline.sample.action import act
 from pipeline.sample.player import BUTTON_OF_COLOUR, REACH_BLOCKS, Interaction, Player, SessionOver, Tick, Ticks
 from pipeline.sample.scene import LAMP_COLOURS, HotbarSlot, Scene, Screen, ScreenSlot, Thing
-from pipeline.sample.sprites import ITEMS
+from pipeline.sample.textures import ITEMS
 
 _T = TypeVar("_T")
 
@@ -141,7 +141,7 @@ class Story:
         answer = Interaction(1, LAMP_EVENT, lamp, certain=True)
         for _ in range(_LAMP_FRAMES):
             yield from player.work_on(lamp, button, [answer], "signal")
-        player.ledger.count(LAMP_EVENT)
+        player.ledger.stats[LAMP_EVENT] += 1
         lamp.state = scene.glow = ""
         lit_until = player.num_kept
         yield from self._ring(bell, button, _BELL_FRAMES, BELL_EVENT, "")
@@ -168,7 +168,7 @@ class Story:
             presses.update(done.buttons & set(BUTTON_OF_COLOUR.values()))
         rung_rightly = 2 * presses[button] > presses.total()
         if rung_rightly:
-            self.player.ledger.count(BELL_EVENT)
+            self.player.ledger.stats[BELL_EVENT] += 1
         if role == "recall":
             self.recalls.append(rung_rightly)
 
@@ -198,7 +198,7 @@ class Story:
             thing.crack = 0.0 if strolls else (hits + 0.5) / needed
             hits += "attack" in (yield from player.work_on(thing, "attack", goals)).buttons
         self.scene.things.remove(thing)
-        player.ledger.count(goals[0].event)
+        player.ledger.stats[goals[0].event] += 1
         player.ledger.gain(_DROPS[kind])
 
     def _feed(self) -> Ticks[None]:
@@ -214,7 +214,7 @@ class Story:
         while helpings < 5:
             wheat.state = "ripe" if helpings > 2 else ""
             helpings += "use" in (yield from player.work_on(wheat, "use", goals)).buttons
-        player.ledger.count(goals[0].event)
+        player.ledger.stats[goals[0].event] += 1
 
     def _visit(self) -> Ticks[None]:
         banner = self._goal("banner")
@@ -229,11 +229,11 @@ class Story:
         screen = Screen("chest", {slot: item, **self._pockets()})
         yield from player.open_screen(screen, "use", [goal])
         chest.state = "open"
-        player.ledger.count(goal.event)
+        player.ledger.stats[goal.event] += 1
         yield from player.move_cursor(*hud.screen_centre_px(slot))
         yield from player.tick(act("attack"))
         del screen.items[slot]
-        player.ledger.store(item)
+        player.ledger.inventory[item] += 1
         yield from self._leave_screen()
 
     def _craft_at_table(self) -> Ticks[None]:
@@ -243,7 +243,7 @@ class Story:
         made, stuff = self._pick(_RECIPES)
         screen = Screen("crafting", {ScreenSlot(2, 1): stuff, ScreenSlot(6, 1): made, **self._pockets()})
         yield from self.player.open_screen(screen, "use", [goal])
-        self.player.ledger.count(goal.event)
+        self.player.ledger.stats[goal.event] += 1
         yield from self._craft(ScreenSlot(6, 1), made, stuff)
 
     def _craft_in_inventory(self) -> Ticks[None]:
@@ -257,9 +257,9 @@ class Story:
         craft = Interaction(4, f"minecraft.craft_item:minecraft.{made}", result)
         yield from player.move_cursor(*hud.screen_centre_px(result), [craft])
         yield from player.tick(act("attack"), [craft])
-        player.ledger.count(craft.event)
+        player.ledger.stats[craft.event] += 1
         player.ledger.spend(stuff)
-        player.ledger.store(made, 4)
+        player.ledger.inventory[made] += 4
         assert self.scene.screen is not None
         del self.scene.screen.items[result]
         yield from self._leave_screen()
