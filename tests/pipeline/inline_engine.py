@@ -11,5 +11,5 @@ class InlineEngine:
         while (task := queue.next()) is not None:
             reports: list[int] = []
             outcome = attempt(task, reports.append)
-            queue.progress.advance(sum(reports))
-            queue.settle(task, outcome, sum(reports))
+            queue.report(task.index, sum(reports))
+            queue.settle(task, outcome)

@@ -32,7 +32,6 @@ class _Worker:
     connection: Connection
     slot: int
     task: Task | None = None
-    frames_reported: int = 0
 
 
 class LocalEngine:
@@ -86,7 +85,7 @@ def _start(task: Task, slot: int) -> _Worker:
 
 
 def _give(worker: _Worker, task: Task) -> None:
-    worker.task, worker.frames_reported = task, 0
+    worker.task = task
     # If it died just now, reading from it will tell.
     with contextlib.suppress(OSError):
         worker.connection.send(task)
@@ -102,11 +101,10 @@ def _listen(worker: _Worker, queue: TaskQueue) -> None:
         worker.process.wait()
         message = Outcome(f"a worker process ended with status {worker.process.returncode}", killed=True)
     if isinstance(message, int):
-        worker.frames_reported += message
-        queue.progress.advance(message)
+        queue.report(task.index, message)
         return
     worker.task = None
-    queue.settle(task, message, worker.frames_reported)
+    queue.settle(task, message)
 
 
 def _end(worker: _Worker) -> None:

@@ -60,7 +60,6 @@ class RayEngine:
             num_cpus=1, num_gpus=self._gpus_per_task, max_retries=0, scheduling_strategy="SPREAD"
         )(_work)
         running: dict[Any, Task] = {}
-        reported: dict[int, int] = {}
         try:
             while True:
                 while len(running) < self._limit() and (task := queue.next()) is not None:
@@ -68,12 +67,12 @@ class RayEngine:
                 if not running:
                     return
                 done, _ = self._ray.wait(list(running), timeout=_POLL_SECONDS)
-                _tell(queue, reports, reported)
+                _tell(queue, reports)
                 for reference in done:
                     task = running.pop(reference)
                     outcome = self._outcome(reference)
-                    _tell(queue, reports, reported)
-                    queue.settle(task, outcome, reported.pop(task.index, 0))
+                    _tell(queue, reports)
+                    queue.settle(task, outcome)
         finally:
             for reference in running:
                 self._ray.cancel(reference, force=True)
@@ -119,11 +118,10 @@ class RayEngine:
             return Outcome(f"a Ray worker or node died ({type(error).__name__}).", killed=True)
 
 
-def _tell(queue: TaskQueue, reports: Any, reported: dict[int, int]) -> None:
-    """What tasks reported since the last call is told and added up by task."""
+def _tell(queue: TaskQueue, reports: Any) -> None:
+    """What tasks reported since the last call is told."""
     for index, num_frames in reports.get_nowait_batch(reports.qsize()):
-        reported[index] = reported.get(index, 0) + num_frames
-        queue.progress.advance(num_frames)
+        queue.report(index, num_frames)
 
 
 def _work(task: Task, reports: Any) -> Outcome:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +117,7 @@ class TaskQueue:
         self.progress, self.failures = progress, list[str]()
         self._tasks = deque(sorted(tasks, key=lambda task: (-task.num_frames, task.index)))
         self._done = done
-        self._tries: dict[int, int] = {}
+        self._tries, self._reported = Counter[int](), Counter[int]()
         self._stopped = False
 
     def next(self) -> Task | None:
@@ -128,20 +128,20 @@ class TaskQueue:
         """The task is the next one again."""
         self._tasks.appendleft(task)
 
-    def settle(self, task: Task, outcome: Outcome, frames_reported: int) -> None:
-        """A task has ended: it is done, waits again, or has failed.
+    def report(self, index: int, num_frames: int) -> None:
+        """So many frames more of the task of that number are done."""
+        self._reported[index] += num_frames
+        self.progress.advance(num_frames)
 
-        Args:
-            task: which.
-            outcome: how.
-            frames_reported: what its progress adds up to.
-        """
+    def settle(self, task: Task, outcome: Outcome) -> None:
+        """A task has ended: it is done, waits again, or has failed; unless it is done, its frames are not."""
+        num_frames = self._reported.pop(task.index, 0)
         if outcome.problem is None:
             self._done(task.index)
             return
-        if frames_reported:
-            self.progress.advance(-frames_reported)
-        self._tries[task.index] = self._tries.get(task.index, 0) + 1
+        if num_frames:
+            self.progress.advance(-num_frames)
+        self._tries[task.index] += 1
         if outcome.killed and self._tries[task.index] < MAX_TRIES:
             self._tasks.append(task)
             problem = outcome.problem.removesuffix(" Run again with --resume.")

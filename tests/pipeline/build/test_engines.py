@@ -62,10 +62,13 @@ def test_queue_hands_out_the_longest_group_first(tasks):
 def test_queue_gives_killed_work_out_again_and_takes_its_frames_back(tasks):
     queue, told = queue_of(tasks[:1])
     task = queue.next()
-    queue.settle(task, Outcome("it was killed. Run again with --resume.", killed=True), 30)
-    assert (told.frames, told.notes) == ([-30], ["group 0: it was killed. Trying again."])
+    queue.report(task.index, 30)
+    queue.settle(task, Outcome("it was killed. Run again with --resume.", killed=True))
+    assert (told.frames, told.notes) == ([30, -30], ["group 0: it was killed. Trying again."])
     assert queue.next() is task
-    queue.settle(task, Outcome(), 53)
+    queue.report(task.index, 53)
+    queue.settle(task, Outcome())
+    assert told.frames == [30, -30, 53]
     assert (told.done, queue.failures) == ([0], [])
 
 
@@ -73,19 +76,19 @@ def test_queue_gives_up_after_three_tries(tasks):
     queue, told = queue_of(tasks[:1])
     for _ in range(3):
         assert queue.failures == []
-        queue.settle(queue.next(), Outcome("it was killed.", killed=True), 0)
+        queue.settle(queue.next(), Outcome("it was killed.", killed=True))
     assert (queue.failures, told.done, queue.next()) == (["it was killed."], [], None)
 
 
 def test_queue_hands_out_nothing_after_a_failure_that_all_would_share(tasks):
     queue, _ = queue_of(tasks)
-    queue.settle(queue.next(), Outcome("disk full", stop=True), 0)
+    queue.settle(queue.next(), Outcome("disk full", stop=True))
     assert (queue.failures, queue.next()) == (["disk full"], None)
 
 
 def test_queue_goes_on_after_a_failure_of_one_group(tasks):
     queue, _ = queue_of(tasks)
-    queue.settle(queue.next(), Outcome("odd"), 0)
+    queue.settle(queue.next(), Outcome("odd"))
     assert queue.next() is not None
 
 
