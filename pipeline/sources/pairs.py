@@ -13,6 +13,11 @@ from pipeline.sources.tree import SourceFile, session_and_start, set_folder, ste
 _Pair = tuple[SourceFile, SourceFile]
 """A log and its video."""
 
+_MISSING = {  # what is missing: what is said, and what to put where
+    "video": ("the log has no video of the same name", "mp4 beside it, or in mp4 or videos beside jsonl"),
+    "log": ("the video has no log of the same name", "jsonl beside it, or in jsonl beside mp4 or videos"),
+}
+
 
 def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | None = None) -> Findings:
     """The recordings of a search that are a video and a `.jsonl` log of one name, by name.
@@ -98,17 +103,7 @@ def _missing(what: str, file: SourceFile, complete: Mapping[str, Sequence[_Pair]
     name = stem(file.path)
     if name in complete:
         return duplicate(name, file.path, complete[name][0][0].path)
-    num_frames = None
-    if what == "video":
-        num_frames = source.length(Recording(name, source.name, file.path, file.path))
-        detail, wanted = (
-            "the log has no video of the same name",
-            "mp4 beside it, or in mp4 or videos beside jsonl",
-        )
-    else:
-        detail, wanted = (
-            "the video has no log of the same name",
-            "jsonl beside it, or in jsonl beside mp4 or videos",
-        )
+    num_frames = source.length(Recording(name, source.name, file.path, file.path)) if what == "video" else None
+    detail, wanted = _MISSING[what]
     path, remedy = str(file.path), f"Put {name}.{wanted}."
     return Rejection(name, f"missing_{what}", detail, path, num_frames=num_frames, remedy=remedy)
