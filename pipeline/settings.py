@@ -6,11 +6,15 @@ Whatever does not change the output (workers, engine, time-outs) is no setting b
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
+from shards.errors import RocketError
 from shards.settings import Section, setting
+
+if TYPE_CHECKING:
+    from shards.reader import Dataset
 
 Even = Annotated[int, Field(ge=16, le=2048, multiple_of=2)]
 
@@ -108,3 +112,17 @@ class BuildSettings(Section):
         record: dict[str, Any] = {"name": options["vcodec"]}
         record |= {key: options[key] for key in ("preset", "crf", "tune") if key in options}
         return record | {"parameters": parameters}
+
+
+def settings_of_build(dataset: Dataset) -> BuildSettings:
+    """The settings that a dataset was built with.
+
+    Raises:
+        RocketError: another release did, with settings that this one does not have.
+    """
+    try:
+        return BuildSettings(**dataset.info.settings)
+    except ValueError as error:
+        raise RocketError(
+            f"{dataset.path}: its build settings are not those of this release. Use the release that built it."
+        ) from error

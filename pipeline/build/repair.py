@@ -18,7 +18,7 @@ from pipeline.build.plan import make_plan
 from pipeline.episodes.groups import Group
 from pipeline.look.faults import Fault
 from pipeline.recording import Findings
-from pipeline.settings import BuildSettings
+from pipeline.settings import settings_of_build
 from pipeline.sources import find_recordings
 from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
 from pipeline.transcode.ffmpeg import tool_versions
@@ -79,7 +79,7 @@ def repair(
         needed = {group.index: group for group in groups.values()}
         start(sum(group.num_frames for group in needed.values()))
         for group in needed.values():
-            build_group(group, _settings(dataset), work, work, DEFAULT_TIMEOUT_SECONDS, progress)
+            build_group(group, settings_of_build(dataset), work, work, DEFAULT_TIMEOUT_SECONDS, progress)
         built: dict[int, tuple[Path, EpisodeRow]] = {}
         failures: list[Fault] = []
         for number, row in rows.items():
@@ -114,16 +114,6 @@ def _damaged_episodes(dataset: Dataset, faults: Sequence[Fault]) -> list[int]:
     return sorted(numbers)
 
 
-def _settings(dataset: Dataset) -> BuildSettings:
-    try:
-        return BuildSettings(**dataset.info.settings)
-    except ValueError as error:
-        raise RocketError(
-            f"{dataset.path}: its build settings are not those of this release. "
-            "Repair it with the release that built it."
-        ) from error
-
-
 def _groups(dataset: Dataset, rows: Sequence[EpisodeRow], sources: Sequence[Path]) -> Mapping[str, Group]:
     """For each damaged episode the group of recordings that it comes from."""
     findings = find_recordings(sources)
@@ -131,7 +121,7 @@ def _groups(dataset: Dataset, rows: Sequence[EpisodeRow], sources: Sequence[Path
     # Recordings of other sessions have no say in how these are grouped.
     sessions = {recording.session for recording in findings.recordings if recording.name in wanted}
     chosen = tuple(recording for recording in findings.recordings if recording.session in sessions)
-    plan = make_plan(Findings(chosen, ()), _settings(dataset))
+    plan = make_plan(Findings(chosen, ()), settings_of_build(dataset))
     group_of = {planned.recording.name: group for group in plan.groups for planned in group.recordings}
     missing = sorted(wanted - set(group_of))
     if missing:

@@ -1,16 +1,18 @@
-"""The charts of a dataset: each as SVG for its report, the lanes also as a PNG."""
+"""The charts of a dataset, as SVG for its report, the lanes also as a PNG; and what the manifest does not tell."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import Markup
+from numpy.typing import NDArray
 
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview
-from pipeline.look.sampled_actions import SampledActions
+from shards.clip import ClipArrays
 from shards.display.chart import (
     FAINT,
     GRID,
@@ -24,14 +26,16 @@ from shards.display.chart import (
     to_svg,
 )
 from shards.display.wording import count, number_of, percent, play_time
-from shards.errors import RocketError
+from shards.errors import DamagedClip, RocketError
 from shards.interaction_types import interaction_type
+from shards.schedule.collection import Collection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _NICE_DEGREES = (2.0, 5.0, 10.0, 20.0, 45.0, 90.0, 180.0)
 _HEAT_BINS = 41
+_SAMPLED_CLIPS = 256
 _MAX_NAMED_RANKS = 32
 _VECTOR_BLOCKS = 1500
 """With more blocks than this, lanes are drawn as pixels, so that the picture's file stays small."""
@@ -73,6 +77,43 @@ def buttons_chart(overview: Overview) -> Markup:
     shares = {name: overview.share(number) for name, number in pairs if number}
     texts = [percent(share) for share in shares.values()]
     return bar_chart("buttons", list(shares), list(shares.values()), texts, "share of frames by button")
+
+
+@dataclass(frozen=True)
+class SampledActions:
+    """Actions of evenly spread clips.
+
+    Attributes:
+        camera: f64 (n, 2), degrees, [pitch, yaw].
+        num_clips: how many clips that are.
+        damaged: clips that could not be read.
+    """
+
+    camera: NDArray[np.float64]
+    num_clips: int
+    damaged: list[DamagedClip]
+
+
+def sample_actions(collection: Collection, num_clips: int = _SAMPLED_CLIPS) -> SampledActions:
+    """The actions of at most so many clips, evenly spread over the datasets.
+
+    Raises:
+        OSError: if the storage fails.
+    """
+    stops = np.cumsum(np.concatenate([one.episodes.num_clips for one in collection.datasets]))
+    camera, damaged = [np.zeros((0, 2))], []
+    for clip in np.unique(np.linspace(0, stops[-1] - 1, num_clips).round().astype(np.int64)).tolist():
+        episode = int(np.searchsorted(stops, clip, side="right"))
+        dataset, place = collection.locate(episode)
+        row = dataset.clip_rows(place)[clip - int(stops[episode])]  # counted from the episode's end
+        try:
+            data = dataset.read_members(place, row, ("arrays",))["arrays"]
+            camera.append(ClipArrays.from_bytes(data).camera)
+        except DamagedClip as damage:
+            damaged.append(damage)
+        except ValueError as error:
+            damaged.append(dataset.damaged(place, row, str(error)))
+    return SampledActions(np.concatenate(camera), len(camera) - 1, damaged)
 
 
 def camera_chart(actions: SampledActions) -> Markup:
@@ -164,18 +205,13 @@ def _draw_lanes(axes: Axes, plan: EpochPlan) -> None:
         windows = -(-plan.collection.num_frames[schedule.lane(lane)] // settings.window_frames)
         starts = np.cumsum(windows) - windows
         colour = SERIES[lane // lanes_per_rank % 2]
-        for shade in (0, 1):
-            axes.broken_barh(
-                [
-                    (int(start), int(width))
-                    for start, width in zip(starts[shade::2], windows[shade::2], strict=True)
-                ],
-                (lane + 0.08, 0.84),
-                facecolors=colour,
-                alpha=0.9 if shade == 0 else 0.5,
-                linewidth=0,
-                rasterized=raster,
-            )
+        axes.broken_barh(
+            list(zip(starts.tolist(), windows.tolist(), strict=True)),
+            (lane + 0.08, 0.84),
+            facecolors=[(colour, 0.9), (colour, 0.5)],  # in turn
+            linewidth=0,
+            rasterized=raster,
+        )
         used = int(windows.sum())
         if used < schedule.num_steps:
             axes.broken_barh(

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from pipeline.look import charts
+from pipeline.look.charts import SampledActions, sample_actions
 from pipeline.look.lane_options import LaneOptions
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview, overview_of
-from pipeline.look.sampled_actions import SampledActions, sample_actions
 from pipeline.rejection import REASONS
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction

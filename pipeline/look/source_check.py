@@ -23,14 +23,13 @@ from pipeline.look.faults import Fault
 from pipeline.look.pool import check_each
 from pipeline.recording import EPISODE_START, Findings, RecordingContent
 from pipeline.rejection import SourceError
-from pipeline.settings import BuildSettings
+from pipeline.settings import BuildSettings, settings_of_build
 from pipeline.sources import find_recordings, source_of
 from pipeline.transcode.frames import source_frames
 from pipeline.transcode.probe import BadVideo
 from pipeline.transcode.scaling import FrameScaler
 from shards.clip import ClipArrays
 from shards.display.wording import number_of
-from shards.errors import RocketError
 from shards.manifest import shard_name
 from shards.reader import Dataset
 from shards.video import decode_yuv
@@ -40,10 +39,6 @@ _MOVES = 16.0  # mean squared difference of luma between neighbours from which o
 
 Progress = Callable[[int], None]
 """Called with a number of dataset frames that were compared since the last call."""
-
-
-class CannotCompare(RocketError):
-    """The dataset was not built by this release's settings."""
 
 
 @dataclass
@@ -87,15 +82,9 @@ def compare_with_sources(
     """All actions of the dataset and some of its pictures are compared with the recordings'.
 
     Raises:
-        CannotCompare: this release does not know the settings that the dataset was built with.
-        RocketError: the sources cannot be read.
+        RocketError: the sources cannot be read, or this release does not know the settings of the build.
     """
-    try:
-        settings = BuildSettings(**dataset.info.settings)
-    except ValueError as error:
-        raise CannotCompare(
-            f"{dataset.path}: its build settings are not those of this release. Use the release that built it."
-        ) from error
+    settings = settings_of_build(dataset)
     found = find_recordings(sources)
     planned = {
         one.recording.name: one

@@ -7,10 +7,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from pipeline.look.charts import sample_actions
 from pipeline.look.lane_options import LaneOptions
 from pipeline.look.lane_plan import plan_lanes
 from pipeline.look.report import fitting_plan, report_page
-from pipeline.look.sampled_actions import sample_actions
 from shards import open_dataset
 from shards.display.page import write_page
 from shards.schedule.collection import Collection
