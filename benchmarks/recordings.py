@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from benchmarks.measure import ROOT
-from pipeline.sample import SampleSettings, make_sample
+from pipeline.sample.make import SampleSettings, make_sample
 
 REAL_CLIP = ROOT.parent / "shared" / "data" / "video" / "human_survival_640x360_20fps.mp4"
 REAL_LOGS = ROOT.parent / "shared" / "data" / "contractor_jsonl"

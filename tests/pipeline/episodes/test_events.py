@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.episodes.events import EventCounter
-from pipeline.sample import SampleSettings, make_sample
+from pipeline.sample.make import SampleSettings, make_sample
 from shards.events import is_measure
 
 

@@ -16,7 +16,7 @@ from pipeline.build.job import build_shards
 from pipeline.build.repair import repair
 from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.verify import run_verify, verify
-from pipeline.sample import SampleSettings, make_sample
+from pipeline.sample.make import SampleSettings, make_sample
 from pipeline.settings import BuildSettings
 from shards import DamagedClip, DatasetError, open_dataset
 from shards.errors import RocketError

@@ -14,8 +14,9 @@ import pytest
 from av.video.frame import PictureType
 
 from pipeline.progress import ProgressReport
-from pipeline.sample import SampleRecording, SampleSettings, SampleSummary, StorySettings, make_sample
+from pipeline.sample.make import SampleRecording, SampleSettings, SampleSummary, make_sample
 from pipeline.sample.sessions import plan_sessions
+from pipeline.sample.story import StorySettings
 from shards.errors import RocketError
 
 STEM = re.compile(r"^[A-Za-z0-9-]+-[0-9a-f]{12}-[0-9]{8}-[0-9]{6}$")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.sample import SampleSettings
+from pipeline.sample.make import SampleSettings
 from pipeline.segment.choice import TrackerChoice
 from pipeline.segment.job import SegmentReport, segment_recordings
 from tests.pipeline.inline_engine import InlineEngine

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from pipeline.sample import SampleSettings, SampleSummary, make_sample
 from pipeline.sample.boxes import BoxPainter
+from pipeline.sample.make import SampleSettings, SampleSummary, make_sample
 from pipeline.sample.models import SCENERY
 from pipeline.sample.scene import Thing
 from pipeline.sample.textures import TILE, Pixels

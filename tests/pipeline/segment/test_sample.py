@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.sample import SampleSettings, make_sample
+from pipeline.sample.make import SampleSettings, make_sample
 from pipeline.segment.choice import TrackerChoice
 from pipeline.segment.job import SegmentReport, segment_recordings
 from pipeline.segment.play import read_play, with_following
