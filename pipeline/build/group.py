@@ -26,8 +26,8 @@ from pipeline.rejection import Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources import source_of
 from pipeline.sources.masks import RecordingMasks
+from pipeline.transcode.decode import source_frames
 from pipeline.transcode.episode_writer import EpisodeWriter
-from pipeline.transcode.frames import source_frames
 from pipeline.transcode.pieces import CannotCopy
 from pipeline.transcode.probe import BadVideo
 from shards.writer import PartWriter

@@ -2,7 +2,7 @@
 
     find, plan -> (groups that are not finished) -> engine -> parts -> shards -> manifest
 
-All state lies in the output folder (see build_folder.py), so that a second start goes on where the first ended.
+All state lies in the output folder (see folder.py), so that a second start goes on where the first ended.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from pipeline.look.pictures import Strip, contact_sheet, save_picture
 from pipeline.recording import Recording, RecordingContent
 from pipeline.sources import find_recordings, source_of
 from pipeline.sources.masks import Candidate, RecordingMasks, decode_rle
-from pipeline.transcode.frames import source_frames
+from pipeline.transcode.decode import source_frames
 from pipeline.transcode.probe import BadVideo
 from shards.clip import Interaction
 from shards.display.chart import INK, SERIES, WIDE_INCHES, new_chart, to_svg

@@ -25,7 +25,7 @@ from pipeline.recording import EPISODE_START, Findings, RecordingContent
 from pipeline.rejection import SourceError
 from pipeline.settings import BuildSettings, settings_of_build
 from pipeline.sources import find_recordings, source_of
-from pipeline.transcode.frames import source_frames
+from pipeline.transcode.decode import source_frames
 from pipeline.transcode.probe import BadVideo
 from pipeline.transcode.scaling import FrameScaler
 from shards.clip import ClipArrays

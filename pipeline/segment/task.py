@@ -23,7 +23,7 @@ from pipeline.segment.settings import SegmentSettings
 from pipeline.segment.stretches import find_stretches
 from pipeline.sources.mask_files import JSONL_SUFFIX, MaskWriter
 from pipeline.sources.masks import Candidate
-from pipeline.transcode.frames import source_frames
+from pipeline.transcode.decode import source_frames
 from pipeline.transcode.probe import BadVideo
 from shards.interaction_types import interaction_type
 

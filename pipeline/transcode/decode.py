@@ -1,4 +1,4 @@
-"""A video's frames in order, up to the first one that cannot be trusted.
+"""The frames of a video, and of a recording, in order, up to the first one that cannot be trusted.
 
 Each packet gets a number before it goes to the decoder, and its frame brings the number back, so that no coded
 frame is lost without a word. Frames come in the decoder's output order, which for H.264 is that of the stream, not
@@ -9,8 +9,9 @@ after it, neither the pictures nor their count can be trusted.
 from __future__ import annotations
 
 import contextlib
+import io
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +24,9 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
 
+from pipeline.recording import Recording
+from pipeline.sources import source_of
+from pipeline.sources.source import VideoPiece
 from pipeline.transcode.account import MAX_REORDERED, FrameAccount
 from pipeline.transcode.bitstream import DamagedPacket, PacketCheck
 from pipeline.transcode.probe import (
@@ -231,3 +235,45 @@ def _is_turned(frame: VideoFrame) -> bool:
     """Whether players turn or mirror the frame."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     return isinstance(matrix, Buffer) and struct.unpack("=9i", bytes(matrix)[:36]) != _UPRIGHT
+
+
+def source_frames(recording: Recording, num_lines: int, notes: list[str], every: int = 1) -> Iterator[VideoFrame]:
+    """The recording's frames in order, up to the first that cannot be used.
+
+    Args:
+        recording: whose.
+        num_lines: how many lines its log has.
+        notes: gets a sentence about what is odd and does no harm.
+        every: how many times 20 frames per second it has.
+
+    Raises:
+        BadVideo: at the first frame that is damaged or missing.
+        SourceError: the source cannot be read.
+    """
+    source = source_of(recording)
+    match source.stored_as:
+        case "file":
+            return good_frames(recording.video, num_lines, notes, every)
+        case "pieces":
+            return _frames_of_pieces(source.pieces(recording))
+        case "frames":
+            return source.frames(recording)
+
+
+def _frames_of_pieces(pieces: Iterable[VideoPiece]) -> Iterator[VideoFrame]:
+    num_good = 0
+    for piece in pieces:
+        if piece.mp4 is None:
+            raise BadVideo("video_missing", f"the piece from frame {piece.start_frame} on is missing", num_good)
+        num_frames = 0
+        try:
+            for frame in good_frames(io.BytesIO(piece.mp4), piece.num_frames):
+                if num_frames < piece.num_frames:
+                    yield frame
+                num_frames += 1
+        except BadVideo as bad:
+            raise BadVideo(bad.reason, bad.detail, piece.start_frame + bad.num_good_frames) from bad
+        num_good = piece.start_frame + min(num_frames, piece.num_frames)
+        if num_frames < piece.num_frames:
+            detail = f"the piece from frame {piece.start_frame} on has {num_frames} frames, not {piece.num_frames}"
+            raise BadVideo("lengths_differ", detail, num_good)

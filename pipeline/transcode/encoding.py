@@ -1,6 +1,6 @@
 """Scaled frames in, clips out: the ffmpeg that encodes.
 
-    good_frames (probe.py) -> FrameScaler (scaling.py): cursor, area scaling -> ClipEncoder: ffmpeg, libx264
+    good_frames (decode.py) -> FrameScaler (scaling.py): cursor, area scaling -> ClipEncoder: ffmpeg, libx264
 
 Only frames that are kept are scaled, and only scaled frames go through the pipe: a fifth of the bytes that whole
 frames would take. One ffmpeg encodes a whole episode and cuts it into clips at its key frames, so that starting it
