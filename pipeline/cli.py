@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn
 
 import typer
 
@@ -17,9 +17,6 @@ from pipeline.recording import SourceName
 from shards.display.command_line import command_with_settings, new_app
 from shards.errors import RocketError, SettingsError, UsageError
 from shards.places import on_this_machine
-
-if TYPE_CHECKING:
-    from shards.settings import Section
 
 app = new_app(
     "rocket-prep", name="rocket-prep", help="Contractor recordings in, ordered shards for a ROCKET-1 policy out."
@@ -73,15 +70,9 @@ def make_sample(
     typer.echo(f"Build shards from them: rocket-prep build-shards {shlex.quote(str(out))} --out DATASET")
 
 
-def _build_settings() -> type[Section]:
-    from pipeline.settings import BuildSettings
-
-    return BuildSettings
-
-
 @app.command(
     name="build-shards",
-    cls=command_with_settings(_build_settings),
+    cls=command_with_settings("pipeline.settings:BuildSettings"),
     epilog="\b\nExamples:\n"
     "  rocket-prep build-shards data/sample --out data/shards\n"
     "  rocket-prep build-shards contractors/ all_9xx_Jun_29.json --out data/9xx crf=18 --workers 16\n"
@@ -143,15 +134,9 @@ def build_shards(
         typer.echo(line)
 
 
-def _segment_settings() -> type[Section]:
-    from pipeline.segment.settings import SegmentSettings
-
-    return SegmentSettings
-
-
 @app.command(
     name="segment",
-    cls=command_with_settings(_segment_settings),
+    cls=command_with_settings("pipeline.segment.settings:SegmentSettings"),
     epilog="\b\nExamples:\n"
     "  rocket-prep segment contractors/ --out masks/\n"
     "  rocket-prep segment contractors/ --out masks/ --model sam2-large/ --only $SLURM_ARRAY_TASK_ID/64\n"

@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 from shards.display.command_line import command_with_settings, new_app
 from shards.errors import RocketError, UsageError
 from shards.places import on_this_machine
-from shards.settings import Section, yaml_lines
+from shards.settings import yaml_lines
 from trainer.ranks import is_main_process
 
 Config = Annotated[str, typer.Argument(help="A YAML file, or a name in configs/.")]
@@ -52,14 +52,8 @@ app = new_app(
 )
 
 
-def _run_settings() -> type[Section]:
-    from trainer.settings import RunConfig
-
-    return RunConfig
-
-
 @app.command(
-    cls=command_with_settings(_run_settings),
+    cls=command_with_settings("trainer.settings:RunConfig"),
     epilog="Example: rocket-train rocket1 data.datasets=data/6xx,data/7xx trainer.devices=4 --dry-run",
 )
 def train(

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any
+import pkgutil
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from shards.display.wording import version_line
-
-if TYPE_CHECKING:  # pydantic takes a while to import, and only help and settings need it
-    from shards.settings import Section
 
 
 def new_app(program: str, **options: Any) -> typer.Typer:
@@ -32,16 +29,16 @@ def new_app(program: str, **options: Any) -> typer.Typer:
     return app
 
 
-def command_with_settings(load: Callable[[], type[Section]]) -> type[TyperCommand]:
-    """A command class whose --help lists the settings of a model; `load` imports it when help is wanted."""
+def command_with_settings(model: str) -> type[TyperCommand]:
+    """A command class whose --help lists the settings of a model, `module:name`, imported when help is wanted."""
 
     class SettingsCommand(TyperCommand):
         def format_epilog(self, ctx: Any, formatter: Any) -> None:
-            from shards.settings import settings_of, shown
+            from shards.settings import settings_of, shown  # pydantic takes a while to import
 
             super().format_epilog(ctx, formatter)
             with formatter.section("Settings, as KEY=VALUE or in YAML"):
-                keys = settings_of(load())
+                keys = settings_of(pkgutil.resolve_name(model))
                 formatter.write_dl(
                     [(f"{one.key}={shown(one.default)}", f"{one.meaning} ({one.expected})") for one in keys]
                 )
