@@ -35,7 +35,7 @@ class FrameMark(NamedTuple):
     frame: int
 
 
-def crc8(value: int) -> int:
+def _crc8(value: int) -> int:
     """Return CRC-8 (polynomial 0x07) of 24 bits; from 0xFF on, so that an all-black strip is no valid code."""
     crc = 0xFF
     for shift in (16, 8, 0):
@@ -53,6 +53,6 @@ def mark_bits(mark: FrameMark) -> NDArray[np.bool_]:
             f"frame <= {MAX_FRAME}. Ask for fewer or shorter recordings."
         )
     payload = mark.recording << 13 | mark.frame
-    code = payload << 8 | crc8(payload)
+    code = payload << 8 | _crc8(payload)
     bits = [(code >> shift) & 1 for shift in range(31, -1, -1)]
     return np.array(bits, dtype=bool).reshape(NUM_ROWS, NUM_COLUMNS)
