@@ -18,11 +18,11 @@ from shards.display.chart import (
     GRID,
     INK,
     NARROW_INCHES,
+    PAPER,
     SERIES,
     WIDE_INCHES,
     bar_chart,
     new_chart,
-    save_png,
     to_svg,
 )
 from shards.display.wording import count, number_of, percent, play_time
@@ -181,7 +181,7 @@ def save_lanes(plan: EpochPlan, out: Path) -> None:
             color=INK,
         )
         try:
-            save_png(figure, out)
+            figure.savefig(out, format="png", dpi=150, facecolor=PAPER, metadata={"Software": None})
         except OSError as error:
             raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
 

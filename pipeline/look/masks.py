@@ -46,11 +46,16 @@ class MaskStretch:
 
     @property
     def note(self) -> str:
-        sure = [one.confidence for one in self.candidates.values() if one.confidence is not None]
+        sure = self.confidences.values()
         span = (
             f"frames {self.interaction.start}:{self.interaction.stop}, {number_of(len(self.candidates), 'mask')}"
         )
         return f"{span}, confidence {min(sure):.2f} to {max(sure):.2f}" if sure else span
+
+    @property
+    def confidences(self) -> dict[int, float]:
+        """Of the masks whose tracker said how sure it was, by frame."""
+        return {frame: one.confidence for frame, one in self.candidates.items() if one.confidence is not None}
 
     def area(self, frame: int) -> float:
         """The share of the frame that the mask covers."""
@@ -155,10 +160,7 @@ def _page(sources: Sequence[Path], stretches: Sequence[MaskStretch], chosen: Seq
             f"{stretch.interaction.start}:{stretch.interaction.stop}",
             count(len(stretch.candidates)),
             percent(float(np.mean([stretch.area(frame) for frame in stretch.candidates]))),
-            min(
-                (f"{one.confidence:.2f}" for one in stretch.candidates.values() if one.confidence is not None),
-                default="-",
-            ),
+            min((f"{sure:.2f}" for sure in stretch.confidences.values()), default="-"),
         )
         for stretch in stretches
     ]
@@ -189,9 +191,8 @@ def _chart(stretch: MaskStretch, name: str) -> Any:
     frames = list(stretch.candidates)
     with new_chart(WIDE_INCHES, 1.6) as (figure, axes):
         axes.plot(frames, [100 * stretch.area(frame) for frame in frames], color=SERIES[0], label="area, %")
-        sure = [(n, one.confidence) for n, one in stretch.candidates.items() if one.confidence is not None]
-        if sure:
-            axes.plot([n for n, _ in sure], [100 * c for _, c in sure], color=SERIES[1], label="confidence, %")
+        if sure := stretch.confidences:
+            axes.plot(list(sure), [100 * one for one in sure.values()], color=SERIES[1], label="confidence, %")
         axes.set_ylim(0, 103)
         axes.legend(loc="center left", labelcolor=INK)
         return to_svg(figure, name, f"Area and confidence of {stretch.title}")

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -148,12 +147,3 @@ def _places(figure: Figure, readings: Sequence[Reading]) -> list[tuple[float, fl
         (round(float(x), 1), round(float(height - y), 1), reading.text)
         for (x, y), reading in zip(places, readings, strict=True)
     ]
-
-
-def save_png(figure: Figure, path: Path, dots_per_inch: int = 150) -> None:
-    """The figure lies at `path`, on white.
-
-    Raises:
-        OSError: if it cannot be written.
-    """
-    figure.savefig(path, format="png", dpi=dots_per_inch, facecolor=PAPER, metadata={"Software": None})
