@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,8 @@ from pipeline.sample.country import ground_map, sky_panorama
 from pipeline.sample.models import SCENERY, boxes_of
 from pipeline.sample.render import _GLOW_RGB, _GLOW_STRENGTH, GAME_ROWS
 from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH, HotbarSlot, ScreenSlot, Thing
+from pipeline.sample.sprites import item_sprite
+from pipeline.sample.story import HOTBAR
 from pipeline.sample.textures import THEMES, block_texture, cracked_texture, hurt_texture, unpack
 from pipeline.segment.tracker import Point, TrackedMask
 
@@ -31,15 +34,20 @@ _ANIMALS = ("pig", "cow", "sheep")
 _KINDS = (*_CUBES, *_ANIMALS, "wheat", "lamp", "bell")
 _STATES = {"wheat": ("", "ripe"), "lamp": ("", "amber", "blue")}
 _ORES = ("coal_ore", "iron_ore", "diamond_ore")
-_SHADES = (52, 72, 92, 104, 105)
+_SHADES = (72, 92, 104)
 
-_LEAST_OVERLAP = {"stone": 0.75, "oak_log": 0.6, "chest": 0.6, "crafting_table": 0.6}
+_LEAST_OVERLAP = {"stone": 0.75, "oak_log": 0.85, "chest": 0.75, "crafting_table": 0.75}
 """Of a region with the place where the object is expected: less and it is hidden, or runs into something else."""
+
+_LIKE_OTHERS = (*_CUBES, "wheat")
+"""In colours that the land and other objects have, too."""
 
 _LEVELS = 32  # of a colour's channel
 _TOLERANCE = 24
 _REACH = 16  # view px around the place where an object is expected
+_GROWTH = 4  # view px by which an object may reach beyond that place
 
+_HEARTS_TOP = 140  # view row
 _HUD = np.zeros((VIEW_HEIGHT, VIEW_WIDTH), bool)
 _HUD[GAME_ROWS:] = True
 for _slot in range(9):
@@ -63,7 +71,7 @@ def _look(theme: str) -> Look:
             kinds[kind] = _distances([block_texture(f"lamp_{s}", theme, 105, 0) for s in ("amber", "blue")])
             continue
         names = _textures((kind, *_ORES) if kind == "stone" else (kind,))
-        tiles = [block_texture(name, theme, shade, fog) for name in names for shade in _SHADES for fog in (0, 1)]
+        tiles = [block_texture(name, theme, shade, 0) for name in names for shade in _SHADES]
         if kind in ("stone", "oak_log"):
             tiles += [cracked_texture(name, theme, shade, 4) for name in names for shade in _SHADES]
         if kind in _ANIMALS:
@@ -105,13 +113,16 @@ class PaletteSession:
     def __init__(self) -> None:
         self._look: Look | None = None
         self._last: Picture | None = None
+        self._hidden = _HUD
         self._slots: dict[int, Mask] = {}
         self._kinds: dict[int, str] = {}
         self._shapes: dict[int, Mask] = {}
         """Of each object when it was last seen, with what was hidden of it."""
 
     def step(self, frame: NDArray[np.uint8], objects: Mapping[int, Point | None]) -> Mapping[int, TrackedMask]:
-        view = _without_glow(frame.reshape(VIEW_HEIGHT, 2, VIEW_WIDTH, 2, 3).mean(axis=(1, 3), dtype=np.float32))
+        view = _halved(frame)
+        self._hidden = _HUD | _hand(view)
+        view = _without_glow(view)
         codes = _codes(view)
         if self._look is None:
             self._look = _look(min(THEMES, key=lambda theme: float(_look(theme).land[codes[:GAME_ROWS]].mean())))
@@ -154,7 +165,7 @@ class PaletteSession:
         if parts:
             mask[:GAME_ROWS] = _solid(max(parts, key=lambda part: int(part[middle].sum())), self._kinds[number])
         self._shapes[number] = mask
-        return mask & ~_HUD
+        return mask & ~self._hidden
 
     def _again(self, number: int, codes: Codes, turn: tuple[int, int]) -> Mask:
         kind = self._kinds[number]
@@ -162,7 +173,10 @@ class PaletteSession:
         seen, whole = np.zeros_like(expected), expected
         if expected.any():
             area = _around(expected)
-            here, shape = self._colours(number, codes, area), expected[area]
+            shape = expected[area]
+            here = self._colours(number, codes, area)
+            if kind in _LIKE_OTHERS:
+                here &= _neighbours(shape, _GROWTH) > 0
             parts = _components(here)
             overlaps = [float((part & shape).sum()) / float((part | shape).sum()) for part in parts]
             if max(overlaps, default=0) > _LEAST_OVERLAP.get(kind, 0.15):
@@ -175,7 +189,7 @@ class PaletteSession:
             whole = np.zeros_like(expected)
             whole[area] = shape
         self._shapes[number] = whole
-        return seen & ~_HUD
+        return seen & ~self._hidden
 
     def _colours(self, number: int, codes: Codes, area: tuple[slice, slice]) -> Mask:
         assert self._look is not None
@@ -184,8 +198,40 @@ class PaletteSession:
         for other in ("bell", "lamp_off"):
             if kind not in (other, "oak_log", "lamp"):
                 unlike = np.minimum(unlike, self._look.kinds[other][codes[area]])
-        unlike = unlike + (-4 if kind == "lamp" else 0)
-        return _voted((like < _TOLERANCE) & (like <= unlike) & ~_HUD[area])
+        unlike = unlike + {"lamp": -4, "oak_log": 6}.get(kind, 0)
+        return _voted((like < _TOLERANCE) & (like <= unlike) & ~self._hidden[area])
+
+
+def _halved(frame: NDArray[np.uint8]) -> Picture:
+    """The view in single pixels."""
+    a, b, c, d = (frame[i::2, j::2].astype(np.float32) for i in (0, 1) for j in (0, 1))
+    return (a + b + c + d) / 4
+
+
+@functools.cache
+def _held_items() -> list[tuple[tuple[slice, slice], Picture, Mask]]:
+    """Where the game draws what is in the hand, how it looks there, and which pixels it has."""
+    held = []
+    for item, shift in product((item for item in HOTBAR if item), (0, 6, 12)):
+        pixels, opaque = item_sprite(item, 7)
+        row, column = 96 + shift, 252 - 2 * shift
+        height, width = min(pixels.shape[0], GAME_ROWS - row), min(pixels.shape[1], VIEW_WIDTH - column)
+        area = slice(row, row + height), slice(column, column + width)
+        held.append((area, unpack(pixels[:height, :width]), opaque[:height, :width]))
+    return held
+
+
+def _hand(view: Picture) -> Mask:
+    """Where the item in the hand hides the world."""
+    mask = np.zeros(view.shape[:2], bool)
+    best = 0.6
+    for area, looks, opaque in _held_items():
+        alike = float((np.abs(view[area] - looks).max(axis=2) < 40)[opaque].mean())
+        if alike > best:
+            best = alike
+            mask[:] = False
+            mask[area] = opaque
+    return mask
 
 
 def _without_glow(view: Picture) -> Picture:
@@ -273,10 +319,10 @@ def _closed(mask: Mask) -> Mask:
 
 
 def _solid(mask: Mask, kind: str) -> Mask:
-    """Without holes; a cube has no notches either."""
-    if kind not in (*_CUBES, "lamp"):
+    """Without holes; a cube has no notches either, and under a bell's beam there are posts and gold alone."""
+    if kind not in (*_CUBES, "lamp", "bell"):
         return _voted(mask | _closed(mask))
-    for axis in (1, 0):
+    for axis in (0,) if kind == "bell" else (1, 0):
         from_end = np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis), axis)
         mask = np.logical_or.accumulate(mask, axis) & from_end
     return _with_stand(mask) if kind == "lamp" else mask
@@ -287,10 +333,12 @@ def _with_stand(glass: Mask) -> Mask:
     mask = glass.copy()
     rows, columns = np.flatnonzero(glass.sum(axis=1) > 3), np.flatnonzero(glass.sum(axis=0) > 3)
     if rows.size and columns.size:
-        top, bottom, middle = int(rows[0]), int(rows[-1]) + 1, int(columns.mean())
-        wide, block = columns.size / 2, (bottom - top) / 0.8
+        top, bottom, middle, wide = int(rows[0]), int(rows[-1]) + 1, int(columns.mean()), columns.size / 2
+        if bottom > _HEARTS_TOP:  # hearts and hotbar hide its lower edge
+            mask[:bottom, columns] |= np.logical_or.accumulate(glass[:bottom, columns], axis=0)
+        block = max((bottom - top) / 0.8, 2 * wide)
         for start, stop, half in (
-            (top - 0.12 * block, top, 1.14 * wide),
+            (top - 0.13 * block, top + 0.04 * block, 1.1 * wide),
             (bottom, bottom + 0.5 * block, 0.24 * wide),
             (bottom + 0.3 * block, bottom + 0.9 * block, 0.76 * wide),
         ):
