@@ -20,9 +20,8 @@ from pipeline.sample.country import ground_map, sky_panorama
 from pipeline.sample.models import SCENERY, boxes_of
 from pipeline.sample.render import _GLOW_RGB, _GLOW_STRENGTH, GAME_ROWS
 from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH, HotbarSlot, ScreenSlot, Thing
-from pipeline.sample.sprites import item_sprite
 from pipeline.sample.story import HOTBAR
-from pipeline.sample.textures import THEMES, block_texture, cracked_texture, hurt_texture, unpack
+from pipeline.sample.textures import THEMES, block_texture, cracked_texture, hurt_texture, item_sprite, unpack
 from pipeline.segment.tracker import Point, TrackedMask
 
 Mask = NDArray[np.bool_]
