@@ -9,8 +9,6 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_MASKS_AT_ONCE = 16
-
 
 def packed_size(height_px: int, width_px: int) -> int:
     """Bytes of one bit-packed mask."""
@@ -64,37 +62,17 @@ def runs_to_packed_bits(masks: Sequence[NDArray[np.uint32]], height_px: int, wid
     Raises:
         ValueError: if the lengths of any mask are odd in number or do not add up to the mask's size.
     """
-    num_pixels = height_px * width_px
     packed = np.zeros((len(masks), packed_size(height_px, width_px)), np.uint8)
-    if not masks:
-        return packed
-    sizes = np.array([runs.size for runs in masks])
-    if (sizes % 2 | (sizes == 0)).any():
-        raise ValueError(f"mask: {sizes[(sizes % 2) | (sizes == 0)][0]} run lengths, expected an even number")
-    runs = np.concatenate(masks)
-    starts = np.cumsum(sizes) - sizes
-    totals = np.add.reduceat(runs, starts, dtype=np.uint64)
-    if (totals != num_pixels).any():
-        wrong = int(totals[totals != num_pixels][0])
-        raise ValueError(f"mask: run lengths add up to {wrong} pixels, expected {num_pixels}")
-    # A few masks at a time: their unpacked pixels stay in the processor's cache.
-    for first in range(0, len(masks), _MASKS_AT_ONCE):
-        last = min(first + _MASKS_AT_ONCE, len(masks))
-        stop = starts[last] if last < len(masks) else runs.size
-        pixels = _repeat(runs[starts[first] : stop], num_pixels * (last - first))
-        packed[first:last] = np.packbits(pixels.reshape(last - first, num_pixels), axis=1)
+    for row, runs in zip(packed, masks, strict=True):
+        row[:] = np.packbits(_repeat(runs, height_px * width_px))
     return packed
 
 
 def _repeat(runs: NDArray[np.uint32], num_pixels: int) -> NDArray[np.bool_]:
-    _check(runs, num_pixels)
-    values = np.zeros(runs.size, bool)
-    values[1::2] = True
-    return np.repeat(values, runs)
-
-
-def _check(runs: NDArray[np.uint32], num_pixels: int) -> None:
     # Summed in 64 bits, before anything is allocated for a length that came out of a file.
     total = int(runs.sum(dtype=np.uint64))
     if runs.size % 2 or total != num_pixels:
         raise ValueError(f"mask: {runs.size} run lengths add up to {total} pixels, expected {num_pixels}")
+    values = np.zeros(runs.size, bool)
+    values[1::2] = True
+    return np.repeat(values, runs)
