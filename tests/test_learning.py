@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.readme import masked, shown_after
-from trainer.look.compare import read_run
+from trainer.look.run_folder import read_run
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,8 +57,8 @@ def test_the_demo_learns_and_needs_its_memory(tmp_path):
     }
     for process in runs.values():
         _finish(process)
-    carry = read_run(tmp_path / "carry").figures
-    reset = read_run(tmp_path / "reset").figures
+    carry = read_run(tmp_path / "carry").validations[-1]
+    reset = read_run(tmp_path / "reset").validations[-1]
     assert carry["loss"] < 0.6 * carry["loss_constant_guess"]
     # What rings a bell was seen more than a window ago: without memory, only a guess is left.
     assert reset["loss_watched"] > 1.3 * carry["loss_watched"]

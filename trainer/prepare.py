@@ -24,7 +24,7 @@ from trainer.data.plan import STATE_NAME, DataPlan
 from trainer.devices import check_devices, count_ranks, starts_ranks
 from trainer.learning.guard import AgreedStop
 from trainer.learning.objectives import find_objective
-from trainer.look.metrics_csv import METRICS_FILE
+from trainer.look.run_folder import METRICS_FILE
 from trainer.rank_watch import name_of_this_rank
 from trainer.ranks import is_main_process
 from trainer.settings import RunConfig

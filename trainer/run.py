@@ -29,7 +29,7 @@ from trainer.launch import join_ranks, start_ranks
 from trainer.learning.guard import AgreedStop, RunInterrupted
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
-from trainer.look.metrics_csv import METRICS_FILE
+from trainer.look.run_folder import METRICS_FILE
 from trainer.plan import PolicyFacts
 from trainer.play.validation import PlayValidation
 from trainer.policy import RocketPolicy

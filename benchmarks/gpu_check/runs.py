@@ -24,7 +24,7 @@ from trainer.collectives import mean_over_ranks
 from trainer.config import resolve_lanes
 from trainer.data.datamodule import RocketDataModule
 from trainer.learning.objectives import cloning_losses
-from trainer.look.metrics_csv import METRICS_FILE
+from trainer.look.run_folder import METRICS_FILE
 from trainer.policy import RocketPolicy
 from trainer.run import train
 from trainer.settings import RunConfig

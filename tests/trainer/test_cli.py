@@ -15,7 +15,7 @@ from tests.trainer.runs import finish, in_child, make_run_dataset, overrides
 from trainer.checkpoints.checkpoint import full_path, read_checkpoint, weights_path
 from trainer.cli import app, main
 from trainer.config import load_config
-from trainer.look.metrics_csv import read_metrics
+from trainer.look.run_folder import read_metrics
 from trainer.policy import RocketPolicy
 
 STEPS = 4

@@ -13,7 +13,7 @@ from tests.trainer.runs import make_run_dataset, small_config
 from trainer.build import build_data, build_policy
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
-from trainer.look.metrics_csv import read_metrics
+from trainer.look.run_folder import read_metrics
 from trainer.settings import RunConfig
 
 README = Path(__file__).resolve().parents[2] / "README.md"

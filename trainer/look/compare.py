@@ -1,19 +1,16 @@
 """Runs side by side: their last validations, whether those are of the same data, and the settings that differ."""
 
-import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from shards.display.page import render_page
 from shards.display.wording import shorten
 from shards.errors import RocketError
-from shards.settings import CONFIG_FILE, flat, override, read_yaml, shown
-from trainer.changes import DATASETS_FILE
-from trainer.look.metrics_csv import METRICS_FILE, read_metrics
-from trainer.look.run_charts import Curve, Rows, curves_chart
+from shards.settings import CONFIG_FILE, flat, override, shown
+from trainer.look.run_charts import Curve, curves_chart
+from trainer.look.run_folder import RunFolder, read_run
 
 _ROWS = (
     ("loss", "loss a frame"),
@@ -44,57 +41,25 @@ _DECIDE_DATA = (
 _NO_DIFFERENCE = ("run_dir", "logging.")
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a run's folder says of it.
-
-    Attributes:
-        step: of its last validation.
-        figures: of that validation, by name without `val/`.
-        settings: by key, such as `data.win_len`; empty where there is no config.yaml.
-        fingerprints: of its datasets, by path; empty where an older release has not written them.
-    """
-
-    run_dir: Path
-    rows: Rows
-    step: int
-    figures: Mapping[str, float]
-    settings: Mapping[str, Any]
-    fingerprints: Mapping[str, str]
+def _read(run_dirs: Sequence[Path]) -> list[RunFolder]:
+    runs = [read_run(run_dir) for run_dir in run_dirs]
+    for run in runs:
+        if not run.validations:
+            raise RocketError(
+                f"{run.run_dir}: no validation yet. Let the run reach trainer.val_every steps, or its end."
+            )
+    return runs
 
 
-def read_run(run_dir: Path) -> Run:
-    """The run in a folder.
-
-    Raises:
-        RocketError: there is no metrics.csv, no validation in it, or its config.yaml cannot be read.
-    """
-    path = run_dir / METRICS_FILE
-    try:
-        rows = read_metrics(path)
-    except OSError as error:
-        raise RocketError(
-            f"{path}: cannot be read, got {error.strerror}. Give the run_dir of a rocket-train run."
-        ) from error
-    validations = [row for row in rows if "val/loss" in row]
-    if not validations:
-        raise RocketError(f"{path}: no validation yet. Let the run reach trainer.val_every steps, or its end.")
-    last = validations[-1]
-    figures = {name.removeprefix("val/"): value for name, value in last.items() if name.startswith("val/")}
-    config, datasets = run_dir / CONFIG_FILE, run_dir / DATASETS_FILE
-    settings = flat(override(read_yaml(config), (), config.name)) if config.is_file() else {}
-    fingerprints = json.loads(datasets.read_text()) if datasets.is_file() else {}
-    return Run(run_dir, rows, int(last["step"]), figures, settings, fingerprints)
-
-
-def differing_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+def differing_settings(runs: Sequence[RunFolder]) -> dict[str, list[Any]]:
     """The settings in which the runs differ, with each run's value; None where a run has none."""
-    keys = list(dict.fromkeys(key for run in runs for key in run.settings if not key.startswith(_NO_DIFFERENCE)))
-    values = {key: [run.settings.get(key) for run in runs] for key in keys}
+    settings = [flat(override(run.settings, (), f"{run.run_dir}/{CONFIG_FILE}")) for run in runs]
+    keys = dict.fromkeys(key for one in settings for key in one if not key.startswith(_NO_DIFFERENCE))
+    values = {key: [one.get(key) for one in settings] for key in keys}
     return {key: each for key, each in values.items() if any(value != each[0] for value in each)}
 
 
-def data_warnings(runs: Sequence[Run]) -> list[str]:
+def data_warnings(runs: Sequence[RunFolder]) -> list[str]:
     """Why the runs' validations cannot be compared: they are of other data, splits or goals; mostly none."""
     unknown = [str(run.run_dir) for run in runs if not run.settings]
     warnings = (
@@ -115,7 +80,7 @@ def data_warnings(runs: Sequence[Run]) -> list[str]:
         warnings.append(
             f"The runs validated on different data: {', '.join(changed)} was built again between them."
         )
-    frames = [run.figures.get("num_frames") for run in runs]
+    frames = [run.validations[-1].get("num_frames") for run in runs]
     if not warnings and any(number != frames[0] for number in frames):
         listed = ", ".join("unknown" if number is None else f"{number:,.0f}" for number in frames)
         warnings.append(f"The runs validated on different frames: {listed} of them. Was a dataset built again?")
@@ -128,7 +93,7 @@ def compare_lines(run_dirs: Sequence[Path]) -> list[str]:
     Raises:
         RocketError: a run has no validation.
     """
-    runs = [read_run(run_dir) for run_dir in run_dirs]
+    runs = _read(run_dirs)
     width = max(12, *(len(str(run_dir)) + 2 for run_dir in run_dirs))
     lines = ["validation".ljust(28) + "".join(str(run_dir).rjust(width) for run_dir in run_dirs)]
     lines += [name.ljust(28) + "".join(cell.rjust(width) for cell in cells) for name, *cells in table_rows(runs)]
@@ -140,27 +105,29 @@ def compare_lines(run_dirs: Sequence[Path]) -> list[str]:
     return [*lines, *(f"watch out: {warning}" for warning in data_warnings(runs))]
 
 
-def table_rows(runs: Sequence[Run]) -> list[list[str]]:
+def table_rows(runs: Sequence[RunFolder]) -> list[list[str]]:
     """The last validations: a name and a cell for each run, without rows that no run has."""
-    rows = [["after step", *(f"{run.step:,}" for run in runs)]]
+    last = [run.validations[-1] for run in runs]
+    rows = [["after step", *(f"{figures['step']:,.0f}" for figures in last)]]
     for name, text in _ROWS:
         form = ",.0f" if name == "num_frames" else ".3f"
-        cells = [format(run.figures[name], form) if name in run.figures else "-" for run in runs]
+        cells = [format(figures[name], form) if name in figures else "-" for figures in last]
         if any(cell != "-" for cell in cells):
             rows.append([text, *cells])
     return rows
 
 
-def conclusions(runs: Sequence[Run]) -> list[str]:
+def conclusions(runs: Sequence[RunFolder]) -> list[str]:
     """Sentences that follow from the last validations."""
     lines = []
     for run in runs:
-        guess = run.figures.get("loss_constant_guess")
-        if guess:
-            share = 1 - run.figures["loss"] / guess
+        figures = run.validations[-1]
+        if guess := figures.get("loss_constant_guess"):
+            share = 1 - figures["loss"] / guess
             side = "under" if share >= 0 else "over"
             lines.append(f"{run.run_dir}: loss {abs(share):.0%} {side} that of the best constant guess")
-    watched = [(run.figures["loss_watched"], run.run_dir) for run in runs if "loss_watched" in run.figures]
+    losses = [(run.validations[-1].get("loss_watched"), run.run_dir) for run in runs]
+    watched = [(loss, run_dir) for loss, run_dir in losses if loss is not None]
     if len(watched) > 1 and min(watched)[0] > 0:
         (best, best_run), (worst, worst_run) = min(watched), max(watched)
         lines.append(f"watched frames: {worst_run} has {worst / best:.1f} times the loss of {best_run}")
@@ -173,7 +140,7 @@ def compare_page(run_dirs: Sequence[Path]) -> str:
     Raises:
         RocketError: a run has no validation.
     """
-    runs = [read_run(run_dir) for run_dir in run_dirs]
+    runs = _read(run_dirs)
     names = [run_dir.resolve().name for run_dir in run_dirs]
     distinct = len(set(names)) == len(names)
     labels = [shorten(name if distinct else str(path), 20) for name, path in zip(names, run_dirs, strict=True)]

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from shards.display.chart import FAINT, INK, NARROW_INCHES, SERIES, Reading, bar_chart, new_chart, to_svg
 from shards.interaction_types import INTERACTION_TYPES
+from trainer.look.run_folder import Rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Rows = Sequence[Mapping[str, float]]
 
 _MAX_READINGS = 300
 _SMOOTH_POINTS = 40

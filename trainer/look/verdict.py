@@ -1,14 +1,14 @@
 """A run's figures in words: learning or not, better than guessing or not, what memory is worth, waiting or not."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 
 from shards.display.wording import count, number_of, percent
+from trainer.look.run_folder import Rows
 
-Rows = Sequence[Mapping[str, float]]
 Mark = Literal["good", "bad", "open"]
 
 _FEW_ROWS = 6

@@ -54,7 +54,7 @@ def test_compare_shows_each_runs_last_validation_and_what_follows(tmp_path):
 
 
 def test_compare_names_a_folder_without_a_run(tmp_path):
-    with pytest.raises(RocketError, match=r"metrics\.csv: cannot be read"):
+    with pytest.raises(RocketError, match=r"no metrics\.csv, expected a run's folder"):
         compare_lines([tmp_path])
 
 

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 
 from trainer.callbacks.csv_logger import MetricsCsv
-from trainer.look.metrics_csv import read_metrics
+from trainer.look.run_folder import read_metrics
 
 
 def read(path: Path) -> list[dict[str, str]]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from shards import open_dataset
+from shards.errors import RocketError
 from tests import browser
 from tests.synthetic import actions_of
 from tests.trainer.runs import make_run_dataset, small_config
@@ -16,7 +17,7 @@ from trainer.data import actions
 from trainer.look import run_page as run_page_module
 from trainer.look.predictions import predict_windows
 from trainer.look.run_charts import series
-from trainer.look.run_page import RunPageError, run_page, write_run_page
+from trainer.look.run_page import run_page, write_run_page
 from trainer.run import train
 
 LASTING = ("trainer.max_steps=4", "trainer.val_every=2", "trainer.save_every=4", "logging.page=true")
@@ -166,7 +167,7 @@ def test_page_of_a_run_that_has_not_validated_shows_what_there_is(run_dir, tmp_p
 
 
 def test_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(RunPageError, match="no metrics.csv, expected a run's folder. Give the run_dir of a run"):
+    with pytest.raises(RocketError, match="no metrics.csv, expected a run's folder. Give the run_dir of a run"):
         write_run_page(tmp_path)
     assert list(tmp_path.iterdir()) == []
 

@@ -12,7 +12,7 @@ import pytest
 from pipeline.sample import env as sample_env
 from shards.errors import RocketError
 from tests.trainer.runs import make_run_dataset, small_config
-from trainer.look.metrics_csv import read_metrics
+from trainer.look.run_folder import read_metrics
 from trainer.look.run_page import run_page
 from trainer.play.session import SHORT_NAMES, env_maker
 from trainer.play.validation import PlayValidation
