@@ -3,7 +3,7 @@
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -52,27 +52,15 @@ def write_manifest(
         num_noop_frames: frames of the recordings that were dropped because nothing happens in them.
         frame_size_px: (width, height).
     """
-    counts = dict.fromkeys(
-        (
-            "episodes",
-            "clips",
-            "frames",
-            "recordings",
-            "interactions",
-            "shards",
-            "bytes",
-            "rejected",
-            "rejected_frames",
-        ),
-        0,
-    )
+    names = "episodes clips frames recordings interactions shards bytes rejected rejected_frames"
+    counts = dict.fromkeys(names.split(), 0)
     tally = Tally()
     fingerprint = hashlib.sha256()
     shard_bytes: list[int] = []
     with (
         _replacing(folder / EPISODES_FILE) as episodes_path,
         _replacing(folder / CLIPS_FILE) as clips_path,
-        _Table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP, tally.add) as episodes_table,
+        _Table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP) as episodes_table,
         _Table(clips_path, CLIPS_SCHEMA, CLIPS_PER_ROW_GROUP) as clips_table,
     ):
         for shard, episodes in enumerate(shards):
@@ -81,6 +69,7 @@ def write_manifest(
                 record = {**episode.to_record(), "shard": shard, "num_clips": len(episode.clips)}
                 del record["clips"]
                 episodes_table.append(record)
+                tally.add(record)
                 fingerprint.update(f"{episode.episode_id}\n".encode())
                 for clip in episode.clips:
                     clips_table.append({**vars(clip), "episode": counts["episodes"], "shard": shard})
@@ -119,16 +108,10 @@ def write_manifest(
 
 
 class _Table:
-    """A parquet file that grows by rows and is flushed by row groups, each of which `watch` sees."""
+    """A parquet file that grows by rows and is flushed by row groups."""
 
-    def __init__(
-        self,
-        path: Path,
-        schema: pa.Schema,
-        rows_per_group: int,
-        watch: Callable[[pa.Table], None] = lambda _: None,
-    ) -> None:
-        self._schema, self._rows_per_group, self._watch = schema, rows_per_group, watch
+    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int) -> None:
+        self._schema, self._rows_per_group = schema, rows_per_group
         self._writer = pq.ParquetWriter(path, schema, compression="zstd")
         self._rows: list[Mapping[str, Any]] = []
 
@@ -138,9 +121,7 @@ class _Table:
             self._flush()
 
     def _flush(self) -> None:
-        table = pa.Table.from_pylist(self._rows, self._schema)
-        self._writer.write_table(table)
-        self._watch(table)
+        self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
         self._rows = []
 
     def __enter__(self) -> Self:

@@ -5,17 +5,11 @@ So whoever asks what is in a dataset need not read its tables, however large the
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Self, TypeVar
-
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+from typing import Any, Self
 
 from shards.action_space import ACTION_SPACE
 from shards.errors import DatasetError
 from shards.manifest import EPISODES_FILE
-
-_Key = TypeVar("_Key")
 
 
 @dataclass
@@ -66,87 +60,39 @@ class Tally:
         types = {str(type_id): asdict(tally) for type_id, tally in sorted(self.interactions.items())}
         return {**asdict(self), "interactions": types}
 
-    def add(self, table: pa.Table) -> None:
-        """The episodes of these rows of episodes.parquet are counted, too.
+    def add(self, episode: Mapping[str, Any]) -> None:
+        """The episode of this row of episodes.parquet is counted, too.
 
         Raises:
-            DatasetError: if candidate runs name interactions that their episode does not have.
+            DatasetError: if a candidate run names an interaction that the episode does not have.
         """
-        self._add_interactions(table)
-        recordings = _array(table, "recordings").flatten()
-        for entry in recordings.field("source").value_counts().to_pylist():
-            _count(self.sources, entry["values"], entry["counts"])
-        self.num_source_frames += _sum(recordings.field("num_source_frames"))
-        buttons = np.asarray(_array(table, "button_counts").flatten()).reshape(-1, len(ACTION_SPACE.buttons))
-        for button, number in zip(ACTION_SPACE.buttons, buttons.sum(axis=0, dtype=np.int64).tolist(), strict=True):
+        types = [interaction["type"] for interaction in episode["interactions"]]
+        for type_id, interaction in zip(types, episode["interactions"], strict=True):
+            of_type = self.interactions.setdefault(type_id, InteractionTally())
+            of_type.num_interactions += 1
+            _count(of_type.events, interaction["event"], 1)
+        for run in episode["candidate_runs"]:
+            named, length = run["interactions"], run["stop"] - run["start"]
+            if unknown := [place for place in named if not 0 <= place < len(types)]:
+                raise DatasetError(
+                    f"{EPISODES_FILE}: candidate_runs: got interaction {unknown[0]}, expected one of the "
+                    f"{len(types)} that its episode has. Copy the dataset again or build it again from its "
+                    "sources."
+                )
+            self.num_masked_frames += length if named else 0
+            self.num_overlap_frames += length if len(named) > 1 else 0
+            for type_id in {types[place] for place in named}:
+                self.interactions[type_id].num_frames += length
+        for recording in episode["recordings"]:
+            _count(self.sources, recording["source"], 1)
+            self.num_source_frames += recording["num_source_frames"]
+        for button, number in zip(ACTION_SPACE.buttons, episode["button_counts"], strict=True):
             self.buttons[button] += number
-        events = _array(table, "events").flatten()
-        for name, number in zip(events.field("name").to_pylist(), events.field("count").to_pylist(), strict=True):
-            _count(self.events, name, number)
-        self.num_camera_frames += _sum(_array(table, "num_camera_frames"))
-        self.num_gui_frames += _sum(_array(table, "num_gui_frames"))
-
-    def _add_interactions(self, table: pa.Table) -> None:
-        column = _array(table, "interactions")
-        first_of_episode, num_interactions = _offsets(column)[:-1], np.diff(_offsets(column))
-        interactions = column.flatten()
-        types = np.asarray(interactions.field("type")).view(np.uint8)
-        counts = np.bincount(types, minlength=256)
-        known = np.flatnonzero(counts)
-        names_of = known.astype(np.uint8).view(np.int8).tolist()  # -1 was 255
-        kind_of_type = np.zeros(256, np.uint16)
-        kind_of_type[known] = np.arange(len(known))
-        kind = kind_of_type[types]
-        for type_id, number in zip(names_of, counts[known].tolist(), strict=True):
-            self.interactions.setdefault(type_id, InteractionTally()).num_interactions += number
-        events = interactions.field("event").dictionary_encode()
-        names = events.dictionary.to_pylist()
-        pairs = np.bincount(kind.astype(np.int64) * len(names) + np.asarray(events.indices))
-        for place in np.flatnonzero(pairs).tolist():
-            of_type = self.interactions[names_of[place // len(names)]]
-            _count(of_type.events, names[place % len(names)], int(pairs[place]))
-
-        # Episode -> its runs -> their interactions (counted in the episode), all flat.
-        runs_column = _array(table, "candidate_runs")
-        runs = runs_column.flatten()
-        lengths = (np.asarray(runs.field("stop")) - np.asarray(runs.field("start"))).astype(np.int64)
-        named = runs.field("interactions")
-        num_named = np.diff(_offsets(named))
-        of_run = np.repeat(np.stack([first_of_episode, num_interactions]), np.diff(_offsets(runs_column)), axis=1)
-        first, number = np.repeat(of_run, num_named, axis=1)
-        place_in_episode = np.asarray(named.flatten())
-        unknown = (place_in_episode < 0) | (place_in_episode >= number)
-        if unknown.any():
-            raise DatasetError(
-                f"{EPISODES_FILE}: candidate_runs: got interaction {place_in_episode[unknown][0]}, expected one "
-                f"of the {number[unknown][0]} that its episode has. Copy the dataset again or build it again from "
-                "its sources."
-            )
-        bits = np.left_shift(np.uint16(1), kind)[first + place_in_episode]
-        lengths, num_named = lengths[num_named > 0], num_named[num_named > 0]
-        if not lengths.size:
-            return
-        kinds_of_run = np.bitwise_or.reduceat(bits, np.cumsum(num_named) - num_named)
-        self.num_masked_frames += int(lengths.sum())
-        self.num_overlap_frames += int(lengths[num_named > 1].sum())
-        for place, type_id in enumerate(names_of):
-            self.interactions[type_id].num_frames += int(lengths[kinds_of_run & (1 << place) != 0].sum())
+        for event in episode["events"]:
+            _count(self.events, event["name"], event["count"])
+        self.num_camera_frames += episode["num_camera_frames"]
+        self.num_gui_frames += episode["num_gui_frames"]
 
 
-def _count(counts: dict[_Key, int], key: _Key, number: int) -> None:
+def _count(counts: dict[str, int], key: str, number: int) -> None:
     counts[key] = counts.get(key, 0) + number
-
-
-def _array(table: pa.Table, name: str) -> Any:
-    return table[name].combine_chunks()
-
-
-def _offsets(lists: Any) -> NDArray[np.int64]:
-    """Where each list's values start among `lists.flatten()`, and where the last ones stop."""
-    offsets: NDArray[np.int64] = np.asarray(lists.offsets).astype(np.int64)
-    offsets -= offsets[0]
-    return offsets
-
-
-def _sum(values: Any) -> int:
-    return int(np.asarray(values).sum(dtype=np.int64))

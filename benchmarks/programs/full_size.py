@@ -85,7 +85,8 @@ def write_full_size(small: Path, out: Path, scale: float) -> dict[str, int]:
 def _tally(episodes: Path) -> dict[str, Any]:
     file, tally = pq.ParquetFile(episodes), Tally()
     for group in range(file.metadata.num_row_groups):
-        tally.add(file.read_row_group(group))
+        for episode in file.read_row_group(group).to_pylist():
+            tally.add(episode)
     return tally.to_json()
 
 

@@ -95,7 +95,8 @@ def _tally_faults(dataset: Dataset) -> Iterator[Fault]:
     tally = Tally()
     try:
         for table in dataset.episode_groups():
-            tally.add(table)
+            for episode in table.to_pylist():
+                tally.add(episode)
     except DatasetError as error:
         yield Fault(str(error))
         return

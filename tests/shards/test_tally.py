@@ -3,13 +3,11 @@
 import json
 from collections import Counter
 
-import pyarrow as pa
 import pytest
 
 from shards.action_space import ACTION_SPACE
 from shards.errors import DatasetError
 from shards.manifest import (
-    EPISODES_SCHEMA,
     CandidateRun,
     ClipRow,
     EpisodeRow,
@@ -133,7 +131,6 @@ def test_no_episodes_add_up_to_nothing():
 )
 def test_runs_of_interactions_that_are_not_there_are_refused(interactions, runs, problem):
     episode = row(0, 16, interactions, runs, ["a"])
-    table = pa.Table.from_pylist([{**episode.to_record(), "shard": 0, "num_clips": 1}], EPISODES_SCHEMA)
     message = f"episodes.parquet: candidate_runs: {problem} that its episode has. Copy the dataset again"
     with pytest.raises(DatasetError, match=message):
-        Tally().add(table)
+        Tally().add(episode.to_record())
