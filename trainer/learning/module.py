@@ -6,7 +6,6 @@ optimizer has stepped, so that a checkpoint between steps is always consistent, 
 
 # B lanes of this rank, T frames in the window
 import logging
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, Self, cast
@@ -19,7 +18,7 @@ from typing_extensions import override
 
 from shards.errors import SettingsError
 from trainer.checkpoints.checkpoint import FORMAT, Position, hyper_parameters
-from trainer.collectives import gather_objects, gather_rows, mean_over_ranks, sum_over_ranks
+from trainer.collectives import gather_objects, mean_over_ranks, sum_over_ranks
 from trainer.data.layout import Batch, rows_of_batch
 from trainer.learning.guard import BadStep, LossGuard, LossStop
 from trainer.learning.metrics import ValidationTable, count_actions, no_counts
@@ -195,7 +194,7 @@ class RocketModule(LightningModule):
         torch.manual_seed(step_seed(self.config.seed, self.trainer.global_step, place))
         self.policy.updates_statistics = rows.start == 0
         # Not for longer than this: who copies the policy copies its hooks.
-        watch = self.policy.recurrent.register_forward_pre_hook(self._watch_gradients)  # type: ignore[union-attr]
+        watch = self.policy.recurrent.register_forward_pre_hook(step.watch_gradients)  # type: ignore[union-attr]
         latents, memories = self.policies.forward_with_memory("train", batch)
         watch.remove()
         total = torch.zeros((), device=self.device)
@@ -214,9 +213,7 @@ class RocketModule(LightningModule):
             by_frame_BT += objective.config.weight * result.by_frame
             parts |= result.parts
         step.memories += [(memory, batch["lane"], after) for memory, after in memories]
-        for name, value in {"loss": total.detach(), **parts}.items():
-            step.figures[name] = step.figures[name] + value if name in step.figures else value
-        step.lane_losses.append(by_frame_BT.sum(1))
+        step.add({"loss": total.detach(), **parts}, by_frame_BT)
         return total
 
     @override
@@ -240,24 +237,11 @@ class RocketModule(LightningModule):
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
         step = self._unfinished
         assert step is not None
-        signal = torch.tensor([self.requested_signal, self.requested_signal > 0], device=self.device).float()
-        found = {**step.figures, "num_frames": step.scale.num_frames, "signals": signal[0], "signalled": signal[1]}
-        # One wait for the device a step, here, where its result still decides something.
-        means = mean_over_ranks(torch.stack([value.float() for value in found.values()]), self.device)
-        values = torch.cat([means, norm.detach().float()[None]]).tolist()
-        figures = dict(zip([*found, "norm"], values, strict=True))
-        norm_value, frames = figures.pop("norm"), figures.pop("num_frames") * self.trainer.world_size
-        signals, signalled = figures.pop("signals"), figures.pop("signalled")
-        self.report = StepReport(
-            losses=figures,
-            gradient_norm=norm_value,
-            learning_rate=float(optimizer.param_groups[0]["lr"]),
-            num_frames=frames,
-            stop_signal=round(signals / signalled) if signalled else 0,  # ranks get the same one, or some get none
-        )
-        problem = self.guard.verdict(figures["loss"], norm_value)
+        rate = float(optimizer.param_groups[0]["lr"])
+        self.report = step.report(norm, rate, self.requested_signal, self.device)
+        problem = self.guard.verdict(self.report.losses["loss"], self.report.gradient_norm)
         if problem is not None:
-            self._refuse(problem)
+            self._refuse(step, self.report, problem)
             for parameter in parameters:
                 parameter.grad = None  # so that the optimizer changes nothing
 
@@ -267,10 +251,7 @@ class RocketModule(LightningModule):
         super().optimizer_step(*args, **kwargs)
         step = self._unfinished
         assert step is not None
-        for memory, lane, after in step.memories:
-            memory.store(lane, after)
-            if step.lanes_to_reset is not None:
-                memory.empty(step.lanes_to_reset)
+        step.remember()
         if step.lanes_to_reset is None:
             self.counts = {head: counts.to(self.device) for head, counts in self.counts.items()}
             count_actions(self.counts, step.batch["action"], step.batch["valid"])
@@ -282,53 +263,28 @@ class RocketModule(LightningModule):
         parameters = [parameter for parameter in self.policy.parameters() if parameter.requires_grad]
         return build_optimizer(parameters, self.config.optimizer, lambda: self._num_steps)
 
-    def _watch_gradients(self, _module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        """Note each lane's largest gradient, for the case that gradients alone are bad."""
-        features_BTD: Tensor = arguments[0]
-        if not features_BTD.requires_grad:
-            return
-
-        def note(gradient_BTD: Tensor) -> None:
-            assert self._unfinished is not None
-            self._unfinished.lane_gradients.append(gradient_BTD.detach().float().abs().amax((1, 2)))
-
-        features_BTD.register_hook(note)  # type: ignore[no-untyped-call]
-
-    def _refuse(self, problem: str) -> None:
+    def _refuse(self, step: UnfinishedStep, report: StepReport, problem: str) -> None:
         """Batch statistics are as before the step; the step is recorded as skipped, if the settings allow that.
 
         Raises:
             LossStop: they do not, or too many are skipped.
         """
         torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
-        unfinished, self._unfinished = self._unfinished, None
-        assert unfinished is not None
-        batch, losses = unfinished.batch, torch.cat(unfinished.lane_losses)
-        gradients = torch.cat(unfinished.lane_gradients) if unfinished.lane_gradients else torch.zeros_like(losses)
-        columns = [losses, gradients, *(batch[name] for name in ("lane", "episode", "start_frame", "stop_frame"))]
-        rows = gather_rows(torch.stack([column.double() for column in columns], dim=1), self.device).cpu()
-        bad = ~rows[:, 0].isfinite()
-        size = rows[:, 0]
-        if not bad.any() and self.report is not None and not math.isfinite(self.report.gradient_norm):
-            bad, size = ~rows[:, 1].isfinite(), rows[:, 1]
-        worst = int(size.nan_to_num(nan=torch.inf).argmax())
-        bad[worst] = True
-        lane, episode, start, stop = map(int, rows[worst, 2:].tolist())
+        size, (lane, episode, start, stop), lanes = step.worst_lane(report.gradient_norm, self.device)
         name = self.name_of_episode(episode)
-        step = BadStep(self.trainer.global_step + 1, problem, lane, name, start, stop, float(size[worst]))
+        bad = BadStep(self.trainer.global_step + 1, problem, lane, name, start, stop, size)
         limit = self.config.data.max_damaged_windows
         if self.config.trainer.on_bad_loss == "stop":
-            raise step.stop()
-        self.skipped.append(step)
+            raise bad.stop()
+        self.skipped.append(bad)
         if self.global_rank == 0:
-            _log.warning(f"{step}; skipped ({len(self.skipped)} of at most {limit}, data.max_damaged_windows).")
+            _log.warning(f"{bad}; skipped ({len(self.skipped)} of at most {limit}, data.max_damaged_windows).")
         if len(self.skipped) > limit:
             raise LossStop(
-                f"{step}; {len(self.skipped)} windows are skipped, expected at most {limit} "
+                f"{bad}; {len(self.skipped)} windows are skipped, expected at most {limit} "
                 "(data.max_damaged_windows). Look at those frames with rocket-prep preview, or raise the limit."
             )
-        unfinished.lanes_to_reset = [int(lane) for lane in rows[bad, 2]]
-        self._unfinished = unfinished
+        step.lanes_to_reset = lanes
 
     @override
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
