@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 
 from shards.action_space import ACTION_SPACE
+from shards.columns import Int8, Int32
 
 EXTENSIONS = {"json": "json", "mp4": "mp4", "arrays": "safetensors.gz", "log": "jsonl.gz"}
 """The extension of each member, in the order in which they lie in a shard. A clip need not have a log."""
@@ -35,11 +36,11 @@ class Interaction:
         cut_frames: 0, or the recording's data end before the event: so many source frames it would go on for.
     """
 
-    type: int
+    type: Int8
     event: str
-    start: int
-    stop: int
-    cut_frames: int = 0
+    start: Int32
+    stop: Int32
+    cut_frames: Int32 = 0
 
 
 @dataclass(frozen=True)

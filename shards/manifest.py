@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
+from shards.columns import Int32, Int64, UInt32, columns_of
 from shards.errors import DatasetError
 from shards.interaction_types import INTERACTION_TYPES
 
@@ -28,64 +29,6 @@ CLIPS_PER_ROW_GROUP = 8192
 
 _INTERACTION_TYPES = {str(kind.id): kind.name for kind in INTERACTION_TYPES}
 
-_RECORDING = pa.struct(
-    [
-        ("name", pa.string()),
-        ("source", pa.string()),
-        ("num_source_frames", pa.int32()),
-        ("num_log_lines", pa.int32()),
-        ("num_frames", pa.int32()),
-        ("ends_bare", pa.bool_()),
-    ]
-)
-_INTERACTION = pa.struct(
-    [
-        ("type", pa.int8()),
-        ("event", pa.string()),
-        ("start", pa.int32()),
-        ("stop", pa.int32()),
-        ("cut_frames", pa.int32()),
-    ]
-)
-_EVENT = pa.struct([("name", pa.string()), ("count", pa.int64()), ("frames", pa.list_(pa.int32()))])
-_CANDIDATE_RUN = pa.struct([("start", pa.int32()), ("stop", pa.int32()), ("interactions", pa.list_(pa.int32()))])
-EPISODES_SCHEMA = pa.schema(
-    [
-        ("episode_id", pa.string()),
-        ("shard", pa.int32()),
-        ("num_frames", pa.int32()),
-        ("num_clips", pa.int32()),
-        ("start_byte", pa.int64()),
-        ("stop_byte", pa.int64()),
-        ("recordings", pa.list_(_RECORDING)),
-        ("interactions", pa.list_(_INTERACTION)),
-        ("candidate_runs", pa.list_(_CANDIDATE_RUN)),
-        ("events", pa.list_(_EVENT)),
-        ("button_counts", pa.list_(pa.int32())),
-        ("num_camera_frames", pa.int32()),
-        ("num_gui_frames", pa.int32()),
-    ]
-)
-CLIPS_SCHEMA = pa.schema(
-    [
-        ("episode", pa.int32()),
-        ("clip", pa.int32()),
-        ("start_frame", pa.int32()),
-        ("num_frames", pa.int32()),
-        ("shard", pa.int32()),
-        ("json_offset", pa.int64()),
-        ("json_size", pa.int32()),
-        ("mp4_offset", pa.int64()),
-        ("mp4_size", pa.int32()),
-        ("arrays_offset", pa.int64()),
-        ("arrays_size", pa.int32()),
-        ("log_offset", pa.int64()),
-        ("log_size", pa.int32()),
-        ("crc32", pa.uint32()),
-        ("log_crc32", pa.uint32()),
-    ]
-)
-
 
 @dataclass(frozen=True)
 class RecordingRow:
@@ -100,9 +43,9 @@ class RecordingRow:
 
     name: str
     source: str
-    num_source_frames: int
-    num_log_lines: int
-    num_frames: int
+    num_source_frames: Int32
+    num_log_lines: Int32
+    num_frames: Int32
     ends_bare: bool = False
 
 
@@ -110,9 +53,9 @@ class RecordingRow:
 class CandidateRun:
     """Frames [start, stop) of an episode that belong to the same interactions, as indices in the episode."""
 
-    start: int
-    stop: int
-    interactions: tuple[int, ...]
+    start: Int32
+    stop: Int32
+    interactions: tuple[Int32, ...]
 
 
 @dataclass(frozen=True)
@@ -125,8 +68,8 @@ class EventRow:
     """
 
     name: str
-    count: int
-    frames: tuple[int, ...]
+    count: Int64
+    frames: tuple[Int32, ...]
 
 
 @dataclass(frozen=True)
@@ -139,19 +82,19 @@ class ClipRow:
         log_crc32: of the log member's bytes.
     """
 
-    clip: int
-    start_frame: int
-    num_frames: int
-    json_offset: int
-    json_size: int
-    mp4_offset: int
-    mp4_size: int
-    arrays_offset: int
-    arrays_size: int
-    log_offset: int
-    log_size: int
-    crc32: int
-    log_crc32: int
+    clip: Int32
+    start_frame: Int32
+    num_frames: Int32
+    json_offset: Int64
+    json_size: Int32
+    mp4_offset: Int64
+    mp4_size: Int32
+    arrays_offset: Int64
+    arrays_size: Int32
+    log_offset: Int64
+    log_size: Int32
+    crc32: UInt32
+    log_crc32: UInt32
 
     @property
     def members(self) -> dict[str, tuple[int, int]]:
@@ -189,16 +132,16 @@ class EpisodeRow:
     """
 
     episode_id: str
-    num_frames: int
-    start_byte: int
-    stop_byte: int
+    num_frames: Int32
+    start_byte: Int64
+    stop_byte: Int64
     recordings: Sequence[RecordingRow]
     interactions: Sequence[Interaction]
     candidate_runs: Sequence[CandidateRun]
     events: Sequence[EventRow]
-    button_counts: Sequence[int]
-    num_camera_frames: int
-    num_gui_frames: int
+    button_counts: Sequence[Int32]
+    num_camera_frames: Int32
+    num_gui_frames: Int32
     clips: Sequence[ClipRow]
 
     def moved(self, num_bytes: int) -> "EpisodeRow":
@@ -229,6 +172,13 @@ class EpisodeRow:
                 "clips": [ClipRow(**row) for row in record["clips"]],
             }
         )
+
+
+_OF_EPISODE, _OF_CLIP = columns_of(EpisodeRow)[:-1], columns_of(ClipRow)  # clips have a table of their own
+EPISODES_SCHEMA = pa.schema(
+    [_OF_EPISODE[0], ("shard", pa.int32()), _OF_EPISODE[1], ("num_clips", pa.int32()), *_OF_EPISODE[2:]]
+)
+CLIPS_SCHEMA = pa.schema([("episode", pa.int32()), *_OF_CLIP[:3], ("shard", pa.int32()), *_OF_CLIP[3:]])
 
 
 @dataclass(frozen=True)
