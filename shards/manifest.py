@@ -5,7 +5,7 @@ rows without reading the table.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -162,17 +162,19 @@ class EpisodeRow:
         return cls(
             **{
                 **record,
-                "recordings": [RecordingRow(**row) for row in record["recordings"]],
-                "interactions": [Interaction(**row) for row in record["interactions"]],
-                "candidate_runs": [
-                    CandidateRun(row["start"], row["stop"], tuple(row["interactions"]))
-                    for row in record["candidate_runs"]
-                ],
-                "events": [EventRow(row["name"], row["count"], tuple(row["frames"])) for row in record["events"]],
-                "clips": [ClipRow(**row) for row in record["clips"]],
+                **{name: [part(row) for row in record[name]] for name, part in PARTS_OF_EPISODE.items()},
             }
         )
 
+
+PARTS_OF_EPISODE: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "recordings": lambda row: RecordingRow(**row),
+    "interactions": lambda row: Interaction(**row),
+    "candidate_runs": lambda row: CandidateRun(**{**row, "interactions": tuple(row["interactions"])}),
+    "events": lambda row: EventRow(**{**row, "frames": tuple(row["frames"])}),
+    "clips": lambda row: ClipRow(**row),
+}
+"""What makes the records of an `EpisodeRow`, by its field, of what parquet or JSON has of them."""
 
 _OF_EPISODE, _OF_CLIP = columns_of(EpisodeRow)[:-1], columns_of(ClipRow)  # clips have a table of their own
 EPISODES_SCHEMA = pa.schema(

@@ -1,25 +1,24 @@
 """Opening a dataset: its manifest as arrays, its clips by byte range, each checked."""
 
 import difflib
-import hashlib
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from shards.clip import CORE_MEMBERS, Clip, ClipArrays, Interaction, checksum, unpack_log
+from shards.clip import Clip, ClipArrays, Interaction, unpack_log
 from shards.errors import DamagedClip, DatasetError, StorageError
 from shards.manifest import (
     CLIPS_FILE,
     EPISODES_FILE,
     INFO_FILE,
+    PARTS_OF_EPISODE,
     REJECTED_FILE,
     CandidateRun,
     ClipRow,
@@ -28,8 +27,12 @@ from shards.manifest import (
     EventRow,
     shard_name,
 )
+from shards.members import read_members
 from shards.no_dataset import why_no_dataset
 from shards.storage import Storage, open_storage
+from shards.table import ManifestTable
+
+_OF_CLIP = list(ClipRow.__dataclass_fields__)
 
 
 @dataclass(frozen=True)
@@ -92,8 +95,11 @@ class Dataset:
 
     def __init__(self, path: str, storage: Storage, info: DatasetInfo) -> None:
         self.path, self.storage, self.info = path, storage, info
+        self._episodes_table, self._clips_table = (
+            ManifestTable(path, storage, name, info.files["sha256"][name]) for name in (EPISODES_FILE, CLIPS_FILE)
+        )
         light = ["episode_id", "shard", "num_frames", "num_clips", "start_byte", "stop_byte"]
-        table = self._episodes_file.read(columns=light, use_threads=False)
+        table = self._episodes_table.read(light)
         columns = {name: table[name].to_numpy() for name in light[1:]}
         first_clip = np.cumsum(columns["num_clips"], dtype=np.int64) - columns["num_clips"]
         self.episodes = EpisodeTable(ids=table["episode_id"].to_pylist(), first_clip=first_clip, **columns)
@@ -102,16 +108,6 @@ class Dataset:
                 f"{path}/{EPISODES_FILE}: {len(self.episodes)} episodes, expected "
                 f"{info.counts['num_episodes']} as {INFO_FILE} says. Copy the dataset again."
             )
-
-    def __getstate__(self) -> dict[str, Any]:
-        lazy = (
-            "_episodes_file",
-            "_clips_file",
-            "_index_of",
-            "_clip_groups",
-            "_episode_groups",
-        )
-        return {name: value for name, value in vars(self).items() if name not in lazy}
 
     def index_of(self, episode_id: str) -> int:
         """The row of an episode.
@@ -129,39 +125,27 @@ class Dataset:
     def clip_rows(self, episode: int) -> list[ClipRow]:
         """The clips of an episode, in order."""
         first = int(self.episodes.first_clip[episode])
-        rows: list[ClipRow] = []
-        for group, start, stop in self._clip_groups.ranges(first, first + int(self.episodes.num_clips[episode])):
-            table = self._clip_groups.read(group)
-            names = list(ClipRow.__dataclass_fields__)
-            columns = [table[name][start:stop].to_pylist() for name in names]
-            rows += [ClipRow(**dict(zip(names, values, strict=True))) for values in zip(*columns, strict=True)]
-        return rows
+        records = self._clips_table.rows(first, first + int(self.episodes.num_clips[episode]), _OF_CLIP)
+        return [ClipRow(**record) for record in records]
 
     def episode_row(self, episode: int) -> EpisodeRow:
         """All that the manifest says of an episode."""
-        ((group, start, _),) = self._episode_groups.ranges(episode, episode + 1)
-        record = self._episode_groups.read(group).slice(start, 1).to_pylist()[0]
+        (record,) = self._episodes_table.rows(episode, episode + 1)
         for name in ("shard", "num_clips"):
             del record[name]
         return EpisodeRow.from_record({**record, "clips": [vars(clip) for clip in self.clip_rows(episode)]})
 
     def interactions(self, episode: int) -> list[Interaction]:
         """The interactions of an episode; clips name them by their place in this list."""
-        return [Interaction(**record) for record in self._episode_cell(episode, "interactions")]
+        return self._part(episode, "interactions")
 
     def candidate_runs(self, episode: int) -> list[CandidateRun]:
         """The episode's maximal runs of frames with the same candidates; frames without any are in none."""
-        return [
-            CandidateRun(record["start"], record["stop"], tuple(record["interactions"]))
-            for record in self._episode_cell(episode, "candidate_runs")
-        ]
+        return self._part(episode, "candidate_runs")
 
     def event_rows(self, episode: int) -> list[EventRow]:
         """What the game counted in an episode, by name, with the frames; from the manifest."""
-        return [
-            EventRow(record["name"], record["count"], tuple(record["frames"]))
-            for record in self._episode_cell(episode, "events")
-        ]
+        return self._part(episode, "events")
 
     def events(self, episode: int) -> Iterator[Event]:
         """The events of an episode, by frame; read from its clips.
@@ -212,12 +196,11 @@ class Dataset:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """A column of episodes.parquet."""
-        return self._episodes_file.read(columns=[name], use_threads=False)[name]
+        return self._episodes_table.read([name])[name]
 
     def episode_groups(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Some columns of episodes.parquet, or all, a row group at a time."""
-        for group in range(self._episodes_file.metadata.num_row_groups):
-            yield self._episodes_file.read_row_group(group, columns=columns, use_threads=False)
+        return self._episodes_table.groups(columns)
 
     def rejected(self) -> list[dict[str, Any]]:
         """The records of what the build left out."""
@@ -280,107 +263,12 @@ class Dataset:
                 )
 
     @cached_property
-    def _episodes_file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(pa.BufferReader(self._read_table(EPISODES_FILE)))
-
-    @cached_property
-    def _clips_file(self) -> pq.ParquetFile:
-        return pq.ParquetFile(pa.BufferReader(self._read_table(CLIPS_FILE)))
-
-    @cached_property
     def _index_of(self) -> dict[str, int]:
         return {episode_id: index for index, episode_id in enumerate(self.episodes.ids)}
 
-    @cached_property
-    def _clip_groups(self) -> "_RowGroups":
-        return _RowGroups(self._clips_file)
-
-    @cached_property
-    def _episode_groups(self) -> "_RowGroups":
-        return _RowGroups(self._episodes_file)
-
-    def _episode_cell(self, episode: int, column: str) -> Any:
-        ((group, start, _),) = self._episode_groups.ranges(episode, episode + 1)
-        return self._episode_groups.read(group, column)[column][start].as_py()
-
-    def _read_table(self, name: str) -> pa.Buffer:
-        data = self.storage.read(name)
-        found, expected = hashlib.sha256(data).hexdigest(), self.info.files["sha256"][name]
-        if found != expected:
-            raise DatasetError(
-                f"{self.path}/{name}: sha256 {found[:12]}…, expected {expected[:12]}… as {INFO_FILE} says. "
-                "Copy the file again."
-            )
-        return pa.py_buffer(data)
-
-
-def read_members(storage: Storage, shard: int, row: ClipRow, wanted: Collection[str]) -> dict[str, bytes]:
-    """Some of a clip's members as bytes, checked; one range of the shard is read. The log only where it is wanted.
-
-    Raises:
-        ValueError: if the bytes are missing or changed.
-        OSError: if the storage fails.
-    """
-    start, stop = row.core
-    if "log" in wanted:
-        stop = row.stop
-    data = memoryview(storage.read_range(shard_name(shard), start, stop))
-    if len(data) != stop - start:
-        raise ValueError(f"{len(data)} bytes, expected {stop - start}")
-    members = {
-        name: data[offset - start : offset - start + size]
-        for name, (offset, size) in row.members.items()
-        if offset < stop
-    }
-    check_members(members, row)
-    return {name: bytes(members[name]) for name in wanted}
-
-
-def check_members(members: Mapping[str, bytes | memoryview], row: ClipRow) -> None:
-    """The members are those that the row describes; a log is only checked where it is among them.
-
-    Raises:
-        ValueError: if a checksum is another.
-    """
-    found = [(checksum([members[name] for name in CORE_MEMBERS]), row.crc32)]
-    if "log" in members:
-        found.append((checksum([members["log"]]), row.log_crc32))
-    for got, expected in found:
-        if got != expected:
-            raise ValueError(f"checksum {got:08x}, expected {expected:08x}")
-
-
-class _RowGroups:
-    """Row groups of a parquet file, the last few kept, so that neighbours cost one read."""
-
-    def __init__(self, file: pq.ParquetFile) -> None:
-        self._file = file
-        sizes = [file.metadata.row_group(group).num_rows for group in range(file.metadata.num_row_groups)]
-        self._starts = np.concatenate(([0], np.cumsum(sizes)))
-        self._kept: dict[tuple[int, str | None], pa.Table] = {}
-
-    def ranges(self, start: int, stop: int) -> list[tuple[int, int, int]]:
-        """The pieces of rows [start, stop): (group, start in it, stop in it)."""
-        first = int(np.searchsorted(self._starts, start, side="right")) - 1
-        last = int(np.searchsorted(self._starts, stop, side="left")) - 1
-        return [
-            (group, max(start - begin, 0), min(stop - begin, end - begin))
-            for group in range(first, last + 1)
-            for begin, end in [(int(self._starts[group]), int(self._starts[group + 1]))]
-        ]
-
-    def read(self, group: int, column: str | None = None) -> pa.Table:
-        key = (group, column)
-        if key not in self._kept:
-            while len(self._kept) >= _KEPT_ROW_GROUPS:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = self._file.read_row_group(
-                group, columns=None if column is None else [column], use_threads=False
-            )
-        return self._kept[key]
-
-
-_KEPT_ROW_GROUPS = 8
+    def _part(self, episode: int, column: str) -> list[Any]:
+        (record,) = self._episodes_table.rows(episode, episode + 1, [column])
+        return [PARTS_OF_EPISODE[column](part) for part in record[column]]
 
 
 def read_info(path: str) -> DatasetInfo:

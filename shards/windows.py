@@ -16,7 +16,7 @@ from shards.clip import ClipArrays
 from shards.errors import DamagedClip
 from shards.manifest import ClipRow, shard_name
 from shards.masks import runs_to_packed_bits
-from shards.reader import check_members, read_members
+from shards.members import check_members, read_members
 from shards.schedule.goals import NO_GOAL
 from shards.storage import CacheSettings, Storage, open_storage
 from shards.video import decode_yuv

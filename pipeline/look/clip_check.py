@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from shards.action_space import ACTION_SPACE
 from shards.clip import EXTENSIONS, Clip, ClipArrays, clip_key
 from shards.manifest import ClipRow, DatasetInfo, EpisodeRow
-from shards.reader import check_members
+from shards.members import check_members
 
 
 @dataclass
