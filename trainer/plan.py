@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from shards.display.wording import size
 from shards.schedule.watch_out import padding_share
 from trainer.data.plan import DataPlan
 from trainer.settings import RunConfig
@@ -142,8 +143,3 @@ def _saving_line(config: RunConfig, policy: PolicyFacts, num_steps: int) -> str:
         f"{size(sizes.weights)} each time{average}, {size(sizes.full)} for each of the last two full ones, "
         f"{size(sizes.total)} in all"
     )
-
-
-def size(num_bytes: float) -> str:
-    """Bytes for people: MB up to a thousand, then GB."""
-    return f"{num_bytes / 1e9:.2f} GB" if num_bytes >= 1e9 else f"{num_bytes / 1e6:.2f} MB"

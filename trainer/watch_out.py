@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from shards.display.wording import size
 from shards.schedule.watch_out import odd_data
 from trainer.data.plan import DataPlan
-from trainer.plan import PolicyFacts, checkpoint_bytes, size
+from trainer.plan import PolicyFacts, checkpoint_bytes
 from trainer.settings import RunConfig
 
 

@@ -79,7 +79,7 @@ def test_dry_run_prints_the_tutorials_arithmetic_and_starts_nothing(
     assert "efficientnet_b0.ra_in1k, hiddim 1024, 8 heads, 4 layers, mem_len 128" in lines["policy"]
     assert "106,651,930 parameters, 106,650,902 trained" in out  # 1,028 of them are the value head's
     assert "8 ranks x 8 lanes x 128 frames = 8,192 frames" in lines["step"]
-    assert "4.19 MB a lane, 33.56 MB a rank" in lines["memory"]
+    assert "4.19 MB a lane, 33.6 MB a rank" in lines["memory"]
     assert "18,555 steps = 1,187,520 windows" in lines["epoch"]  # 152 M / 8,192
     assert "185,550 steps = 10.00 epochs" in lines["run"]
     assert "learning rate 4e-05 after 2,000 steps of linear warm-up, weight decay 0.001" in lines["optimizer"]

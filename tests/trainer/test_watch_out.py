@@ -101,7 +101,7 @@ GPUS = replace(MACHINE, num_gpus=4)
             (),
             replace(MACHINE, free_bytes=90 * 10**6),
             (
-                "all checkpoints together take 120.00 MB, and the disk of demo/run has 90.00 MB free. Set "
+                "all checkpoints together take 120 MB, and the disk of demo/run has 90.0 MB free. Set "
                 "run_dir=FOLDER to another disk, or trainer.save_every=100"
             ),
         ),

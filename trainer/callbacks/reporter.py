@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from typing_extensions import override
 
+from shards.display.wording import duration
 from trainer.callbacks.speed import SpeedMeter
 from trainer.checkpoints.checkpoint import Position
 from trainer.learning.guard import LossStop
@@ -38,25 +39,23 @@ class Reporter(Callback):
     def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
         step = trainer.global_step
         if step % pl_module.config.log_freq == 0 or step == trainer.max_steps:
-            self._log(trainer, training_row(pl_module, trainer.current_epoch) | self.speed.figures)
+            self._log(trainer, step, training_row(pl_module, trainer.current_epoch) | self.speed.figures)
 
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         row: dict[str, float] = {f"val/{name}": value for name, value in pl_module.validation.items()}
         position = Position.after(max(trainer.global_step - 1, 0), trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
-        self._log(trainer, {"epoch": position.epoch, **row})
+        self._log(trainer, trainer.global_step, {"epoch": position.epoch, **row})
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: RocketModule, exception: BaseException) -> None:
         """Write down the step that was refused, too."""
         if isinstance(exception, LossStop) and pl_module.report is not None:
-            row = training_row(pl_module, trainer.current_epoch)
-            for logger in trainer.loggers:
-                logger.log_metrics(row, step=trainer.global_step + 1)
+            self._log(trainer, trainer.global_step + 1, training_row(pl_module, trainer.current_epoch))
 
-    def _log(self, trainer: Trainer, row: dict[str, float]) -> None:
+    def _log(self, trainer: Trainer, step: int, row: dict[str, float]) -> None:
         for logger in trainer.loggers:
-            logger.log_metrics(row, step=trainer.global_step)
+            logger.log_metrics(row, step=step)
 
 
 class LastValidation(Callback):
@@ -223,12 +222,3 @@ def validation_text(figures: Mapping[str, float]) -> str:
     if "play_success" in figures:
         text += f"; {figures['play_success']:.0%} of the played episodes won"
     return text
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as long as they matter."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours // 24} d {hours % 24} h"
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

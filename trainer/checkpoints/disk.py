@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from shards.display.wording import size
 from shards.errors import RocketError
 
 WAIT_SECONDS = 600.0
@@ -40,11 +41,8 @@ def write_when_room(write: Callable[[], None], path: Path, num_bytes: int) -> No
         except OSError as error:
             if error.errno not in _FULL:
                 raise
-            free_mb = shutil.disk_usage(path.parent).free / 1e6
-            problem = (
-                f"{path}: the disk is full ({error.strerror}), got {free_mb:,.1f} MB free, "
-                f"expected {num_bytes / 1e6:,.1f} MB."
-            )
+            free = size(shutil.disk_usage(path.parent).free)
+            problem = f"{path}: the disk is full ({error.strerror}), got {free} free, expected {size(num_bytes)}."
             if time.monotonic() - began > WAIT_SECONDS:
                 raise DiskFull(f"{problem} Make room, then continue with --resume auto.") from error
         if not asked:

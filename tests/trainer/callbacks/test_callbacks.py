@@ -13,7 +13,6 @@ from tests.trainer.runs import fit, make_run_dataset, small_config
 from trainer.build import build_policy
 from trainer.callbacks.ema import Ema
 from trainer.callbacks.lane_auditor import BrokenLane, LaneAuditor
-from trainer.callbacks.reporter import duration
 from trainer.callbacks.speed import SpeedMeter
 from trainer.learning.module import RocketModule
 
@@ -162,11 +161,3 @@ def test_speed_adds_up_frames_windows_and_waiting(dataset: Path, tmp_path: Path)
     assert per_frame == pytest.approx(7 * 4 / sum(frames))
     assert 0 < speed.figures["speed/data_wait_share"] < 1
     assert "speed/model_flops_use" not in speed.figures  # nobody knows what a CPU could do
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0:00"), (59.6, "1:00"), (3599, "59:59"), (3600, "1:00:00"), (200_000, "2 d 7 h")],
-)
-def test_duration_is_as_long_as_it_matters(seconds: float, text: str) -> None:
-    assert duration(seconds) == text
