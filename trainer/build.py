@@ -4,7 +4,7 @@ import logging
 import os
 import uuid
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,10 +15,10 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.strategies import DDPStrategy, Strategy
-from torch import Tensor, nn
+from torch import nn
 from typing_extensions import override
 
-from trainer.checkpoints.checkpoint import read_checkpoint, write_checkpoint
+from trainer.checkpoints.checkpoint import policy_state, read_checkpoint, write_checkpoint
 from trainer.data.datamodule import RocketDataModule
 from trainer.devices import started_by_slurm, trains_on_gpu
 from trainer.lightning_parts import mute_lightning
@@ -56,13 +56,14 @@ def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
     return policy
 
 
-def load_policy(config: RunConfig, path: Path, state: dict[str, Tensor]) -> RocketPolicy:
-    """The policy of these settings with these weights.
+def load_policy(config: RunConfig, path: Path, content: Mapping[str, Any], averaged: bool = False) -> RocketPolicy:
+    """The policy of these settings with the weights, or their average, of the checkpoint read from `path`.
 
     Raises:
-        WeightsError: they do not fit.
+        RocketError: they do not fit, or there is no average.
     """
     policy = build_policy(config, fetch_weights=False)
+    state = policy_state(path, content, averaged)
     load_weights(policy, Weights(state, config.policy_arguments(), str(path)))
     return policy
 

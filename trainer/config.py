@@ -77,11 +77,7 @@ def parse_config(content: Any, where: str, overrides: Sequence[str] = ()) -> Run
 
 
 def check_places(config: RunConfig) -> None:
-    """Return if the run's folder can be one, and its datasets are there; all of it without torch.
-
-    Raises:
-        RocketError: what is wrong, and what to do.
-    """
+    """Return if the run's folder can be one, and its datasets are there; all of it without torch."""
     for key, place in (("run_dir", config.run_dir), ("data.cache_dir", config.data.cache_dir)):
         try:
             on_this_machine(place)

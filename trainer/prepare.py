@@ -56,9 +56,6 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
         config: the run's settings.
         resume: None, `auto`, or a checkpoint's path.
         dry_run: the machine need not have the devices, and there may be no data.
-
-    Raises:
-        RocketError: what is wrong, and what to do.
     """
     num_ranks = count_ranks(config)
     config = resolve_lanes(config, num_ranks)

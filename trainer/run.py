@@ -21,7 +21,7 @@ from trainer.callbacks.reporter import LastValidation, PageWriter, ProgressLine,
 from trainer.callbacks.signals import StopSignals, requeue_under_slurm
 from trainer.callbacks.speed import SpeedMeter
 from trainer.changes import write_record
-from trainer.checkpoints.checkpoint import set_aside
+from trainer.checkpoints.checkpoint import newest_weights, set_aside
 from trainer.data.datamodule import RocketDataModule
 from trainer.devices import count_ranks, starts_ranks
 from trainer.dry_run import start_lines
@@ -32,7 +32,6 @@ from trainer.learning.objectives import build_objectives
 from trainer.look.run_folder import METRICS_FILE
 from trainer.plan import PolicyFacts
 from trainer.play.validation import PlayValidation
-from trainer.policy import RocketPolicy
 from trainer.policy_facts import count_weights, policy_facts
 from trainer.prepare import Start, prepare, prepare_together
 from trainer.rank_watch import RankWatch
@@ -45,7 +44,6 @@ def train(
     resume: str | None = None,
     command: str = "rocket-train CONFIG",
     out: TextIO | None = None,
-    make_policy: Callable[[RunConfig, bool], RocketPolicy] = build_policy,
 ) -> int:
     """Train until the run's end, a stop that is asked for, or an error; the process's exit status.
 
@@ -54,10 +52,6 @@ def train(
         resume: None, `auto`, or a checkpoint's path.
         command: how to start this run again, for messages.
         out: where the plan and the summary go; standard output if None.
-        make_policy: gives the policy; its second argument says whether starting weights are wanted.
-
-    Raises:
-        RocketError: what is wrong, and what to do.
     """
     resume_command = f"{command} --resume auto"
     num_ranks = count_ranks(config)
@@ -70,15 +64,10 @@ def train(
             watch.connect()
 
         start = prepare(config, resume) if num_ranks == 1 else prepare_together(config, resume, join)
-        return _train(start, resume_command, line_printer(out), make_policy)
+        return _train(start, resume_command, line_printer(out))
 
 
-def _train(
-    start: Start,
-    resume_command: str,
-    print_line: Callable[[str], None],
-    make_policy: Callable[[RunConfig, bool], RocketPolicy],
-) -> int:
+def _train(start: Start, resume_command: str, print_line: Callable[[str], None]) -> int:
     """Train this rank's part of a run that may begin; the process's exit status."""
     config = start.config
     for note in start.notes:
@@ -90,7 +79,7 @@ def _train(
             f"{start.checkpoint}: all {num_steps:,} steps are done. Set a larger trainer.max_steps to train on."
         )
         return 0
-    policy = make_policy(config, start.checkpoint is None)
+    policy = build_policy(config, fetch_weights=start.checkpoint is None)
     facts = policy_facts(config) if torch.cuda.is_available() else count_weights(policy)
     for line in start_lines(start, facts):
         print_line(line)
@@ -157,10 +146,10 @@ def summary_lines(
     lines.append(f"written: {run_dir / METRICS_FILE}, {checkpoints.last_saved}, {run_dir / 'weights'}/")
     if module.config.logging.page:
         lines.append(write_page(run_dir))
-    newest = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
+    newest = newest_weights(run_dir)
     datasets = " ".join(shlex.quote(one.path) for one in data.config.datasets)
-    if newest:
-        lines.append(f"next: rocket-train evaluate {shlex.quote(str(newest[-1]))} {datasets}")
+    if newest is not None:
+        lines.append(f"next: rocket-train evaluate {shlex.quote(str(newest))} {datasets}")
     return lines
 
 

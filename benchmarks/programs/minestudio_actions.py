@@ -28,7 +28,7 @@ FRAMES_FILE = "frames.npz"
 def play(checkpoint: Path, folder: Path, task: str) -> None:
     """An episode is played, and written down frame by frame, with the weights as MineStudio loads them."""
     from trainer.build import load_policy
-    from trainer.checkpoints.checkpoint import policy_state, read_checkpoint
+    from trainer.checkpoints.checkpoint import read_checkpoint
     from trainer.checkpoints.transfer import export_policy
     from trainer.look.evaluate import checkpoint_config
     from trainer.play.rollout import EpisodePlan, Rollout
@@ -36,7 +36,7 @@ def play(checkpoint: Path, folder: Path, task: str) -> None:
 
     content = read_checkpoint(checkpoint)
     config = checkpoint_config(checkpoint, content)
-    policy = load_policy(config, checkpoint, policy_state(checkpoint, content, False)).eval()
+    policy = load_policy(config, checkpoint, content).eval()
     frames: list[dict[str, Any]] = []
     choose, score = policy.get_action, policy.pi_head.forward
 

@@ -174,7 +174,7 @@ def _train(
         return policy
 
     if not dropout:
-        run.train = functools.partial(run.train, make_policy=without_dropout)
+        run.build_policy = without_dropout
     cli.main(["demo", *arguments, *(["--resume", resume] if resume else [])])
 
 

@@ -112,10 +112,13 @@ def weights_path(run_dir: Path, global_step: int, averaged: bool = False) -> Pat
 
 def full_checkpoints(run_dir: Path) -> list[Path]:
     """The run's full checkpoints, oldest first."""
-    folder = run_dir / FULL_FOLDER
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if _NAME.fullmatch(path.name))
+    return sorted(path for path in (run_dir / FULL_FOLDER).glob("step-*") if _NAME.fullmatch(path.name))
+
+
+def newest_weights(run_dir: Path) -> Path | None:
+    """The run's newest weights that are no average."""
+    found = (path for path in (run_dir / WEIGHTS_FOLDER).glob("step-*") if _NAME.fullmatch(path.name))
+    return max(found, default=None)
 
 
 def step_of(path: Path) -> int:
@@ -175,12 +178,10 @@ def checkpoint_in(path: Path) -> Path:
     """
     if not path.is_dir():
         return path
-    folder = path / WEIGHTS_FOLDER
-    weights = sorted(one for one in folder.iterdir() if _NAME.fullmatch(one.name)) if folder.is_dir() else []
-    found = weights or full_checkpoints(path)
-    if not found:
+    found = newest_weights(path) or next(reversed(full_checkpoints(path)), None)
+    if found is None:
         raise CheckpointError(f"{path}: no checkpoint in this folder. Give the folder of a run, or a checkpoint.")
-    return found[-1]
+    return found
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -88,11 +88,7 @@ def data_warnings(runs: Sequence[RunFolder]) -> list[str]:
 
 
 def compare_lines(run_dirs: Sequence[Path]) -> list[str]:
-    """A table with a column for each run, and what follows from it in words.
-
-    Raises:
-        RocketError: a run has no validation.
-    """
+    """A table with a column for each run, and what follows from it in words."""
     runs = _read(run_dirs)
     width = max(12, *(len(str(run_dir)) + 2 for run_dir in run_dirs))
     lines = ["validation".ljust(28) + "".join(str(run_dir).rjust(width) for run_dir in run_dirs)]
@@ -135,11 +131,7 @@ def conclusions(runs: Sequence[RunFolder]) -> list[str]:
 
 
 def compare_page(run_dirs: Sequence[Path]) -> str:
-    """The comparison as a page: curves of all runs over each other, figures, settings that differ.
-
-    Raises:
-        RocketError: a run has no validation.
-    """
+    """The comparison as a page: curves of all runs over each other, figures, settings that differ."""
     runs = _read(run_dirs)
     names = [run_dir.resolve().name for run_dir in run_dirs]
     distinct = len(set(names)) == len(names)

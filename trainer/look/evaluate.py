@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.build import build_data, build_trainer, load_policy
-from trainer.checkpoints.checkpoint import CheckpointError, checkpoint_in, policy_state, read_checkpoint
+from trainer.checkpoints.checkpoint import CheckpointError, checkpoint_in, read_checkpoint
 from trainer.config import parse_config, resolve_lanes
 from trainer.devices import check_devices
 from trainer.learning.module import RocketModule
@@ -42,9 +42,6 @@ def evaluate(
         split: `val` or `train` as the run divided them, or `all` episodes.
         averaged: take a full checkpoint's moving average instead of its weights.
         overrides: `key=value` on top of the checkpoint's settings; without a `trainer.limit_val_steps`, all steps.
-
-    Raises:
-        RocketError: what does not fit, and what to do.
     """
     path = checkpoint_in(path)
     content = read_checkpoint(path)
@@ -65,7 +62,7 @@ def evaluate(
     one_rank = config.trainer.model_copy(update=alone)
     config = resolve_lanes(config.model_copy(update={"data": data_settings, "trainer": one_rank}), 1)
     check_devices(config)
-    policy = load_policy(config, path, policy_state(path, content, averaged))
+    policy = load_policy(config, path, content, averaged)
     data = build_data(config, rank=0, num_ranks=1)
     data.setup()
     module = RocketModule(policy, config, [])

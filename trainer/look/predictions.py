@@ -10,7 +10,7 @@ from shards.display.shown_frame import ShownAction
 from shards.schedule.collection import Collection
 from shards.schedule.goals import NO_GOAL
 from trainer.build import build_data, load_policy
-from trainer.checkpoints.checkpoint import policy_state, read_checkpoint
+from trainer.checkpoints.checkpoint import read_checkpoint
 from trainer.config import resolve_lanes
 from trainer.data import actions
 from trainer.data.layout import Batch
@@ -28,15 +28,11 @@ def predict_windows(config: RunConfig, checkpoint: Path) -> list[list[Stretch]]:
     Args:
         config: the run's settings.
         checkpoint: weights of the run.
-
-    Raises:
-        RocketError: the weights do not fit or the datasets cannot be opened.
     """
     small = {"batch_size": NUM_LANES, "num_lanes": None, "num_lane_groups": None, "num_workers": 0}
     fixed = {**small, "augment": False, "episode_continuous_batch": True}
     config = resolve_lanes(config.model_copy(update={"data": config.data.model_copy(update=fixed)}), 1)
-    content = read_checkpoint(checkpoint)
-    policy = load_policy(config, checkpoint, policy_state(checkpoint, content)).eval()
+    policy = load_policy(config, checkpoint, read_checkpoint(checkpoint)).eval()
     data = build_data(config, rank=0, num_ranks=1)
     data.setup()
     loader = data.val_dataloader()

@@ -11,6 +11,7 @@ from shards.display.player import Film, make_film
 from shards.errors import RocketError
 from shards.settings import CONFIG_FILE
 from trainer.changes import read_history
+from trainer.checkpoints.checkpoint import newest_weights
 from trainer.config import parse_config
 from trainer.look import run_charts
 from trainer.look.predictions import predict_windows
@@ -38,11 +39,7 @@ def write_run_page(run_dir: Path, out: Path | None = None, *, frames: bool = Tru
 
 
 def run_page(run_dir: Path, *, frames: bool = True) -> str:
-    """The run's page as HTML.
-
-    Raises:
-        RocketError: the folder holds no run.
-    """
+    """The run's page as HTML."""
     run = read_run(run_dir)
     rows, validations = run.rows, run.validations
     if not run.settings:
@@ -90,9 +87,9 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
 
 
 def _predict(run_dir: Path, config: RunConfig) -> list[list[Stretch]]:
-    weights = sorted((run_dir / "weights").glob("step-*[0-9].ckpt"))
-    if not weights:
+    weights = newest_weights(run_dir)
+    if weights is None:
         raise RocketError(
             f"{run_dir}: no weights yet, expected some in {run_dir / 'weights'}. Wait for a checkpoint."
         )
-    return predict_windows(config, weights[-1])
+    return predict_windows(config, weights)

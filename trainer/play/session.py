@@ -18,7 +18,7 @@ from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask
 from shards.errors import RocketError
 from shards.interaction_types import NO_INTERACTION
 from trainer.build import load_policy
-from trainer.checkpoints.checkpoint import policy_state, read_checkpoint
+from trainer.checkpoints.checkpoint import read_checkpoint
 from trainer.look.evaluate import checkpoint_config
 from trainer.play.recording import EpisodeRecorder
 from trainer.play.rollout import EpisodePlan, Outcome, PlayedFrame, PlaySettings, Rollout
@@ -65,13 +65,10 @@ def play_checkpoint(
         averaged: use the checkpoint's averaged (EMA) weights.
         video: folder for a video of each episode: mask, keys, how much the policy remembers.
         record: folder for the episodes as recordings.
-
-    Raises:
-        RocketError: what does not fit, and what to do.
     """
     content = read_checkpoint(path)
     config = checkpoint_config(path, content)
-    policy = load_policy(config, path, policy_state(path, content, averaged)).eval()
+    policy = load_policy(config, path, content, averaged).eval()
     if config.trainer.accelerator != "cpu" and torch.cuda.is_available():
         policy = policy.cuda()
     torch.manual_seed(settings.seed)

@@ -118,17 +118,13 @@ class LaneMemory:
                 "Continue with the same global batch (data.batch_size x ranks)."
             )
         rows = torch.tensor([place[lane] for lane in wanted])
-        if len(state["memory"]) != len(memory):
+        got, expected = ([tuple(tensor.shape[1:]) for tensor in each] for each in (state["memory"], memory))
+        if got != expected:
             raise MemoryMismatch(
-                f"checkpoint: memory of another policy, got {len(state['memory'])} tensors, "
-                f"expected {len(memory)}. Keep policy.num_layers."
+                f"checkpoint: memory of another policy, got {got[:3]} a lane in {len(got)} tensors, expected "
+                f"{expected[:3]} in {len(expected)}. Keep policy.num_layers, policy.mem_len and policy.hiddim."
             )
         for kept, saved in zip(memory, state["memory"], strict=True):
-            if saved.shape[1:] != kept.shape[1:]:
-                raise MemoryMismatch(
-                    f"checkpoint: memory of another policy, got {tuple(saved.shape[1:])} a lane, "
-                    f"expected {tuple(kept.shape[1:])}. Keep policy.mem_len and policy.hiddim."
-                )
             kept.copy_(saved[rows])
         self._memory = memory
 

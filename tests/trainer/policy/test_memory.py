@@ -121,9 +121,18 @@ def state(lanes, **sizes):
     ("saved", "message"),
     [
         (state([0, 1]), "checkpoint: no memory of lanes 2 to 3, got 2 lanes. Continue with the same global batch"),
-        (state([2, 3], num_layers=3), "checkpoint: memory of another policy, got 9 tensors, expected 6"),
-        (state([2, 3], mem_len=5), "got (1, 5) a lane, expected (1, 3). Keep policy.mem_len"),
-        (state([2, 3], width=8), "got (3, 8) a lane, expected (3, 4). Keep policy.mem_len and policy.hiddim"),
+        (
+            state([2, 3], num_layers=3),
+            "a lane in 9 tensors, expected [(1, 3), (3, 4), (3, 4)] in 6. Keep policy.num_layers",
+        ),
+        (
+            state([2, 3], mem_len=5),
+            "checkpoint: memory of another policy, got [(1, 5), (5, 4), (5, 4)] a lane in 6 tensors",
+        ),
+        (
+            state([2, 3], width=8),
+            "got [(1, 3), (3, 8), (3, 8)] a lane in 6 tensors, expected [(1, 3), (3, 4), (3, 4)] in 6",
+        ),
     ],
 )
 def test_memory_of_other_lanes_or_another_policy_is_refused(saved, message):
