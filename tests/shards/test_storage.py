@@ -49,15 +49,11 @@ def test_storage_reads_on_in_another_process(folder, site, kind):
     assert storage.read_range("a.tar", 5, 9) == CONTENT[5:9]
 
 
-def test_folder_keeps_few_files_open(folder):
+def test_folder_keeps_no_file_open(folder):
     storage = LocalStorage(folder)
-    for number in range(60):
-        (folder / f"{number}.tar").write_bytes(b"x" * 10)
     before = len(os.listdir("/proc/self/fd"))
-    for number in range(60):
-        storage.read_range(f"{number}.tar", 0, 5)
-    assert len(os.listdir("/proc/self/fd")) - before <= 16
-    del storage
+    storage.read_range("a.tar", 0, 5)
+    storage.prefetch("a.tar", 0, 5)
     assert len(os.listdir("/proc/self/fd")) == before
 
 

@@ -75,7 +75,6 @@ class RocketModule(LightningModule):
         self._unfinished: UnfinishedStep | None = None
         self._table: ValidationTable | None = None
         self._buffers_before: list[Tensor] = []
-        self._on_host: Batch | None = None
         if hasattr(policy, "value_head"):
             trained = any(objective.uses_value_head for objective in objectives)
             for parameter in policy.value_head.linear.parameters():  # type: ignore[union-attr]
@@ -125,13 +124,8 @@ class RocketModule(LightningModule):
 
     @override
     def on_before_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Keep on the host what callbacks check, so that nobody waits for the device.
-
-        The batch as it came stays alive until the next one comes: by then this step has waited for the device, so
-        that an unfinished copy never reads memory that the loader fills again.
-        """
+        """Keep on the host what callbacks check, so that nobody waits for the device."""
         del dataloader_idx
-        self._on_host = batch
         names = ("lane", "episode", "start_frame", "stop_frame", "last", "damaged", "step", "epoch")
         rows = cast(dict[str, Tensor], batch)
         host = {name: rows[name].numpy().copy() for name in names if name in rows}
