@@ -5,10 +5,10 @@ names, and Python imports whichever comes first. Here that is noticed, and said 
 installed beside them; pyproject.toml says so.
 """
 
+import importlib
 import importlib.util
 import os
 import sys
-from collections.abc import Callable
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -17,27 +17,15 @@ PACKAGES = ("configs", "pipeline", "shards", "trainer")
 
 def prep() -> None:
     """Run rocket-prep."""
-
-    def start() -> None:
-        from pipeline.cli import main
-
-        main()
-
-    _run(start)
+    _run("pipeline.cli")
 
 
 def train() -> None:
     """Run rocket-train."""
-
-    def start() -> None:
-        from trainer.cli import main
-
-        main()
-
-    _run(start)
+    _run("trainer.cli")
 
 
-def _run(start: Callable[[], None]) -> None:
+def _run(command: str) -> None:
     os.environ["PYTHONSAFEPATH"] = "1"  # no process that is started from here imports from the current folder
     here = next(
         folder for folder in Path(__file__).resolve().parents if all((folder / name).is_dir() for name in PACKAGES)
@@ -45,7 +33,7 @@ def _run(start: Callable[[], None]) -> None:
     clash = next((found for name in PACKAGES if (found := _elsewhere(name, here)) is not None), None)
     if clash is None:
         try:
-            start()
+            importlib.import_module(command).main()
         except ImportError as error:
             clash = _overwritten(error)
             if clash is None:
