@@ -66,22 +66,24 @@ class Tally:
         Raises:
             DatasetError: if a candidate run names an interaction that the episode does not have.
         """
-        types = [interaction["type"] for interaction in episode["interactions"]]
-        for type_id, interaction in zip(types, episode["interactions"], strict=True):
-            of_type = self.interactions.setdefault(type_id, InteractionTally())
+        type_of = {place: interaction["type"] for place, interaction in enumerate(episode["interactions"])}
+        for interaction in episode["interactions"]:
+            of_type = self.interactions.setdefault(interaction["type"], InteractionTally())
             of_type.num_interactions += 1
             _count(of_type.events, interaction["event"], 1)
         for run in episode["candidate_runs"]:
             named, length = run["interactions"], run["stop"] - run["start"]
-            if unknown := [place for place in named if not 0 <= place < len(types)]:
+            try:
+                types = {type_of[place] for place in named}
+            except KeyError as unknown:
                 raise DatasetError(
-                    f"{EPISODES_FILE}: candidate_runs: got interaction {unknown[0]}, expected one of the "
-                    f"{len(types)} that its episode has. Copy the dataset again or build it again from its "
+                    f"{EPISODES_FILE}: candidate_runs: got interaction {unknown}, expected one of the "
+                    f"{len(type_of)} that its episode has. Copy the dataset again or build it again from its "
                     "sources."
-                )
+                ) from None
             self.num_masked_frames += length if named else 0
             self.num_overlap_frames += length if len(named) > 1 else 0
-            for type_id in {types[place] for place in named}:
+            for type_id in types:
                 self.interactions[type_id].num_frames += length
         for recording in episode["recordings"]:
             _count(self.sources, recording["source"], 1)
