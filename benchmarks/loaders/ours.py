@@ -23,7 +23,7 @@ class OurLoader:
             num_ranks=options.num_ranks,
         )
         self._module.setup()
-        self._ids = self._module.collection.episode_ids
+        self._ids = self._module.data.collection.episode_ids
 
     def epoch(self) -> Iterator[Batch]:
         for batch in self._module.train_dataloader():

@@ -43,7 +43,7 @@ class LaneAuditor(Callback):
                 f"loader: batch of epoch {epoch}, step {step}, expected epoch {trainer.current_epoch}, step "
                 f"{batch_idx}. This is a fault of the loader; please report it."
             )
-        plan = trainer.datamodule.plan  # type: ignore[attr-defined]
+        plan = trainer.datamodule.data.train  # type: ignore[attr-defined]
         first_row = pl_module.global_rank * len(host["lane"])
         for row, lane in enumerate(host["lane"].tolist()):
             lanes = plan.lanes_of_rows(range(first_row + row, first_row + row + 1))
@@ -64,7 +64,7 @@ class LaneAuditor(Callback):
         """Every episode ends with its epoch; a lane that is in the middle of one has lost windows."""
         if trainer.fit_loop.epoch_loop.batch_progress.current.ready < trainer.num_training_batches:
             return  # the run ends here, not the epoch
-        if not trainer.datamodule.plan.ends_with_epoch:  # type: ignore[attr-defined]
+        if not trainer.datamodule.data.train.ends_with_epoch:  # type: ignore[attr-defined]
             return
         for lane, seen in self._seen.items():
             if seen.episode >= 0 and not seen.last:

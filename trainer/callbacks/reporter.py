@@ -44,7 +44,7 @@ class Reporter(Callback):
     @override
     def on_validation_end(self, trainer: Trainer, pl_module: RocketModule) -> None:
         row: dict[str, float] = {f"val/{name}": value for name, value in pl_module.validation.items()}
-        position = Position.after(max(trainer.global_step - 1, 0), trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
+        position = Position.after(max(trainer.global_step - 1, 0), trainer.datamodule.data.train.num_steps)  # type: ignore[attr-defined]
         self._log(trainer, trainer.global_step, {"epoch": position.epoch, **row})
 
     @override

@@ -6,8 +6,7 @@ from typing import Any
 import torch
 from lightning import LightningDataModule
 
-from shards.schedule.collection import Collection
-from shards.schedule.lanes import LanePlan, lanes_of_rank
+from shards.schedule.lanes import lanes_of_rank
 from shards.schedule.mixing import MixedPlan
 from shards.schedule.plan import SplitPlan
 from shards.storage import CacheSettings
@@ -83,17 +82,17 @@ class RocketDataModule(LightningDataModule):
     def train_dataloader(self) -> LaneLoader:
         """Batches of the training split, from the position on that was loaded, else from the beginning."""
         if self._loader is None:
-            self._loader = self._make_loader(self.plan, self.damage, augment=self.config.augment, only_epoch=None)
+            self._loader = self._make_loader(self.data.train, self.damage, validates=False)
             if self._saved is not None:
                 self._loader.set_position(*self.data.saved_position(self._saved))
         return self._loader
 
     def val_dataloader(self) -> LaneLoader | list[Any]:
         """Batches of the validation split: the same windows and goals every time, never varied."""
-        if not len(self.val_plan.episodes):
+        if not len(self.data.val.episodes):
             return []
         if self._val_loader is None:
-            self._val_loader = self._make_loader(self.val_plan, self.val_damage, augment=False, only_epoch=0)
+            self._val_loader = self._make_loader(self.data.val, self.val_damage, validates=True)
         return self._val_loader
 
     def state_dict(self) -> dict[str, Any]:
@@ -101,8 +100,8 @@ class RocketDataModule(LightningDataModule):
         if self._loader is None:
             return dict(self._saved or {})
         epoch, step = self._loader.position
-        at = epoch * self.plan.num_steps + step - self._num_unfinished()
-        return self.data.save_position(*divmod(at, self.plan.num_steps))
+        at = epoch * self.data.train.num_steps + step - self._num_unfinished()
+        return self.data.save_position(*divmod(at, self.data.train.num_steps))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Training goes on at the saved position.
@@ -145,21 +144,9 @@ class RocketDataModule(LightningDataModule):
         return self._data
 
     @property
-    def collection(self) -> Collection:
-        return self.data.collection
-
-    @property
-    def plan(self) -> SplitPlan:
-        return self.data.train
-
-    @property
-    def val_plan(self) -> LanePlan:
-        return self.data.val
-
-    @property
     def lanes(self) -> range:
         """This rank's lanes in training."""
-        return self.plan.lanes_of_rows(self._rows)
+        return self.data.train.lanes_of_rows(self._rows)
 
     @property
     def _rows(self) -> range:
@@ -177,15 +164,13 @@ class RocketDataModule(LightningDataModule):
         data.check_shards(self._rows)
         self._data = data
 
-    def _make_loader(
-        self, plan: SplitPlan, damage: DamageReport, *, augment: bool, only_epoch: int | None
-    ) -> LaneLoader:
+    def _make_loader(self, plan: SplitPlan, damage: DamageReport, *, validates: bool) -> LaneLoader:
         config = self.config
         source = EpisodeSource(
-            self.collection,
+            self.data.collection,
             seed=self.seed,
             enable_segment=config.enable_segment,
-            augment=augment,
+            augment=config.augment and not validates,
             watch_events=self.watch_events,
             num_kept=4 * config.batch_size + 16,
         )
@@ -193,14 +178,14 @@ class RocketDataModule(LightningDataModule):
         if isinstance(plan, MixedPlan) or plan.settings.contiguous:
             steps = LaneSteps(plan, self._rows, source)
         else:
-            steps = ShuffledSteps(plan, self._rows, self.collection, source)
+            steps = ShuffledSteps(plan, self._rows, self.data.collection, source)
         return LaneLoader(
             steps,
             BatchLayout(config.batch_size, config.win_len, config.frame_height, config.frame_width),
             num_workers=config.num_workers,
             prefetch_factor=config.prefetch_factor,
             damage=damage,
-            only_epoch=only_epoch,
+            only_epoch=0 if validates else None,
             timeout_seconds=self.worker_timeout_seconds,
             cache=self._cache,
             on_start=pin if self._on_gpu else None,
@@ -214,7 +199,7 @@ class RocketDataModule(LightningDataModule):
     def _cache(self) -> CacheSettings | None:
         if self.config.cache_dir is None:
             return None
-        fingerprints = {one.path: one.info.fingerprint for one in self.collection.datasets}
+        fingerprints = {one.path: one.info.fingerprint for one in self.data.collection.datasets}
         return CacheSettings(self.config.cache_dir, int(self.config.cache_gb * 1e9), fingerprints)
 
     def _num_unfinished(self) -> int:

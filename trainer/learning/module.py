@@ -335,7 +335,7 @@ class RocketModule(LightningModule):
     @property
     def position(self) -> Position:
         """The run's position between two steps."""
-        return Position.after(self.trainer.global_step, self.trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
+        return Position.after(self.trainer.global_step, self.trainer.datamodule.data.train.num_steps)  # type: ignore[attr-defined]
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -370,7 +370,7 @@ class RocketModule(LightningModule):
     @property
     def _num_steps(self) -> int:
         """Of the whole run."""
-        return self.config.total_steps(self.trainer.datamodule.plan.num_steps)  # type: ignore[attr-defined]
+        return self.config.total_steps(self.trainer.datamodule.data.train.num_steps)  # type: ignore[attr-defined]
 
     def _loops(self, position: Position) -> dict[str, Any]:
         return {"fit_loop": loop_state(self.trainer.fit_loop.state_dict(), **asdict(position))}
@@ -387,7 +387,7 @@ class RocketModule(LightningModule):
         """What messages call an episode."""
         if episode < 0:
             return "none (padding)"
-        return str(self.trainer.datamodule.collection.episode_ids[episode])  # type: ignore[attr-defined]
+        return str(self.trainer.datamodule.data.collection.episode_ids[episode])  # type: ignore[attr-defined]
 
     def _freeze_batch_norm(self) -> None:
         if self.config.policy.batch_norm == "frozen":

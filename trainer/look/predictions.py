@@ -50,7 +50,7 @@ def predict_windows(config: RunConfig, checkpoint: Path) -> list[list[Stretch]]:
                     head: latents["pi_logits"][head].squeeze(-2).argmax(-1) for head in ("buttons", "camera")
                 }
                 for lane in range(NUM_LANES):
-                    window = _window(batch, guesses, lane, data.collection, config)
+                    window = _window(batch, guesses, lane, data.data.collection, config)
                     if window is not None:
                         windows[lane].append(window)
     finally:

@@ -117,7 +117,7 @@ def test_cut_shard_is_named_before_the_first_step(dataset):
 
 def test_rank_needs_only_the_shards_of_its_own_groups(dataset):
     module = make_module(dataset, batch_size=1, num_ranks=2, rank=0, num_lane_groups=2)
-    (own,) = {int(shard) for shard, group in module.plan.group_of_shard.items() if group == 0}
+    (own,) = {int(shard) for shard, group in module.data.train.group_of_shard.items() if group == 0}
     (dataset / f"{1 - own:06d}.tar").unlink()
     assert take(make_module(dataset, batch_size=1, num_ranks=2, rank=0, num_lane_groups=2))
     with pytest.raises(DatasetError, match=rf"00000{1 - own}\.tar: the shard is missing"):

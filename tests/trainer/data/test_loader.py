@@ -230,10 +230,12 @@ def test_validation_gives_the_same_batches_every_time(datasets):
 
 def test_validation_shards_stay_with_the_groups_of_training(datasets):
     module = make_module(*datasets, split_ratio=0.6, num_lane_groups=4)
-    assert module.val_plan.num_windows > 0
-    both = module.plan.group_of_shard.keys() & module.val_plan.group_of_shard.keys()
+    assert module.data.val.num_windows > 0
+    both = module.data.train.group_of_shard.keys() & module.data.val.group_of_shard.keys()
     assert both
-    assert {s: module.plan.group_of_shard[s] for s in both} == {s: module.val_plan.group_of_shard[s] for s in both}
+    assert {s: module.data.train.group_of_shard[s] for s in both} == {
+        s: module.data.val.group_of_shard[s] for s in both
+    }
 
 
 def test_loader_process_that_is_killed_is_named(datasets):

@@ -33,7 +33,7 @@ def reference(datasets):
 
 
 def test_lanes_of_mixed_datasets_go_through_whole_episodes(datasets, reference):
-    lengths = make_module(*datasets).collection.num_frames
+    lengths = make_module(*datasets).data.collection.num_frames
     at: dict[int, tuple[int, int]] = {}
     for batch in reference[0]:
         for row, lane in enumerate(batch["lane"].tolist()):
@@ -89,8 +89,8 @@ def test_mixed_run_validates_every_window_once(datasets):
         for row in range(4)
         if batch["episode"][row] >= 0
     ]
-    lengths = module.collection.num_frames
-    assert len(windows) == len(set(windows)) == sum(-(-int(lengths[ep]) // 16) for ep in module.val_plan.episodes)
+    lengths = module.data.collection.num_frames
+    assert len(windows) == len(set(windows)) == sum(-(-int(lengths[ep]) // 16) for ep in module.data.val.episodes)
 
 
 def test_other_weights_are_refused_on_resume(datasets, reference):
@@ -106,5 +106,5 @@ def test_weight_that_is_not_positive_is_refused(datasets):
 
 def test_dataset_without_a_weight_counts_once(datasets):
     one = make_module(datasets[0]["path"], datasets[1], num_lane_groups=1)
-    assert [share.share for share in one.plan.shares] == pytest.approx([1 / 3, 2 / 3])
-    assert np.isfinite([share.deviation for share in one.plan.shares]).all()
+    assert [share.share for share in one.data.train.shares] == pytest.approx([1 / 3, 2 / 3])
+    assert np.isfinite([share.deviation for share in one.data.train.shares]).all()

@@ -15,15 +15,15 @@ def datasets(tmp_path_factory):
 
 def test_datasets_are_read_as_one(datasets):
     module = make_module(*datasets)
-    assert module.collection.num_frames.tolist() == [40, 16, 1, 70, 33, 15, 17, 64, 5, 31]
-    assert module.collection.shard.tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
+    assert module.data.collection.num_frames.tolist() == [40, 16, 1, 70, 33, 15, 17, 64, 5, 31]
+    assert module.data.collection.shard.tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
     assert {int(ep) for batch in take(module) for ep in batch["episode"]} - {-1} == set(range(10))
-    assert module.collection.fingerprint != make_module(*datasets[::-1]).collection.fingerprint
+    assert module.data.collection.fingerprint != make_module(*datasets[::-1]).data.collection.fingerprint
 
 
 def test_split_is_the_same_on_every_rank_and_leaves_nothing_out(datasets):
     modules = [make_module(*datasets, split_ratio=0.7, batch_size=2, rank=rank, num_ranks=2) for rank in range(2)]
-    splits = [(m.plan.episodes.tolist(), m.val_plan.episodes.tolist()) for m in modules]
+    splits = [(m.data.train.episodes.tolist(), m.data.val.episodes.tolist()) for m in modules]
     assert splits[0] == splits[1]
     assert sorted(splits[0][0] + splits[0][1]) == list(range(10))
     assert len(splits[0][1]) == 3
@@ -31,7 +31,7 @@ def test_split_is_the_same_on_every_rank_and_leaves_nothing_out(datasets):
 
 def test_split_without_shuffling_takes_the_last_episodes_for_validation(datasets):
     module = make_module(*datasets, split_ratio=0.7, shuffle_episodes=False)
-    assert module.val_plan.episodes.tolist() == [7, 8, 9]
+    assert module.data.val.episodes.tolist() == [7, 8, 9]
 
 
 def test_dataset_that_stands_there_twice_is_refused(datasets):
@@ -69,7 +69,7 @@ def test_groups_that_do_not_divide_the_lanes_are_refused(datasets):
 
 
 def test_fewer_shards_than_groups_are_assigned_by_episode(datasets):
-    assert make_module(datasets[0], batch_size=4, num_lane_groups=4).plan.by_episode
+    assert make_module(datasets[0], batch_size=4, num_lane_groups=4).data.train.by_episode
 
 
 def test_dataset_without_its_manifest_is_named(tmp_path):
