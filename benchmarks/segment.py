@@ -25,7 +25,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.sample import SampleSettings, make_sample
+from pipeline.sample.make import SampleSettings, make_sample
 from pipeline.segment.follow import follow
 from pipeline.segment.settings import SegmentSettings
 from pipeline.segment.stretches import Stretch
