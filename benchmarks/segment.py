@@ -49,7 +49,7 @@ def masks(work: Path) -> None:
     if not sample.exists():
         make_sample(sample, SampleSettings())
     if not made.exists():
-        _ours("pipeline", "segment", sample, "--out", made, "--tracker", _TRACKER, *HOTBAR_WORDS)
+        print(_ours("pipeline", "segment", sample, "--out", made, "--tracker", _TRACKER, *HOTBAR_WORDS))
     known = list(known_recordings(sample, SETTINGS))
     _print_events(known)
     _print_guesses(known)

@@ -81,7 +81,10 @@ def known_recordings(sample: Path, settings: SegmentSettings) -> Iterator[Known]
 
 
 def overlaps(known: Known, masks_folder: Path) -> Iterator[Overlap]:
-    """One for each frame of each found stretch, up to its prompt, in which the truth shows the object."""
+    """One for each frame of each found stretch, up to its prompt, in which the truth shows the object.
+
+    Their mean is over all those frames; a frame without a made mask counts as 0.
+    """
     masks = load_masks_file(masks_path(masks_folder, known.recording.name))
     assert not masks.problems
     assert (masks.height, masks.width) == (known.truth.height, known.truth.width)

@@ -44,6 +44,7 @@ _LIKE_OTHERS = (*_CUBES, "wheat")
 _LEVELS = 32  # of a colour's channel
 _TOLERANCE = 24
 _REACH = 16  # view px around the place where an object is expected
+_FAR = 40  # the same, where it was not found there
 _GROWTH = 4  # view px by which an object may reach beyond that place
 
 _HEARTS_TOP = 140  # view row
@@ -152,7 +153,7 @@ class PaletteSession:
                 self._slots[number][rows, columns] = True
                 return
         assert self._look is not None
-        near, kinds = codes[y - 8 : y + 9, x - 8 : x + 9], self._look.kinds
+        near, kinds = codes[y - 16 : y + 17, x - 16 : x + 17], self._look.kinds
         self._kinds[number] = min(_KINDS, key=lambda kind: float(np.minimum(kinds[kind][near], 40).mean()))
 
     def _under_crosshair(self, number: int, codes: Codes) -> Mask:
@@ -183,12 +184,29 @@ class PaletteSession:
             else:  # partly hidden, or beside something in the same colours
                 shape = _fitted(shape, here)
                 visible = _solid(here & shape, kind)
+            if visible.sum() < 0.3 * shape.sum() and kind not in _LIKE_OTHERS:
+                # What is passed closely leaves the picture in great steps.
+                elsewhere = self._elsewhere(number, codes, expected)
+                if elsewhere[1].sum() > 2 * visible.sum():
+                    area, shape = elsewhere
+                    visible = shape
             if visible.sum() >= 0.05 * shape.sum():
                 seen[area] = visible
             whole = np.zeros_like(expected)
             whole[area] = shape
         self._shapes[number] = whole
         return seen & ~self._hidden
+
+    def _elsewhere(self, number: int, codes: Codes, expected: Mask) -> tuple[tuple[slice, slice], Mask]:
+        """The nearest region in the object's colours, within reach of the place where it is expected."""
+        area = _around(expected, _FAR)
+        shape, here = expected[area], self._colours(number, codes, area)
+        middle = np.argwhere(shape).mean(axis=0)
+        parts = [part for part in _components(here) if part.sum() >= 0.1 * shape.sum()]
+        if not parts:
+            return area, np.zeros_like(shape)
+        nearest = min(parts, key=lambda part: float(np.hypot(*(np.argwhere(part).mean(axis=0) - middle))))
+        return area, _solid(nearest, self._kinds[number])
 
     def _colours(self, number: int, codes: Codes, area: tuple[slice, slice]) -> Mask:
         assert self._look is not None
@@ -273,11 +291,11 @@ def _moved(mask: Mask, down: int, right: int) -> Mask:
     return moved
 
 
-def _around(mask: Mask) -> tuple[slice, slice]:
+def _around(mask: Mask, reach: int = _REACH) -> tuple[slice, slice]:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return (
-        slice(max(int(rows[0]) - _REACH, 0), int(rows[-1]) + _REACH + 1),
-        slice(max(int(columns[0]) - _REACH, 0), int(columns[-1]) + _REACH + 1),
+        slice(max(int(rows[0]) - reach, 0), int(rows[-1]) + reach + 1),
+        slice(max(int(columns[0]) - reach, 0), int(columns[-1]) + reach + 1),
     )
 
 
@@ -337,9 +355,9 @@ def _with_stand(glass: Mask) -> Mask:
             mask[:bottom, columns] |= np.logical_or.accumulate(glass[:bottom, columns], axis=0)
         block = max((bottom - top) / 0.8, 2 * wide)
         for start, stop, half in (
-            (top - 0.13 * block, top + 0.04 * block, 1.1 * wide),
-            (bottom, bottom + 0.5 * block, 0.24 * wide),
-            (bottom + 0.3 * block, bottom + 0.9 * block, 0.76 * wide),
+            (top - 0.11 * block, top + 0.04 * block, 1.12 * wide),
+            (bottom - 0.06 * block, bottom + 0.5 * block, 0.25 * wide),
+            (bottom + 0.1 * block, bottom + 0.9 * block, 0.72 * wide),
         ):
             mask[max(round(start), 0) : round(stop), max(round(middle - half), 0) : round(middle + half)] = True
     return mask
