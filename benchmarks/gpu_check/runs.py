@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
@@ -181,7 +182,8 @@ def short_run(config: RunConfig, resume: str | None = None, dropout: bool = True
             without_dropout(policy)
         return policy
 
-    train(config, resume, out=io.StringIO(), make_policy=make_policy)
+    with mock.patch("trainer.run.build_policy", make_policy):
+        train(config, resume, out=io.StringIO())
     return _losses(config)
 
 

@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.programs.minestudio_golden import imitation
 from tests.trainer.policies import golden_recording, lane, relative_error
+from trainer.learning.objectives import camera_mask, cloning_losses, counted, entropies
 from trainer.policy import RocketPolicy
 
 TOLERANCE = 1e-4
@@ -43,6 +43,19 @@ def stored(latents: dict[str, Any], head: str, recorded: dict[str, Any]) -> Tens
     """The log-probabilities that a recording holds: of the buttons maybe one in so many."""
     stride = recorded.get("button_stride", 1) if head == "buttons" else 1
     return latents["pi_logits"][head][..., ::stride]
+
+
+def imitation(latents: dict[str, Any], recorded: dict[str, Any], window: int) -> dict[str, Tensor]:
+    """Losses and entropy of training, summed over a lane's frames as MineStudio's BehaviorClone does."""
+    inputs = recorded["inputs"]
+    action = {head: inputs[f"action_{head}"][window].squeeze(-1) for head in ("buttons", "camera")}
+    valid_BT = inputs["mask"][window].bool()
+    losses = cloning_losses(latents["pi_logits"], action, valid_BT)
+    buttons_BT, camera_BT = entropies(latents["pi_logits"])
+    entropy_BT = counted(buttons_BT, valid_BT) + counted(camera_BT, camera_mask(action, valid_BT))
+    sums = {"camera_loss": losses.camera, "button_loss": losses.buttons, "entropy": entropy_BT}
+    means = {name: by_frame_BT.sum(-1).mean() for name, by_frame_BT in sums.items()}
+    return {"loss": means["camera_loss"] + means["button_loss"], **means}
 
 
 @pytest.mark.parametrize(("run", "reset_window"), [("run_carry", None), ("run_reset_w1", 1), ("run_reset_w2", 2)])
@@ -88,7 +101,7 @@ def test_loss_and_entropy_equal_minestudios(policy, recorded):
     memory = None
     for window in range(3):
         latents, memory = policy(window_of(recorded, window), memory)
-        got = imitation(policy, latents, recorded["inputs"], window)
+        got = imitation(latents, recorded, window)
         for name, value in got.items():
             assert relative_error(value, recorded["bc_loss"][window][name]) < TOLERANCE, name
 
@@ -108,7 +121,7 @@ def test_gradients_equal_minestudios_over_two_windows(policy, recorded, mode, ch
     memory = None
     for window in range(2):
         latents, memory = policy(window_of(recorded, window), memory)
-        loss = imitation(policy, latents, recorded["inputs"], window)["loss"]
+        loss = imitation(latents, recorded, window)["loss"]
         assert relative_error(loss, expected["losses"][window]) < TOLERANCE
         loss.backward()
     got = {name: parameter.grad for name, parameter in policy.named_parameters()}
