@@ -58,6 +58,8 @@ def main() -> None:
 
 def make_bench(device: str, work: Path) -> Bench:
     """Full size on a GPU; on a CPU the smallest policy, dataset and step that the checks can run with."""
+    policy: tuple[str, ...]
+    full: tuple[str, ...]
     if device == "cuda":
         dataset = make_dataset(
             work / "dataset", size_px=224, clip_frames=128, num_episodes=20, clips_per_episode=16

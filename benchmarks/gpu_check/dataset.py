@@ -61,12 +61,12 @@ def _encode(settings: BuildSettings, folder: Path, num_clips: int) -> list[bytes
     draw = np.random.default_rng(0)
     texture = np.kron(draw.integers(16, 230, (size // 4, size // 4), np.uint8), np.ones((4, 4), np.uint8))
     chroma = np.full(size * size // 2, 128, np.uint8)
-    videos = []
+    videos: list[bytes] = []
     with contextlib.closing(ClipEncoder(settings, folder, where="gpu-check")) as encoder:
         for frame in range(num_clips * settings.clip_frames):
             moved = np.roll(texture, (frame, _PIXELS_PER_FRAME * frame), (0, 1))
             luma = moved + draw.integers(0, _NOISE, moved.shape, np.uint8)
-            encoder.write([memoryview(luma.reshape(-1)), memoryview(chroma)])
+            encoder.write([luma.reshape(-1).data, chroma.data])
             videos += encoder.take_finished()
         videos += encoder.finish()
     assert len(videos) == num_clips, len(videos)

@@ -73,8 +73,8 @@ def _difference_of_gradients(golden: dict[str, Any], policy: RocketPolicy, devic
         latents, memory = policy(_window(golden, window, device), memory)
         action = {name: inputs[f"action_{name}"][window].squeeze(-1).to(device) for name in ("buttons", "camera")}
         losses = cloning_losses(latents["pi_logits"], action, inputs["mask"][window].bool().to(device))  # type: ignore[arg-type]
-        losses.total.sum(1).mean().backward()
-    gradients = {name: parameter.grad for name, parameter in policy.named_parameters()}
+        torch.autograd.backward(losses.total.sum(1).mean())
+    gradients = {name: one.grad for name, one in policy.named_parameters() if one.grad is not None}
     return max(
         _difference(gradients[name], wanted) for name, wanted in golden["grads_train_bn"]["tensors"].items()
     )

@@ -77,7 +77,7 @@ def one_rank(bench: Bench) -> Found:
     batches = _some_batches(config, bench.device, num_batches=STEPS)
     expected = _train_by_hand(config, bench.device, batches, wrap=lambda policy: policy)
     backend = "nccl" if bench.device == "cuda" else "gloo"
-    dist.init_process_group(backend, rank=0, world_size=1, store=dist.HashStore())
+    dist.init_process_group(backend, rank=0, world_size=1, store=dist.HashStore())  # type: ignore[attr-defined]
     try:
         ddp = _train_by_hand(
             config,
@@ -115,7 +115,7 @@ def _train_by_hand(
         latents, memory = module(batch, memory)
         loss = cloning_losses(latents["pi_logits"], batch["action"], batch["valid"]).total.mean()
         optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         optimizer.step()
         losses.append(float(loss))
     return losses

@@ -19,6 +19,7 @@ from trainer.config import resolve_lanes
 from trainer.gpu_memory import OTHER_BYTES, gpu_memory
 from trainer.learning.module import RocketModule
 from trainer.learning.objectives import build_objectives
+from trainer.policy_facts import policy_facts
 from trainer.settings import RunConfig
 
 SLOWEST_RATIO, LONGEST_WAIT, MEMORY_SHARE = 1.0, 0.02, 1.1
@@ -42,7 +43,7 @@ def against_minestudio(bench: Bench) -> Found:
 
 
 def _rate(bench: Bench, answer: dict[str, Any]) -> float:
-    return bench.lanes * bench.frames / statistics.median(answer["seconds"])
+    return float(bench.lanes * bench.frames / statistics.median(answer["seconds"]))
 
 
 class Stopwatch(Callback):
@@ -118,7 +119,7 @@ def peak_memory(bench: Bench) -> Found:
     """What the dry run computes is what a run takes."""
     bench.need_gpu()
     config = resolve_lanes(bench.config("peak", *bench.full, "trainer.max_steps=4"), 1)
-    computed = gpu_memory(config).total
+    computed = gpu_memory(config, policy_facts(config)).total
     _fit(config)
     allocated, reserved = torch.cuda.max_memory_allocated(), torch.cuda.max_memory_reserved()
     free, whole = torch.cuda.mem_get_info()
