@@ -16,10 +16,12 @@ EPISODE, NUM_FRAMES = 11, 70
 
 SHOW = """(async () => {
   const root = document.querySelector(".player"), player = root.player, seen = [];
-  const pen = player.canvas.getContext("2d", { willReadFrequently: true });
+  // A canvas of its own: one that is drawn by the GPU warns when it is read often.
+  const pen = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
   for (const at of ORDER) {
     await player.show(at);
-    const [red] = pen.getImageData(player.canvas.width - 3, player.canvas.height - 3, 1, 1).data;
+    pen.drawImage(player.canvas, 3 - player.canvas.width, 3 - player.canvas.height);
+    const [red] = pen.getImageData(0, 0, 1, 1).data;
     const keys = [...root.querySelectorAll(".keys.human kbd.down")].map((key) => key.dataset.key);
     const goals = [...root.querySelectorAll(".goals b")].map((goal) => goal.textContent);
     seen.push([+root.dataset.frame, red, keys, goals]);
