@@ -9,12 +9,18 @@ from tests.synthetic import make_dataset
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-_LONGEST = ["test_learning.py", "test_run.py"]
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take the longest come first: begun last, they would keep one core busy alone."""
-    items.sort(key=lambda item: [item.path.name != name for name in _LONGEST])
+    """The two files that take the longest begin early: at the end, one would keep a core busy alone.
+
+    Both start several processes, so they do not begin together.
+    """
+    items.sort(
+        key=lambda item: (
+            item.path.name != "test_learning.py",
+            "trainer" in item.path.parts,
+            item.path.name != "test_run.py",
+        )
+    )
 
 
 @pytest.fixture(scope="session")
