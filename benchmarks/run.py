@@ -38,6 +38,7 @@ def main() -> None:
         options.frames, options.repeats = min(options.frames, 1200), 1
     work = options.work.resolve()
     work.mkdir(parents=True, exist_ok=True)
+    options.results.mkdir(parents=True, exist_ok=True)
     started, load = datetime.now(UTC), load_average()
     page = options.results / f"{started:%Y-%m-%d}-{machine_slug()}.md"
     tables: list[Table] = []
