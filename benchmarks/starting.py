@@ -22,8 +22,9 @@ COMMANDS = {
     "rocket-train --help": ("train", ["--help"], 0),
     "rocket-train demo with a misspelt key": ("train", ["demo", "trainer.max_step=3"], 1),
     "rocket-train demo with a missing dataset": ("train", ["demo", "data.datasets=nowhere"], 1),
-    "rocket-train rocket1 --dry-run, first of all": ("train", ["rocket1", "--dry-run"], 0),
-    "rocket-train rocket1 --dry-run, again": ("train", ["rocket1", "--dry-run"], 0),
+    "rocket-train rocket1 --dry-run": ("train", ["rocket1", "--dry-run"], 0),
+    "... of a policy of your own, first of all": ("train", ["rocket1", "policy.hiddim=768", "--dry-run"], 0),
+    "... again": ("train", ["rocket1", "policy.hiddim=768", "--dry-run"], 0),
 }
 
 
@@ -51,7 +52,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as cache:
         for name, (program, words, status) in COMMANDS.items():
             wall, cores = seconds_of(program, words, status, cache if name.endswith("again") else None)
-            print(f"{name:<46}{wall:6.2f} s{cores:8.2f} core-seconds")
+            print(f"{name:<50}{wall:6.2f} s{cores:8.2f} core-seconds")
 
 
 def _children_seconds() -> float:

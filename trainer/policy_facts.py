@@ -1,7 +1,8 @@
 """What a policy's shape says, counted without computing anything and without fetching weights.
 
-Counting takes seconds, most of them to load timm. The counts are kept in the user's cache folder
-(`$XDG_CACHE_HOME/rocket1`, else `~/.cache/rocket1`), so that the next dry run of the same policy is quick.
+Counting takes seconds, most of them to load timm: too long for a dry run. The counts of the policies in configs/
+come with the project, in policy_facts.json, which `python -m trainer.policy_facts` writes. Those of other policies
+are kept in the user's cache folder: `$XDG_CACHE_HOME/rocket1`, else `~/.cache/rocket1`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,15 @@ import torch
 from torch import Tensor
 
 from trainer.checkpoints.disk import write_atomically
+from trainer.config import config_names, load_config
 from trainer.plan import PolicyFacts
 from trainer.settings import RunConfig
 
 if TYPE_CHECKING:
     from trainer.policy import RocketPolicy
+
+
+SHIPPED_FILE = Path(__file__).with_suffix(".json")
 
 
 def policy_facts(config: RunConfig) -> PolicyFacts:
@@ -32,26 +37,30 @@ def policy_facts(config: RunConfig) -> PolicyFacts:
     Raises:
         PolicyError: no such backbone, or one that cannot be built.
     """
+    key = policy_key(config)
+    shipped = json.loads(SHIPPED_FILE.read_bytes())
+    if key in shipped:
+        return PolicyFacts(**shipped[key])
     with suppress(OSError, RuntimeError, ValueError, TypeError):  # none yet, no home, or a damaged one
-        return PolicyFacts(**json.loads(_place(config).read_bytes()))
+        return PolicyFacts(**json.loads(_place(key).read_bytes()))
     facts = count_policy(config)
     with suppress(OSError, RuntimeError):
-        write_atomically(_place(config), json.dumps(asdict(facts)).encode())
+        write_atomically(_place(key), json.dumps(asdict(facts)).encode())
     return facts
 
 
-def _place(config: RunConfig) -> Path:
+def _place(key: str) -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "rocket1" / f"policy-{_key(config)}.json"
+    return Path(cache) / "rocket1" / f"policy-{key}.json"
 
 
-def _key(config: RunConfig) -> str:
+def policy_key(config: RunConfig) -> str:
     """A hash of all that the counts depend on: settings, libraries, the policy's code."""
     counted = [
         config.policy_arguments(),
         [config.data.frame_height, config.data.frame_width],
         [config.trainer.activation_checkpointing, config.trainer.precision],
-        [version(library) for library in ("torch", "torchvision", "timm")],
+        [version(library).partition("+")[0] for library in ("torch", "torchvision", "timm")],  # without "+cpu"
     ]
     hashed = hashlib.sha256(json.dumps(counted, sort_keys=True).encode())
     for source in [Path(__file__), *sorted((Path(__file__).parent / "policy").glob("*.py"))]:
@@ -122,3 +131,13 @@ def _window(config: RunConfig) -> dict[str, Any]:
         "valid": torch.ones(1, frames, dtype=torch.bool),
         "has_padding": False,
     }
+
+
+def count_shipped() -> dict[str, dict[str, Any]]:
+    """The facts of each policy in configs/, by key."""
+    configs = {policy_key(config): config for config in map(load_config, config_names())}
+    return {key: asdict(count_policy(config)) for key, config in configs.items()}
+
+
+if __name__ == "__main__":
+    SHIPPED_FILE.write_text(json.dumps(count_shipped(), indent=2) + "\n", encoding="utf-8")

@@ -1,5 +1,6 @@
 """What is known of a policy before a run, and when it is counted again."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,18 @@ def counts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[int]:
 
 
 def facts_of(*overrides: str) -> PolicyFacts:
-    return policy_facts.policy_facts(load_config("demo", overrides))
+    return policy_facts.policy_facts(load_config("demo", ["policy.num_heads=8", *overrides]))
+
+
+def test_counts_that_come_with_the_project_are_those_of_its_policies() -> None:
+    # After a change of the policies or their code: python -m trainer.policy_facts
+    assert json.loads(policy_facts.SHIPPED_FILE.read_bytes()) == policy_facts.count_shipped()
+
+
+@pytest.mark.parametrize("name", ["rocket1", "one-gpu", "demo"])
+def test_policy_of_the_project_is_not_counted(counts: list[int], name: str) -> None:
+    assert policy_facts.policy_facts(load_config(name)).num_parameters > 1000
+    assert counts == []
 
 
 def test_policy_is_counted_once(counts: list[int]) -> None:
