@@ -1,7 +1,5 @@
 """rocket-prep: the command line. Commands parse words and call a function elsewhere."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import sys

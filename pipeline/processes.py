@@ -1,7 +1,5 @@
 """Processes that never outlive the one that started them, and import nothing that it does not."""
 
-from __future__ import annotations
-
 import ctypes
 import os
 import signal

@@ -1,7 +1,5 @@
 """How far a run is, on stderr: a bar with rate and time left, or plain lines where nobody watches."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Iterator

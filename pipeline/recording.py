@@ -3,8 +3,6 @@
 All of them are plain and picklable and hold no open files, so that a worker on another machine can get them.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -245,7 +243,7 @@ class RecordingContent:
             tip = np.where(tip < 0, tip + np.array([frame_width_px, frame_height_px]), tip)
         return float(tip[0]), float(tip[1])
 
-    def thinned(self, every: int) -> RecordingContent:
+    def thinned(self, every: int) -> "RecordingContent":
         """The same content for every so many-th frame alone, which gets the actions of all up to the next of them.
 
         Buttons are or-ed and camera movements summed, so that clicks, turns of the wheel and the way that the view

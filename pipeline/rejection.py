@@ -1,7 +1,5 @@
 """What is left out of a dataset, and why: a line of rejected.jsonl each."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path

@@ -3,8 +3,6 @@
 Whatever does not change the output (workers, engine, time-outs) is no setting but a flag of the command.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -114,7 +112,7 @@ class BuildSettings(Section):
         return record | {"parameters": parameters}
 
 
-def settings_of_build(dataset: Dataset) -> BuildSettings:
+def settings_of_build(dataset: "Dataset") -> BuildSettings:
     """The settings that a dataset was built with.
 
     Raises:

@@ -7,8 +7,6 @@ DATASET/.build/work/         half-finished files of running workers
 DATASET/NNNNNN.tar ...       moved here at the end; dataset.json comes last, and .build goes
 """
 
-from __future__ import annotations
-
 import errno
 import fcntl
 import json
@@ -41,7 +39,7 @@ class PartRecord:
     num_noops: int
 
     @classmethod
-    def read(cls, path: Path) -> PartRecord:
+    def read(cls, path: Path) -> "PartRecord":
         record = json.loads(path.read_bytes())
         return cls(
             [EpisodeRow.from_record(row) for row in record["episodes"]], record["rejections"], record["num_noops"]

@@ -4,8 +4,6 @@ A part is written aside and renamed; its record comes last, so that a part with 
 group gives the same bytes on every machine and after any number of failed tries.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Reads the recordings of a group in turn, each as far as it can be used, with an account of the rest."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import numpy as np

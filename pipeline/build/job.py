@@ -5,8 +5,6 @@
 All state lies in the output folder (see folder.py), so that a second start goes on where the first ended.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 from collections.abc import Mapping, Sequence

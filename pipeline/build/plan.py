@@ -1,7 +1,5 @@
 """The plan of a build, by a look at every recording from outside: the ends of its log, its video's header."""
 
-from __future__ import annotations
-
 import os
 import zlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Damaged episodes built again from their recordings, so that the shards have their first bytes back."""
 
-from __future__ import annotations
-
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence

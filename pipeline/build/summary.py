@@ -1,7 +1,5 @@
 """The last lines of build-shards: what was written, what was left out and why, what to type next."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any

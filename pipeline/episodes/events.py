@@ -7,8 +7,6 @@ The statistics of a line are those before its action: an event shows in the firs
 risen, one line after the action that caused it at the earliest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -3,8 +3,6 @@
 Source: CraftJarvis/MineStudio, callbacks/*.py `load_episodes`, for the rule that `compat: minestudio` repeats.
 """
 
-from __future__ import annotations
-
 import hashlib
 import re
 from collections.abc import Iterable, Sequence

@@ -4,8 +4,6 @@ A group is the unit of work: one play session without a gap, as far as can be se
 episode, or several where a damaged recording leaves a hole in it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -69,7 +67,7 @@ class BuildPlan:
     @classmethod
     def of(
         cls, usable: Sequence[PlannedRecording], rejections: Sequence[Rejection], settings: BuildSettings
-    ) -> BuildPlan:
+    ) -> "BuildPlan":
         """The plan for these recordings; it depends on them and the settings alone, so that all machines agree."""
         left_out = [*rejections, *_missing_masks(usable)]
         by_name = {planned.recording.name: planned for planned in usable}

@@ -1,7 +1,5 @@
 """Which tracker a command line names, and who works with it."""
 
-from __future__ import annotations
-
 import importlib
 import os
 from collections.abc import Callable

@@ -10,8 +10,6 @@ together, from the last prompt back to the first frame, so that a tracker sees e
 A batch that would hold more than `held_frames` is cut in two, and the frames that both need are tracked twice.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

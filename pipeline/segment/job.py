@@ -4,8 +4,6 @@ MASKS/segment.json               what the masks are made with; written first
 MASKS/<recording>.masks.jsonl    appears when the recording is done
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex

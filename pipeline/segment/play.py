@@ -1,7 +1,5 @@
 """Reading what was done and what happened in a recording."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from typing import Any

@@ -9,8 +9,6 @@ here (`processed_frames`, `output_dict_per_obj`, `frames_tracked_per_obj`, `cach
 when they change.
 """
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """The settings of `rocket-prep segment`: which event gives which interaction, and when a track ends."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal
 
 from pydantic import Field

@@ -7,8 +7,6 @@
 The event's frame is the first one in whose line the counter has risen. Pure: no files, no pictures.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

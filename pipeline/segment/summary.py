@@ -1,7 +1,5 @@
 """The last lines of `rocket-prep segment`: what was made, what came to nothing and why, what to do next."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path

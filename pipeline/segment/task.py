@@ -1,7 +1,5 @@
 """One recording becomes one mask file, written aside and renamed."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

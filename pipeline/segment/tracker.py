@@ -1,7 +1,5 @@
 """What tracks objects: a prompt on a frame, masks in the frames before it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 

@@ -1,7 +1,5 @@
 """Where recordings come from: the kinds of sources, and finding what is there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -7,8 +7,6 @@ anywhere else under the given places.
 Source: openai/Video-Pre-Training, README.md ("Contractor Demonstrations") and data_loader.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

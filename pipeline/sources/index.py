@@ -5,8 +5,6 @@
 Older ones name `8.0/<stem>`, without the extension.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath

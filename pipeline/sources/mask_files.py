@@ -14,8 +14,6 @@ A frame may have the tracker's `confidence`, 0 to 1. The header may say more, su
 Source: CraftJarvis/MineStudio, callbacks/segmentation.py `do_convert`, for the pickle's layout.
 """
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

@@ -3,8 +3,6 @@
 Source: CraftJarvis/MineStudio, callbacks/segmentation.py, for the text, the type numbers and the scaling.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 import re

@@ -5,8 +5,6 @@
 Source: CraftJarvis/MineStudio, tools/process_all_openai.py, which writes them.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path

@@ -3,8 +3,6 @@
 Actions are an array for each button and one for the camera. The facts tell whether a menu is open.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Iterable, Iterator

@@ -8,8 +8,6 @@ that it counts as one recording that is never joined with another. Its video is 
 Source: CraftJarvis/MineStudio, core.py and callbacks/*.py, which read them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence

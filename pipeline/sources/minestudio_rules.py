@@ -3,8 +3,6 @@
 Source: CraftJarvis/MineStudio, tools/process_all_openai.py and callbacks/image.py.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from pipeline.recording import MINESTUDIO_FRAME_PX, WINDOW_HEIGHT_PX, VideoHeader

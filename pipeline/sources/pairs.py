@@ -1,7 +1,5 @@
 """Recordings of a video and a `.jsonl` log: which files belong together, which copy of two is taken."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 

@@ -12,8 +12,6 @@ may have any size and shows the cursor, if there is one; it is mp4, mkv, webm, m
 Names of the form `<session>-<YYYYMMDD>-<HHMMSS>` are joined into episodes; any other is an episode of its own.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from pathlib import Path

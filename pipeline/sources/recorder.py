@@ -4,8 +4,6 @@ Sources: openai/Video-Pre-Training (run_inverse_dynamics_model.py, data_loader.p
 (process_all_openai.py) for the key table, the camera's scale, the stuck attack button and the hotbar rule.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple

@@ -4,8 +4,6 @@ A new kind is a subclass of `Source` in a module of its own, a line in `pipeline
 name in `pipeline.recording.SourceName`.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -141,7 +139,7 @@ class Source(ABC):
         """
         raise NotImplementedError
 
-    def frames(self, recording: Recording) -> Iterator[VideoFrame]:
+    def frames(self, recording: Recording) -> Iterator["VideoFrame"]:
         """The pictures in order. Only of sources that store frames.
 
         Raises:

@@ -1,7 +1,5 @@
 """The files under the places that a user named, listed once, in one order on every machine."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Iterable, Sequence

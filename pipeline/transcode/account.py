@@ -4,8 +4,6 @@ packets   0  1  2  3  4  5          in the order of decoding
 frames    0  2  1  3  5             4 never came back: where it belongs tells what can be trusted before it
 """
 
-from __future__ import annotations
-
 from pipeline.transcode.bitstream import PictureOrder
 from pipeline.transcode.probe import BadVideo
 from shards.action_space import ACTION_SPACE

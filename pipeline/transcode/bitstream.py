@@ -8,8 +8,6 @@ Source: ITU-T H.264, 7.3.2.1 (sequence parameters), 7.3.2.2, 7.3.3 (slice header
 layouts of the decoder configuration: ISO/IEC 14496-15, 5.3.3.1.2 and 8.3.3.1.2.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -103,6 +101,44 @@ class PacketCheck:
             if at == start or at > end:
                 raise DamagedPacket(f"a NAL unit of {at - start} bytes in a packet that has {end - start} left")
             yield start, at
+
+
+class _Bits:
+    """Reads a NAL unit's payload bit by bit."""
+
+    def __init__(self, payload: bytes) -> None:
+        data = payload.replace(b"\0\0\3", b"\0\0")
+        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
+
+    def take(self, num_bits: int) -> int:
+        """The next bits as a number.
+
+        Raises:
+            ValueError: there are not so many.
+        """
+        if num_bits > self._left:
+            raise ValueError("the payload ends")
+        self._left -= num_bits
+        number = self._value >> self._left
+        self._value &= (1 << self._left) - 1
+        return number
+
+    def golomb(self) -> int:
+        """The next number of the code ue(v), ITU-T H.264, 9.1.
+
+        Raises:
+            ValueError: the payload ends before it.
+        """
+        return self.take(2 * (self._left - self._value.bit_length()) + 1) - 1
+
+    def signed_golomb(self) -> int:
+        """The next number of the code se(v).
+
+        Raises:
+            ValueError: the payload ends before it.
+        """
+        code = self.golomb()
+        return (code + 1) // 2 if code % 2 else -(code // 2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,44 +254,6 @@ def _skip_scaling_list(bits: _Bits, size: int) -> None:
         if following:
             following = (last + bits.signed_golomb()) % 256
         last = following or last
-
-
-class _Bits:
-    """Reads a NAL unit's payload bit by bit."""
-
-    def __init__(self, payload: bytes) -> None:
-        data = payload.replace(b"\0\0\3", b"\0\0")
-        self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
-
-    def take(self, num_bits: int) -> int:
-        """The next bits as a number.
-
-        Raises:
-            ValueError: there are not so many.
-        """
-        if num_bits > self._left:
-            raise ValueError("the payload ends")
-        self._left -= num_bits
-        number = self._value >> self._left
-        self._value &= (1 << self._left) - 1
-        return number
-
-    def golomb(self) -> int:
-        """The next number of the code ue(v), ITU-T H.264, 9.1.
-
-        Raises:
-            ValueError: the payload ends before it.
-        """
-        return self.take(2 * (self._left - self._value.bit_length()) + 1) - 1
-
-    def signed_golomb(self) -> int:
-        """The next number of the code se(v).
-
-        Raises:
-            ValueError: the payload ends before it.
-        """
-        code = self.golomb()
-        return (code + 1) // 2 if code % 2 else -(code // 2)
 
 
 def _configured_units(configuration: bytes) -> Iterator[bytes]:

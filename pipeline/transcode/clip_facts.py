@@ -1,7 +1,5 @@
 """What is known of a clip's frames while its pictures are with the encoder."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

@@ -6,8 +6,6 @@ scaling, at the size and place that the player saw: the hot spot is the arrow's 
 Positions are pixels of the source frame; a part of the arrow outside the frame is clipped at every edge.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

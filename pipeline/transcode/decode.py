@@ -6,8 +6,6 @@ of its time stamps. The first frame that is damaged, patched up by the decoder, 
 after it, neither the pictures nor their count can be trusted.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import struct
@@ -156,7 +154,7 @@ class _Decoding:
             detail = f"{len(account.waiting)} of {account.num_sent} coded frames give no picture"
             raise BadVideo("lost_frames", detail, account.num_sure())
 
-    def _send(self, packet: Packet[Any]) -> str | None:
+    def _send(self, packet: "Packet[Any]") -> str | None:
         """The packet has its number in the place of its time; returns what is wrong with it."""
         data, order, problem = bytes(packet), None, None
         try:
@@ -206,7 +204,7 @@ class _Decoding:
                     self.account.waiting.discard(number)
 
 
-def _decode(packet: Packet[Any]) -> tuple[Sequence[VideoFrame], str | None]:
+def _decode(packet: "Packet[Any]") -> tuple[Sequence[VideoFrame], str | None]:
     """The frames that the decoder gives after this packet, and what is wrong with the packet's picture.
 
     That a picture was patched up is only told in libavcodec's log.

@@ -7,8 +7,6 @@ frames would take. One ffmpeg encodes a whole episode and cuts it into clips at 
 costs nothing. All runs on one thread and without choices that depend on the processor: same frames, same bytes.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import fcntl

@@ -5,8 +5,6 @@ keep:      -    |  kept  |    -   |    -   |  kept  |   -
 taken:  [ lines 0 and 1 ]   [ lines 2, 3 and 4 ]      [ with the next kept frame, or at the episode's end ]
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field

@@ -7,8 +7,6 @@ r"""One episode on its way into a part: frames go to the encoder, their facts wa
 The encoder runs about a clip behind. Nothing but those clips' facts is held in memory, however long the episode.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace

@@ -4,8 +4,6 @@ ffmpeg-python only builds command lines: it needs a program to run. The one on P
 H.264, so that a cluster's own build is used; else the one that the imageio-ffmpeg package ships (no root needed).
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.metadata
 import shutil

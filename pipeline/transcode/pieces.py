@@ -6,8 +6,6 @@
 The packets stay as they are; only their times are set, so that frame i of a clip is at i / 20 s.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Iterator
 from fractions import Fraction
@@ -112,7 +110,7 @@ def join_pieces(pieces: list[bytes], settings: BuildSettings) -> bytes:
     return out.getvalue()
 
 
-def _check_keyframes(packets: list[Packet[Any]], keyframe_interval: int) -> None:
+def _check_keyframes(packets: list["Packet[Any]"], keyframe_interval: int) -> None:
     gap = keyframe_interval
     for packet in packets:
         gap = 1 if packet.is_keyframe else gap + 1
@@ -120,7 +118,7 @@ def _check_keyframes(packets: list[Packet[Any]], keyframe_interval: int) -> None
             raise CannotCopy(f"more than {keyframe_interval} frames from one key frame to the next")
 
 
-def _set_times(packets: list[Packet[Any]], start: int) -> None:
+def _set_times(packets: list["Packet[Any]"], start: int) -> None:
     """The packets' frames are shown one after the other from frame `start` on, and decoded in the given order."""
     times = [packet.pts for packet in packets]
     if None in times or len(set(times)) < len(times):

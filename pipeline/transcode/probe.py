@@ -1,7 +1,5 @@
 """What a source video's container claims, before anything of it is decoded."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Decoded frames of any size in, planes of the dataset's size out, with the cursor drawn where it belongs."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 from typing import Any
 

@@ -3,8 +3,6 @@
 They are our own and no process pool: a pool breaks as a whole when one of its processes is killed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

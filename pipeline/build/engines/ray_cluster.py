@@ -4,8 +4,6 @@ A task is given again when the node that had it dies. This process alone keeps t
 so that a task is never at work twice on purpose, and twice by accident is harmless: files are renamed into place.
 """
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Any

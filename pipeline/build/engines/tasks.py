@@ -1,7 +1,5 @@
 """What engines have in common: tasks, running one, which is next, and what becomes of them."""
 
-from __future__ import annotations
-
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
@@ -112,7 +110,7 @@ class TaskQueue:
         failures: a line for each task that cannot be done now.
     """
 
-    def __init__(self, tasks: Sequence[Task], progress: ProgressReport, done: Callable[[int], None]) -> None:
+    def __init__(self, tasks: Sequence[Task], progress: "ProgressReport", done: Callable[[int], None]) -> None:
         """All tasks wait; `done` is called with the index of each that is done."""
         self.progress, self.failures = progress, list[str]()
         self._tasks = deque(sorted(tasks, key=lambda task: (-task.num_frames, task.index)))
@@ -164,7 +162,7 @@ class Engine(Protocol):
 def run_tasks(
     engine: Engine,
     tasks: Sequence[Task],
-    progress: ProgressReport,
+    progress: "ProgressReport",
     unit: str,
     done: Callable[[int], None] = lambda _: None,
 ) -> None:

@@ -3,8 +3,6 @@
 A bad line ends what can be used: whoever skipped it would pair every later line with the wrong frame.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

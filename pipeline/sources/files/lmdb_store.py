@@ -6,8 +6,6 @@ shared.
 Source: CraftJarvis/MineStudio, tools/convertion.py, which writes them.
 """
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Iterator
 from functools import lru_cache

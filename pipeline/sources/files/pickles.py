@@ -10,8 +10,6 @@ become dict), numpy arrays and scalars of bool, int, uint and float.
 Source: numpy/_core/multiarray.py and numeric.py for how arrays are put together again, in protocols 0 to 5.
 """
 
-from __future__ import annotations
-
 import io
 import pickle
 import re
