@@ -10,8 +10,8 @@ from pipeline.sources.index import looks_like_index, read_index
 from pipeline.sources.minestudio import MineStudio
 from pipeline.sources.minestudio_lmdb import MineStudioLmdb
 from pipeline.sources.plain import Plain
-from pipeline.sources.source import Search, Source, duplicate
-from pipeline.sources.tree import SourceTree, list_files, version_key
+from pipeline.sources.source import Source, duplicate
+from pipeline.sources.tree import Search, list_files, version_key
 
 SOURCES: dict[str, Source] = {
     source.name: source for source in (Contractor(), MineStudio(), MineStudioLmdb(), Plain())
@@ -41,15 +41,14 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
     if source is not None and source not in SOURCES:
         raise SourceError(f"--source: got {source!r}, expected one of {', '.join(SOURCES)}.", "usage")
     given = [root for root in roots if root.suffix == ".json" and root.is_file()]
-    tree = SourceTree(list_files([root for root in roots if root not in given]))
+    search = Search(list_files([root for root in roots if root not in given]), alone=source is not None)
     indexes = {path: read_index(path) for path in given}
-    versions: dict[str, str] = {}
-    for path in (*given, *(file.path for file in tree.ending(".json") if looks_like_index(file.path))):
-        for name, version in (indexes[path] if path in indexes else read_index(path)).items():
-            if version is not None and version_key(version) > version_key(versions.get(name)):
-                versions[name] = version
+    beside = [read_index(file.path) for file in search.ending(".json") if looks_like_index(file.path)]
+    for names in (*indexes.values(), *beside):
+        for name, version in names.items():
+            if version is not None and version_key(version) > version_key(search.versions.get(name)):
+                search.versions[name] = version
 
-    search = Search(tree, versions, alone=source is not None)
     asked = [SOURCES[source]] if source is not None else list(SOURCES.values())
     # The first kind takes what no other one claims, so it is asked last.
     found = [kind.find(search) for kind in reversed(asked)]
@@ -71,7 +70,7 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
     known = {*recordings, *(rejection.recording for rejection in rejections)}
     rejections += [
         Rejection(name, "missing_recording", "masks without a recording of the same name", str(paths[0]))
-        for name, paths in tree.masks.items()
+        for name, paths in search.masks.items()
         if name not in known
     ]
 
@@ -89,8 +88,8 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
         )
 
     known = {*recordings, *(rejection.recording for rejection in rejections)}
-    for path, names in indexes.items():
-        missing = [name for name in names if name not in known]
+    for path, named in indexes.items():
+        missing = [name for name in named if name not in known]
         rejections += [
             Rejection(name, "not_downloaded", f"named in {path.name}", str(path), remedy="Download it.")
             for name in missing
@@ -100,6 +99,3 @@ def find_recordings(roots: Sequence[Path], source: str | None = None) -> Finding
         tuple(sorted(recordings.values(), key=lambda r: (r.session, str(r.start_time or ""), r.name))),
         tuple(sorted(rejections, key=lambda r: (r.recording, r.reason, r.path or ""))),
     )
-
-
-__all__ = ["SOURCES", "find_recordings", "source_of"]

@@ -33,7 +33,8 @@ from pipeline.sources.files.json_lines import (
 from pipeline.sources.minestudio_rules import line_objection, video_objection
 from pipeline.sources.pairs import find_pairs
 from pipeline.sources.recorder import FrameAction, RecorderState, content_of_actions
-from pipeline.sources.source import DEFAULTS, Search, Source
+from pipeline.sources.source import DEFAULTS, Source
+from pipeline.sources.tree import Search
 
 _PLAY = "minecraft.custom:minecraft.play_one_minute"
 _MAX_TICKS = 1 << 40

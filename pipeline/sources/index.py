@@ -27,11 +27,7 @@ def looks_like_index(path: Path) -> bool:
 
 
 def read_index(path: Path) -> Mapping[str, str | None]:
-    """The recordings that an index names, in its order: stem -> version, the highest where a stem has several.
-
-    Raises:
-        SourceError: if the file is no index.
-    """
+    """The recordings that an index names, in its order: stem -> version, the highest where a stem has several."""
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"more than {_MAX_BYTES} bytes")

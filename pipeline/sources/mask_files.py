@@ -116,11 +116,7 @@ def _load_jsonl(path: Path) -> RecordingMasks:
 
 
 def _entries(line: dict[str, Any]) -> list[dict[str, Any]]:
-    """The frames of a line.
-
-    Raises:
-        BadLine: it is no interaction.
-    """
+    """The frames of an interaction's line."""
     wanted = {"type": (str, int), "event": (str,), "start": (int,), "stop": (int,), "frames": (list,)}
     for name, types in wanted.items():
         if type(line.get(name)) not in types:
@@ -162,15 +158,14 @@ class MaskWriter:
         with MaskWriter(Path("masks/NAME.masks.jsonl"), height=360, width=640) as file:
             file.add("mine", "mine_block:stone", {534: mask, 535: mask_after, ...})  # bool arrays (360, 640)
 
-    Attributes:
-        header: what the first line says beside the layout, such as which tracker made the masks.
+    The first line also says what is given as `header`, such as which tracker made the masks.
     """
 
     def __init__(self, path: Path, height: int, width: int, **header: Any) -> None:
         """Nothing is written yet; `path` is named like the recording, every mask has this size in px."""
-        self.header = header
         self._path, self._height, self._width = path, height, width
-        self._lines: list[str] = []
+        layout = {"format": FORMAT, "version": VERSION, "height": height, "width": width}
+        self._lines = [_json_line(layout | header)]
 
     def add(
         self,
@@ -222,7 +217,7 @@ class MaskWriter:
                 entry["confidence"] = candidate.confidence
             frames.append(entry)
         line = {"type": kind, "event": event, "start": min(candidates), "stop": stop, "frames": frames}
-        self._lines.append(json.dumps(line, separators=(",", ":")) + "\n")
+        self._lines.append(_json_line(line))
 
     def __enter__(self) -> Self:
         return self
@@ -230,14 +225,16 @@ class MaskWriter:
     def __exit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
         if exception_type is not None:
             return
-        layout = {"format": FORMAT, "version": VERSION, "height": self._height, "width": self._width}
-        header = json.dumps(layout | self.header, separators=(",", ":"), ensure_ascii=False)
         partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.part")
         try:
             with partial.open("w", encoding="utf-8", newline="\n") as file:
-                file.writelines([header + "\n", *self._lines])
+                file.writelines(self._lines)
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(partial, self._path)
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _json_line(record: dict[str, Any]) -> str:
+    return json.dumps(record, separators=(",", ":")) + "\n"

@@ -64,11 +64,9 @@ class RecordingMasks:
     """All masks of a recording.
 
     Attributes:
-        height: of every mask, in pixels.
-        width: likewise.
+        height, width: of every mask, in pixels.
         interactions: in the order in which they are met; their frames are the recording's and may lie outside it.
         frames: source frame -> its candidates, in the source's order; ascending; frames without any are not there.
-        problems: what was left out.
     """
 
     height: int
@@ -142,11 +140,7 @@ class MaskCollector:
         self._frames.setdefault(frame, {})[key] = Candidate(index, rle, pixel, confidence)
 
     def _pixel(self, point: Any) -> tuple[float, float] | None:
-        """The row and column of a point; None if it is not known, which NaN says, too.
-
-        Raises:
-            ValueError: it is something else, or lies outside the mask.
-        """
+        """The row and column of a point; None if it is not known, which NaN says, too."""
         if point is None:
             return None
         try:
@@ -166,7 +160,6 @@ class MaskCollector:
         self._problems[reason, detail] = min(frame, first_frame), num_entries + 1
 
     def masks(self) -> RecordingMasks:
-        """What was collected."""
         return RecordingMasks(
             self._height,
             self._width,

@@ -17,10 +17,10 @@ from pipeline.recording import EPISODE_START, Breakage, CarryState, Extent, Find
 from pipeline.rejection import Rejection, SourceError
 from pipeline.settings import BuildSettings
 from pipeline.sources.files.pickles import load_pickle_file
-from pipeline.sources.minestudio_frames import content_of_arrays, first_bad_turn, info_lines, read_action_arrays
+from pipeline.sources.minestudio_frames import content_of_arrays, info_lines, read_action_arrays
 from pipeline.sources.recorder import FIRST_HOTBAR
-from pipeline.sources.source import DEFAULTS, Search, Source, duplicate
-from pipeline.sources.tree import SourceFile, session_and_start, stem
+from pipeline.sources.source import DEFAULTS, Source, duplicate
+from pipeline.sources.tree import Search, session_and_start, stem
 
 ACTIONS, VIDEOS, INFOS, RAW_VIDEOS = "actions", "videos", "privileged_infos", "mp4"
 
@@ -31,38 +31,33 @@ class MineStudio(Source):
     name = "minestudio"
 
     def find(self, search: Search) -> Findings:
-        pickles = search.tree.ending(".pkl")
-
-        def are_actions(file: SourceFile) -> bool:
-            folder = file.path.parent.name
-            return folder != INFOS if search.alone else folder == ACTIONS
-
-        actions = [file for file in pickles if are_actions(file)]
-        sets = {file.path.parent.parent for file in pickles if are_actions(file) or file.path.parent.name == INFOS}
+        pickles = [file.path for file in search.ending(".pkl")]
+        infos = {path for path in pickles if path.parent.name == INFOS}
+        actions = [path for path in pickles if path.parent.name == ACTIONS or (search.alone and path not in infos)]
+        sets = {path.parent.parent for path in (*actions, *infos)}
         videos: dict[str, list[Path]] = {}
-        for file in search.tree.videos:
+        for file in search.videos:
             in_a_set = file.path.parent.name == VIDEOS and file.path.parent.parent in sets
             # Its input, which lies in `mp4`, lacks the cursor.
             if in_a_set or (search.alone and file.path.parent.name != RAW_VIDEOS):
                 videos.setdefault(stem(file.path), []).append(file.path)
                 search.claimed.add(file.path)
-        infos = {file.path for file in pickles if file.path.parent.name == INFOS}
         recordings: dict[str, Recording] = {}
         rejections: list[Rejection] = []
-        for file in actions:
-            name, folder = stem(file.path), file.path.parent.parent
+        for path in actions:
+            name, folder = stem(path), path.parent.parent
             if name in recordings:
-                rejections.append(duplicate(name, file.path, recordings[name].actions))
+                rejections.append(duplicate(name, path, recordings[name].actions))
                 continue
-            video = min(videos.get(name, ()), key=lambda path: (path.parent.parent != folder, path), default=None)
+            video = min(videos.get(name, ()), key=lambda one: (one.parent.parent != folder, one), default=None)
             if video is None:
                 rejections.append(
                     Rejection(
                         name,
                         "missing_video",
                         "the actions have no video of the same name",
-                        str(file.path),
-                        num_frames=self.length(Recording(name, self.name, file.path, file.path)),
+                        str(path),
+                        num_frames=self.length(Recording(name, self.name, path, path)),
                         remedy=f"Put {name}.mp4 into the folder {VIDEOS} beside {ACTIONS}.",
                     )
                 )
@@ -73,8 +68,8 @@ class MineStudio(Source):
                 name=name,
                 source=self.name,
                 video=video,
-                actions=file.path,
-                masks=search.tree.masks_of(name, folder),
+                actions=path,
+                masks=search.masks_of(name, folder),
                 info=info if info in infos else None,
                 session=session,
                 start_time=start,
@@ -108,16 +103,12 @@ class MineStudio(Source):
         breakage = None
         if len(buttons) < num_lines:
             breakage = Breakage(len(buttons), "lengths_differ", f"arrays of {len(buttons)} to {num_lines} frames")
-        if (bad := first_bad_turn(camera)) is not None:
-            breakage = bad
-            buttons, camera = buttons[: bad.first_frame], camera[: bad.first_frame]
         goes_on = state.attack_stuck is not None
         if goes_on and settings.compat is None and state.hotbar != 0:
             buttons[:1, FIRST_HOTBAR + state.hotbar] = 0
         return content_of_arrays(buttons, camera, _infos(recording), num_lines, breakage, state, settings)
 
     def log_lines(self, recording: Recording) -> Iterator[bytes]:
-        """What `privileged_infos` knows of each frame, as a line of JSON; empty objects where it knows nothing."""
         return info_lines(_infos(recording))
 
 

@@ -62,7 +62,7 @@ def content_of_arrays(
     state: CarryState,
     settings: BuildSettings,
 ) -> RecordingContent:
-    """The content that these actions are.
+    """The content that these actions are, up to the first turn that no mouse can make.
 
     Args:
         buttons: u8 (n, 23).
@@ -71,8 +71,9 @@ def content_of_arrays(
         num_lines: how many frames there should be.
         breakage: why there are fewer.
         state: before the first frame.
-        settings: of the build.
     """
+    if (bad := _first_bad_turn(camera)) is not None:
+        breakage, buttons, camera = bad, buttons[: bad.first_frame], camera[: bad.first_frame]
     pressed = np.argwhere(buttons[:, FIRST_HOTBAR : FIRST_HOTBAR + NUM_HOTBAR_SLOTS])
     slot = int(pressed[-1, 1]) if len(pressed) else state.hotbar
     return RecordingContent(
@@ -87,8 +88,7 @@ def content_of_arrays(
     )
 
 
-def first_bad_turn(camera: NDArray[np.float64]) -> Breakage | None:
-    """The first frame whose camera is no number, or turns further than a mouse can; None if there is none."""
+def _first_bad_turn(camera: NDArray[np.float64]) -> Breakage | None:
     limit = ACTION_SPACE.max_turn_degrees
     bad = np.flatnonzero(~(np.abs(camera) <= limit).all(axis=1))  # so that NaN is bad
     if not len(bad):
@@ -126,7 +126,7 @@ def _plain(value: Any) -> Any:
 
 
 def _menu_flags(infos: Iterable[Any], num_frames: int) -> NDArray[np.bool_]:
-    """Whether a menu is open, by MineStudio's dict a frame; False if that does not tell for all frames.
+    """Whether a menu is open; False if the dicts do not tell for all frames.
 
     Newer files say `isGuiOpen`; older ones the cursor's position, which is 0, 0 without a menu.
     """

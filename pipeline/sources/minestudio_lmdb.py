@@ -32,8 +32,9 @@ from pipeline.settings import BuildSettings
 from pipeline.sources.files.lmdb_store import close_environments, list_episodes, num_frames, read_chunks
 from pipeline.sources.files.pickles import load_pickle
 from pipeline.sources.masks import MaskCollector, RecordingMasks, frame_range
-from pipeline.sources.minestudio_frames import content_of_arrays, first_bad_turn, info_lines, read_action_arrays
-from pipeline.sources.source import DEFAULTS, Search, Source, VideoPiece, duplicate
+from pipeline.sources.minestudio_frames import content_of_arrays, info_lines, read_action_arrays
+from pipeline.sources.source import DEFAULTS, Source, VideoPiece, duplicate
+from pipeline.sources.tree import Search
 from shards.action_space import ACTION_SPACE
 from shards.places import install_command
 
@@ -62,12 +63,7 @@ class MineStudioLmdb(Source):
     stored_as = "pieces"
 
     def find(self, search: Search) -> Findings:
-        """The episodes of all sets.
-
-        Raises:
-            SourceError: if the `lmdb` package is missing.
-        """
-        environments = [file for file in search.tree.files if file.path.name.lower() == "data.mdb"]
+        environments = [file for file in search.files if file.path.name.lower() == "data.mdb"]
         if environments and importlib.util.find_spec("lmdb") is None:
             raise SourceError(f"LMDB sets need the package lmdb. Run: {install_command('lmdb')}", "missing")
         rejections: list[Rejection] = []
@@ -120,21 +116,16 @@ class MineStudioLmdb(Source):
         buttons, cameras = [np.zeros((0, len(ACTION_SPACE.buttons)), np.uint8)], [np.zeros((0, 2))]
         for start, expected, raw in read_chunks(recording.actions, recording.name):
             try:
-                if raw is None:
-                    raise SourceError(f"{where}: chunk {start} is missing. Download the set again.", "unreadable")
-                pressed, camera, length = read_action_arrays(load_pickle(raw, where), where)
+                pressed, camera, length = read_action_arrays(_load_chunk(raw, start, where), where)
             except SourceError as error:
                 breakage = Breakage(start, error.reason, str(error))
                 break
-            bad = first_bad_turn(camera)
-            if bad is None and (len(pressed) != expected or length != expected):
+            buttons.append(pressed[:expected])
+            cameras.append(camera[:expected])
+            if len(pressed) != expected or length != expected:
                 usable = min(len(pressed), expected)
-                bad = Breakage(usable, "wrong_schema", f"{usable} good actions, expected {expected}")
-            usable = expected if bad is None else bad.first_frame
-            buttons.append(pressed[:usable])
-            cameras.append(camera[:usable])
-            if bad is not None:
-                breakage = Breakage(start + usable, bad.reason, f"chunk {start}: {bad.detail}")
+                detail = f"chunk {start}: {usable} good actions, expected {expected}"
+                breakage = Breakage(start + usable, "wrong_schema", detail)
                 break
         num_lines = num_frames(recording.actions, recording.name)
         actions = np.concatenate(buttons), np.concatenate(cameras)
@@ -144,7 +135,6 @@ class MineStudioLmdb(Source):
         return starmap(VideoPiece, read_chunks(recording.video, recording.name))
 
     def log_lines(self, recording: Recording) -> Iterator[bytes]:
-        """What `meta_info` knows of each frame, as a line of JSON; empty objects where it knows nothing."""
         return info_lines(_infos(recording))
 
     def load_masks(self, recording: Recording) -> RecordingMasks | None:
@@ -156,9 +146,7 @@ class MineStudioLmdb(Source):
         where = f"{recording.masks}: episode {recording.name}"
         for start, _, raw in read_chunks(recording.masks, recording.name):
             try:
-                if raw is None:
-                    raise SourceError(f"{where}: chunk {start} is missing. Download the set again.")
-                frames = load_pickle(raw, where)
+                frames = _load_chunk(raw, start, where)
             except SourceError as error:
                 collector.problem("mask_entry", str(error), start)
                 continue
@@ -190,7 +178,7 @@ class MineStudioLmdb(Source):
 
 
 def _list_sets(folders: Sequence[Path], rejections: list[Rejection]) -> Mapping[Path, dict[str, dict[str, _Part]]]:
-    """For each set its episodes by modality, images first; adds what cannot be used to the rejections."""
+    """For each set its episodes by modality, images first; `rejections` gets what cannot be used."""
     sets: dict[Path, dict[str, dict[str, _Part]]] = {}
     for folder in folders:
         modality_folder = folder.parent if folder.parent.name in _MODALITIES else folder
@@ -216,14 +204,20 @@ def _same_file(one: Path, other: Path) -> bool:
     return (one / "data.mdb").samefile(other / "data.mdb")
 
 
+def _load_chunk(raw: bytes | None, start: int, where: str) -> Any:
+    if raw is None:
+        raise SourceError(f"{where}: chunk {start} is missing. Download the set again.")
+    return load_pickle(raw, where)
+
+
 def _infos(recording: Recording) -> Iterator[Any]:
     """The dict of each frame, a chunk at a time; None where a chunk is missing or bad."""
     if recording.info is None:
         return
     with contextlib.suppress(SourceError):
-        for _, expected, raw in read_chunks(recording.info, recording.name):
+        for start, expected, raw in read_chunks(recording.info, recording.name):
             infos: Any = None
             with contextlib.suppress(SourceError):
-                infos = None if raw is None else load_pickle(raw, str(recording.info))
+                infos = _load_chunk(raw, start, str(recording.info))
             known = infos if isinstance(infos, list) else []
             yield from (known + [None] * expected)[:expected]

@@ -5,11 +5,10 @@ from pathlib import Path
 
 from pipeline.recording import Findings, Recording
 from pipeline.rejection import Rejection
-from pipeline.sources.source import Search, Source, duplicate
-from pipeline.sources.tree import SourceFile, session_and_start, set_folder, stem, version_key
+from pipeline.sources.source import Source, duplicate
+from pipeline.sources.tree import Search, SourceFile, session_and_start, set_folder, stem, version_key
 
-_Pair = tuple[SourceFile, SourceFile]
-"""A log and its video."""
+_Pair = tuple[SourceFile, SourceFile]  # a log and its video
 
 _MISSING = {  # what is missing: what is said, and what to put where
     "video": ("the log has no video of the same name", "mp4 beside it, or in mp4 or videos beside jsonl"),
@@ -18,12 +17,9 @@ _MISSING = {  # what is missing: what is said, and what to put where
 
 
 def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | None = None) -> Findings:
-    """The recordings of a search that are a video and a `.jsonl` log of one name, by name.
+    """The recordings that are a video and a `.jsonl` log of one name, by name; their files are claimed.
 
-    Args:
-        search: where to look; the files of the recordings are claimed.
-        source: the source that they are of.
-        takes: whether a log is of that source; None: all are, and what lacks its other half is told, too.
+    `takes` says whether a log is of that source; None: all are, and what lacks its other half is told, too.
     """
     pairs, lone_logs, lone_videos = _pair(search)
     recordings: list[Recording] = []
@@ -46,7 +42,7 @@ def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | N
                 source=source.name,
                 video=video.path,
                 actions=log.path,
-                masks=search.tree.masks_of(name, set_folder(log.path)),
+                masks=search.masks_of(name, set_folder(log.path)),
                 session=session,
                 start_time=start,
                 version=versions[newest],
@@ -61,12 +57,12 @@ def find_pairs(search: Search, source: Source, takes: Callable[[Path], bool] | N
 def _pair(search: Search) -> tuple[list[_Pair], list[SourceFile], list[SourceFile]]:
     """Logs and videos of one name in one set; then, of those left over, the same name anywhere."""
     waiting: dict[tuple[Path | None, str], list[SourceFile]] = {}
-    for video in search.unclaimed(search.tree.videos):
+    for video in search.unclaimed(search.videos):
         waiting.setdefault((set_folder(video.path), stem(video.path)), []).append(video)
     pairs: list[_Pair] = []
     lone: list[SourceFile] = []
     second: list[SourceFile] = []  # such as a.mkv beside a.mp4
-    for log in search.unclaimed(search.tree.logs):
+    for log in search.unclaimed(search.logs):
         found = waiting.pop((set_folder(log.path), stem(log.path)), None)
         if found:
             pairs.append((log, found[0]))

@@ -24,7 +24,8 @@ from pipeline.sources.contractor import is_recorder_line
 from pipeline.sources.files.json_lines import BadLine, count_lines, parse_line, read_first_line, read_lines
 from pipeline.sources.pairs import find_pairs
 from pipeline.sources.recorder import COLUMN, FIRST_HOTBAR, NUM_HOTBAR_SLOTS, FrameAction, content_of_actions, turn
-from pipeline.sources.source import DEFAULTS, Search, Source
+from pipeline.sources.source import DEFAULTS, Source
+from pipeline.sources.tree import Search
 from shards.action_space import ACTION_SPACE
 from shards.settings import nearest
 

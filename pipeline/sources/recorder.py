@@ -38,13 +38,9 @@ that the published policies were trained on.
 
 
 class FrameAction(NamedTuple):
-    """What a line of a log says of its frame.
+    """What a line of a log says of its frame: 23 bytes, [pitch, yaw] in degrees, whether a menu is open.
 
-    Attributes:
-        buttons: 23 bytes.
-        camera: [pitch, yaw] in degrees.
-        gui: a menu is open.
-        cursor: (x, y) in window pixels, or NaN; None, for all frames: the video shows it.
+    `cursor` is (x, y) in window pixels, or NaN; None, for all frames: the video shows it.
     """
 
     buttons: bytearray
@@ -156,11 +152,7 @@ class RecorderState:
 
 
 def turn(where: str, degrees: float) -> float:
-    """The camera's movement in a frame.
-
-    Raises:
-        BadLine: it is more than a mouse can give.
-    """
+    """The camera's movement in a frame, no more than a mouse can give."""
     if abs(degrees) > ACTION_SPACE.max_turn_degrees:
         limit = ACTION_SPACE.max_turn_degrees
         raise BadLine("out_of_range", f"{where} turns the camera by {degrees:g} degrees, at most {limit:g} fit")

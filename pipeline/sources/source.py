@@ -5,8 +5,8 @@ name in `pipeline.recording.SourceName`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -24,7 +24,7 @@ from pipeline.settings import BuildSettings
 from pipeline.sources.files.json_lines import raw_lines
 from pipeline.sources.mask_files import load_masks_file
 from pipeline.sources.masks import RecordingMasks
-from pipeline.sources.tree import SourceFile, SourceTree
+from pipeline.sources.tree import Search
 
 if TYPE_CHECKING:  # PyAV takes a while to import, and only those who decode need it
     from av.video.frame import VideoFrame
@@ -32,36 +32,9 @@ if TYPE_CHECKING:  # PyAV takes a while to import, and only those who decode nee
 DEFAULTS = BuildSettings()
 
 
-@dataclass(frozen=True)
-class Search:
-    """What a source looks through to find its recordings.
-
-    Attributes:
-        tree: the files.
-        versions: recorder versions by recording, from index files.
-        alone: no other source is asked, so that whatever can be this one's is.
-        claimed: files that belong to a source that was asked before; a source adds its own.
-    """
-
-    tree: SourceTree
-    versions: Mapping[str, str] = field(default_factory=dict)
-    alone: bool = False
-    claimed: set[Path] = field(default_factory=set)
-
-    def unclaimed(self, files: list[SourceFile]) -> list[SourceFile]:
-        """Those files that no source asked before has taken."""
-        return [file for file in files if file.path not in self.claimed]
-
-
 @dataclass(frozen=True, slots=True)
 class VideoPiece:
-    """A piece of a video, as stored.
-
-    Attributes:
-        start_frame: its first frame, in the recording.
-        num_frames: how many frames it should hold.
-        mp4: a file of its own; None if it is missing.
-    """
+    """Frames [start_frame, start_frame + num_frames) of a recording as a file; None where that is missing."""
 
     start_frame: int
     num_frames: int
@@ -70,6 +43,8 @@ class VideoPiece:
 
 class Source(ABC):
     """A kind of source. It holds no state and opens files only while a method runs.
+
+    What cannot be read at all is a `SourceError`.
 
     Attributes:
         name: what `--source` calls it.
@@ -85,11 +60,7 @@ class Source(ABC):
 
     @abstractmethod
     def measure(self, recording: Recording) -> Extent:
-        """How long a recording is, and how old its world is at both ends; reads as little as possible.
-
-        Raises:
-            SourceError: if the log cannot be read.
-        """
+        """How long a recording is, and how old its world is at both ends; reads as little as possible."""
 
     @abstractmethod
     def load_log(
@@ -97,22 +68,13 @@ class Source(ABC):
     ) -> RecordingContent:
         """A recording's actions, menus and cursor up to the first bad line; `breakage` tells what ends them.
 
-        Args:
-            recording: which.
-            state: `content.state` of the episode's previous recording; the default starts an episode.
-            settings: of the build.
-
-        Raises:
-            SourceError: if nothing of the log can be read.
+        `state` is `content.state` of the episode's previous recording; the default starts an episode.
         """
 
     def log_lines(self, recording: Recording) -> Iterator[bytes]:
         """The log line by line, byte for byte; or what the source knows of each frame, as a line of JSON.
 
         Line i belongs to frame i, as far as `load_log` finds frames; there may be lines after that.
-
-        Raises:
-            SourceError: if the log cannot be read.
         """
         return raw_lines(recording.actions)
 
@@ -124,27 +86,15 @@ class Source(ABC):
             return None
 
     def load_masks(self, recording: Recording) -> RecordingMasks | None:
-        """A recording's masks; None if it has none. Entries that are bad are in `problems`, all others are there.
-
-        Raises:
-            SourceError: if the masks as a whole cannot be read; the recording can be used without them.
-        """
+        """A recording's masks, bad entries only as `problems`; None if it has none."""
         return None if recording.masks is None else load_masks_file(recording.masks)
 
     def pieces(self, recording: Recording) -> Iterator[VideoPiece]:
-        """The video piece by piece, in order. Only of sources that store pieces.
-
-        Raises:
-            SourceError: if they cannot be read.
-        """
+        """The video piece by piece, in order. Only of sources that store pieces."""
         raise NotImplementedError
 
     def frames(self, recording: Recording) -> Iterator["VideoFrame"]:
-        """The pictures in order. Only of sources that store frames.
-
-        Raises:
-            SourceError: if they cannot be read.
-        """
+        """The pictures in order. Only of sources that store frames."""
         raise NotImplementedError
 
     def minestudio_objection(self, header: VideoHeader, num_lines: int) -> str | None:  # noqa: ARG002

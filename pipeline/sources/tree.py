@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from itertools import takewhile
@@ -14,12 +14,7 @@ from pipeline.rejection import SourceError
 
 @dataclass(frozen=True, slots=True)
 class SourceFile:
-    """A file and the place that it was found under.
-
-    Attributes:
-        path: the file; of an LMDB environment its `data.mdb`.
-        root: the place that the user named.
-    """
+    """A file, and the place named by the user that it was found under."""
 
     path: Path
     root: Path
@@ -93,10 +88,23 @@ _TWIN_FOLDERS = frozenset({"mp4", "videos", "jsonl", "actions", "labels", "rle",
 
 
 @dataclass(frozen=True)
-class SourceTree:
-    """The files under the places that the user named, by path."""
+class Search:
+    """What sources look through for recordings: the files under the places that the user named, by path.
+
+    Attributes:
+        alone: one source is asked alone, so that whatever can be its own is.
+        versions: recorder versions by recording, from index files.
+        claimed: files of sources that were asked before; a source adds its own.
+    """
 
     files: Sequence[SourceFile]
+    alone: bool
+    versions: dict[str, str] = field(default_factory=dict)
+    claimed: set[Path] = field(default_factory=set)
+
+    def unclaimed(self, files: Sequence[SourceFile]) -> list[SourceFile]:
+        """Those files that no source asked before has taken."""
+        return [file for file in files if file.path not in self.claimed]
 
     def ending(self, *suffixes: str) -> list[SourceFile]:
         """The files whose names end so, in capitals or not."""

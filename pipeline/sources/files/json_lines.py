@@ -29,9 +29,8 @@ class LogReading:
     """What was met in a log.
 
     Attributes:
-        num_lines: how many lines it has, bad ones and those after them too; blank ones at the end do not count.
-        breakage: the first bad line, or that there is none; None if all are good.
-        num_blank_at_end: blank lines after the last one.
+        num_lines: bad ones and those after them too; blank ones at the end do not count.
+        breakage: the first bad line, or that there is no line.
     """
 
     num_lines: int
@@ -43,9 +42,7 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> LogReading
     """`take` has been called with every line's object, in order, up to the first bad one.
 
     A line is bad if it is not a JSON object, if it is blank and not at the end, or if `take` raises `BadLine`.
-
-    Raises:
-        SourceError: if the file cannot be read.
+    Errors as `raw_lines`.
     """
     breakage: Breakage | None = None
     num_lines = num_blank = 0  # blank lines count once something follows them
@@ -101,16 +98,12 @@ def raw_lines(path: Path) -> Iterator[bytes]:
 
 
 def read_first_line(path: Path) -> bytes | None:
-    """The first line; None if there is none. Errors as `raw_lines`."""
+    """The first line; None if there is none."""
     return next(raw_lines(path), None)
 
 
 def read_last_line(path: Path) -> bytes | None:
-    """The last line that is not blank, without reading what is before it; None if there is none.
-
-    Raises:
-        SourceError: if the file cannot be read.
-    """
+    """The last line that is not blank, without reading what is before it; None if there is none."""
     with _reading(path) as log:
         size = log.seek(0, 2)
         tail_bytes = _TAIL_BYTES
@@ -126,7 +119,7 @@ def read_last_line(path: Path) -> bytes | None:
 
 
 def count_lines(path: Path) -> int:
-    """How many lines a file has, blank ones at the end not counted. Errors as `raw_lines`."""
+    """How many lines a file has, blank ones at the end not counted."""
     return max((number for number, raw in enumerate(raw_lines(path), 1) if raw.strip()), default=0)
 
 

@@ -1,7 +1,6 @@
 """MineStudio's LMDB environments: which episodes one holds, and their chunks.
 
-Read-only and without locks. LMDB allows one handle for an environment in a process, so handles are kept and
-shared.
+Read-only and without locks. What is no such environment, or lacks an episode, is a `SourceError`.
 
 Source: CraftJarvis/MineStudio, tools/convertion.py, which writes them.
 """
@@ -34,29 +33,16 @@ def close_environments() -> None:
 
 
 def list_episodes(folder: Path) -> dict[str, int]:
-    """The episodes of an environment and their number of frames, in its order.
-
-    Raises:
-        SourceError: if it is no such environment.
-    """
+    """The episodes of an environment and their number of frames, in its order."""
     return {name: num_frames for name, (_, num_frames) in _listing(folder)[1].items()}
 
 
 def num_frames(folder: Path, episode: str) -> int:
-    """How many frames an episode has.
-
-    Raises:
-        SourceError: if the environment cannot be read or does not have the episode.
-    """
     return _entry(folder, episode)[1]
 
 
 def read_chunks(folder: Path, episode: str) -> Iterator[tuple[int, int, bytes | None]]:
-    """An episode's chunks in order: first frame, number of frames, and bytes, or None where they are missing.
-
-    Raises:
-        SourceError: if the environment cannot be read or does not have the episode.
-    """
+    """An episode's chunks in order: first frame, number of frames, and bytes, or None where they are missing."""
     size = _listing(folder)[0]
     index, stop = _entry(folder, episode)
     for start in range(0, stop, size):
@@ -127,9 +113,6 @@ def _open(folder: Path) -> Any:
 
 def _check_size(file: Path, num_bytes: int) -> None:
     """The file reaches to the last page that it names: reading a missing page kills the process (SIGBUS).
-
-    Raises:
-        SourceError: it does not.
 
     Source: LMDB, mdb.c: `MDB_page`, `MDB_meta`, `MDB_db`, as a 64-bit little-endian machine writes them.
     """

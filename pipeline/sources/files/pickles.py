@@ -46,11 +46,7 @@ def load_pickle_file(path: Path, max_bytes: int = MAX_FILE_BYTES) -> Any:
 
 
 def load_pickle(data: bytes, where: str) -> Any:
-    """What a pickle holds.
-
-    Args:
-        data: the pickle.
-        where: names it in errors.
+    """What a pickle holds; `where` names it in errors.
 
     Raises:
         SourceError: if it is anything but data.
@@ -70,25 +66,24 @@ class _DataUnpickler(pickle.Unpickler):
 
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="latin1")
-        budget = _Budget(_ALLOCATION_FACTOR * len(data) + _ALLOCATION_FLOOR_BYTES)
-        numbers = _NumpyNames(budget)
+        ours = _Calls(_ALLOCATION_FACTOR * len(data) + _ALLOCATION_FLOOR_BYTES)
         only_named = ("builtins", "int"), ("builtins", "float"), ("numpy", "ndarray")  # factories, and a kind
         calls: dict[tuple[str, str], Callable[..., Any]] = {
             **dict.fromkeys(only_named, _refuse_call),
-            ("_codecs", "encode"): budget.encode,
+            ("_codecs", "encode"): ours.encode,
             ("builtins", "bytes"): lambda: b"",  # how protocols before 3 write empty ones
-            ("builtins", "set"): lambda members=(): set(budget.members(members)),
-            ("builtins", "frozenset"): lambda members=(): frozenset(budget.members(members)),
-            ("builtins", "list"): lambda members=(): list(budget.members(members)),
+            ("builtins", "set"): lambda members=(): set(ours.members(members)),
+            ("builtins", "frozenset"): lambda members=(): frozenset(ours.members(members)),
+            ("builtins", "list"): lambda members=(): list(ours.members(members)),
             ("builtins", "dict"): _new_dict,
             ("collections", "OrderedDict"): _new_dict,
             ("collections", "defaultdict"): _new_dict,
-            ("numpy", "dtype"): numbers.new_dtype,
+            ("numpy", "dtype"): _new_dtype,
         }
         for package in ("numpy.core", "numpy._core"):
-            calls[package + ".multiarray", "_reconstruct"] = numbers.reconstruct
-            calls[package + ".multiarray", "scalar"] = numbers.scalar
-            calls[package + ".numeric", "_frombuffer"] = numbers.frombuffer
+            calls[package + ".multiarray", "_reconstruct"] = ours.reconstruct
+            calls[package + ".multiarray", "scalar"] = _new_scalar
+            calls[package + ".numeric", "_frombuffer"] = _new_array
         self._names = {name: _Name(call) for name, call in calls.items()}
 
     def find_class(self, module: str, name: str, /) -> Any:
@@ -125,8 +120,8 @@ def _refuse_call(*_args: Any) -> NoReturn:
     refuse("a call of a name that only stands for itself")
 
 
-class _Budget:
-    """Containers and bytes that a pickle asks for by name, within a number of bytes."""
+class _Calls:
+    """What a pickle may call that takes memory, within a number of bytes."""
 
     def __init__(self, num_bytes: int) -> None:
         self._left = num_bytes
@@ -149,6 +144,14 @@ class _Budget:
             refuse(f"a container made from {type(members).__name__}")
         self.take(64 * len(members))
         return members
+
+    def reconstruct(self, _kind: Any, shape: Any, _code: Any) -> "_Array":
+        """How protocols 2 to 4 start an array: empty; its state follows."""
+        if shape != (0,):
+            refuse(f"an array that starts with shape {shape!r}")
+        array = _Array((0,), np.uint8)
+        array.calls = self
+        return array
 
 
 def _new_dict(*args: Any) -> dict[Any, Any]:
@@ -179,54 +182,42 @@ class _Dtype:
 class _Array(np.ndarray[Any, np.dtype[Any]]):
     """A numpy array under construction: shape, dtype and bytes come with its state."""
 
-    budget: _Budget
+    calls: _Calls
 
     def __setstate__(self, state: Any, /) -> None:
         _, shape, dtype, fortran_order, raw = state
         real = _checked_dtype(dtype)
         if not isinstance(raw, bytes) or _num_bytes(shape, real) != len(raw):
             refuse(f"an array of shape {shape!r} and {real} from {type(raw).__name__}")
-        self.budget.take(len(raw))
+        self.calls.take(len(raw))
         super().__setstate__((1, shape, real, bool(fortran_order), raw))  # type: ignore[arg-type]
 
     def __setitem__(self, key: Any, value: Any) -> None:
         refuse("a change of an array")
 
 
-class _NumpyNames:
-    """What numpy's pickles call."""
+def _new_dtype(text: Any, _align: Any = False, _copy: Any = False) -> _Dtype:
+    if not isinstance(text, str) or not _NUMBERS.fullmatch(text):
+        refuse(f"numpy values of type {str(text)[:40]!r}")
+    return _Dtype(np.dtype(text))
 
-    def __init__(self, budget: _Budget) -> None:
-        self._budget = budget
 
-    def new_dtype(self, text: Any, _align: Any = False, _copy: Any = False) -> _Dtype:
-        if not isinstance(text, str) or not _NUMBERS.fullmatch(text):
-            refuse(f"numpy values of type {str(text)[:40]!r}")
-        return _Dtype(np.dtype(text))
+def _new_array(raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
+    """How protocol 5 makes an array; a writable one comes with a bytearray."""
+    real = _checked_dtype(dtype)
+    fits = isinstance(raw, bytes | bytearray) and _num_bytes(shape, real) == len(raw)
+    if not fits or order not in ("C", "F"):
+        refuse(f"an array of shape {shape!r} and {real} from {type(raw).__name__}")
+    return np.frombuffer(raw, real).reshape(shape, order=order)
 
-    def reconstruct(self, _kind: Any, shape: Any, _code: Any) -> _Array:
-        """How protocols 2 to 4 start an array: empty; its state follows."""
-        if shape != (0,):
-            refuse(f"an array that starts with shape {shape!r}")
-        array = _Array((0,), np.uint8)
-        array.budget = self._budget
-        return array
 
-    def frombuffer(self, raw: Any, dtype: Any, shape: Any, order: Any) -> NDArray[Any]:
-        """How protocol 5 makes an array; a writable one comes with a bytearray."""
-        real = _checked_dtype(dtype)
-        fits = isinstance(raw, bytes | bytearray) and _num_bytes(shape, real) == len(raw)
-        if not fits or order not in ("C", "F"):
-            refuse(f"an array of shape {shape!r} and {real} from {type(raw).__name__}")
-        return np.frombuffer(raw, real).reshape(shape, order=order)
-
-    def scalar(self, dtype: Any, raw: Any) -> bool | int | float:
-        """A numpy scalar, as Python's own number."""
-        real = _checked_dtype(dtype)
-        if not isinstance(raw, bytes) or len(raw) != real.itemsize:
-            refuse(f"a number of type {real} from {type(raw).__name__}")
-        value: bool | int | float = np.frombuffer(raw, real)[0].item()
-        return value
+def _new_scalar(dtype: Any, raw: Any) -> bool | int | float:
+    """A numpy scalar, as Python's own number."""
+    real = _checked_dtype(dtype)
+    if not isinstance(raw, bytes) or len(raw) != real.itemsize:
+        refuse(f"a number of type {real} from {type(raw).__name__}")
+    value: bool | int | float = np.frombuffer(raw, real)[0].item()
+    return value
 
 
 def _checked_dtype(dtype: Any) -> np.dtype[Any]:

@@ -276,7 +276,7 @@ def damaged(tmp_path: Path, *chunks: bytes | None) -> Findings:
         (
             action_chunk(32).replace(np.float64(40).tobytes(), np.float64(np.nan).tobytes()),
             40,
-            "chunk 32: the camera is no finite number",
+            "the camera is no finite number",
         ),
     ],
 )

@@ -13,7 +13,8 @@ from pipeline.build.job import build_shards
 from pipeline.recording import EPISODE_START, Extent, Findings, Recording, RecordingContent, SourceName
 from pipeline.sources import SOURCES
 from pipeline.sources.recorder import COLUMN
-from pipeline.sources.source import DEFAULTS, Search, Source
+from pipeline.sources.source import DEFAULTS, Source
+from pipeline.sources.tree import Search
 from shards.manifest import REJECTED_FILE
 from shards.reader import open_dataset
 from shards.video import decode_yuv
@@ -28,7 +29,7 @@ class FrameFolders(Source):
     stored_as = "frames"
 
     def find(self, search: Search) -> Findings:
-        logs = [file.path for file in search.tree.ending("actions.json")]
+        logs = [file.path for file in search.ending("actions.json")]
         return Findings(tuple(Recording(log.parent.name, self.name, log.parent, log) for log in logs), ())
 
     def measure(self, recording: Recording) -> Extent:
