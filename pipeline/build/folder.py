@@ -22,25 +22,21 @@ from typing import Any
 from shards.errors import RocketError
 from shards.manifest import INFO_FILE, EpisodeRow
 
-_BUILD, _SHARED = ".build", "shared"
+_BUILD = ".build"
 _LIMIT_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class PartRecord:
-    """What a finished part holds; offsets count from its own start.
-
-    Attributes:
-        num_noops: source frames that were dropped because nothing happens in them.
-    """
+    """What a finished part holds; offsets count from its own start."""
 
     episodes: Sequence[EpisodeRow]
     rejections: Sequence[dict[str, Any]]
     num_noops: int
 
     @classmethod
-    def read(cls, path: Path) -> "PartRecord":
-        record = json.loads(path.read_bytes())
+    def read(cls, parts: Path, group: int) -> "PartRecord":
+        record = json.loads(record_path(parts, group).read_bytes())
         return cls(
             [EpisodeRow.from_record(row) for row in record["episodes"]], record["rejections"], record["num_noops"]
         )
@@ -72,14 +68,11 @@ class BuildFolder:
         self.out = out
         self.build = out / _BUILD
         self.parts, self.shards, self.work = self.build / "parts", self.build / "shards", self.build / "work"
+        self.shared_mark = self.build / "shared"  # is there once shares were built with --only
         self._plan = self.build / "plan.json"
 
     def refuse_foreign_content(self, *, resume: bool) -> None:
-        """The folder does not exist, is empty, or holds an unfinished build that may be continued.
-
-        Raises:
-            RocketError: otherwise.
-        """
+        """The folder does not exist, is empty, or holds an unfinished build that may be continued."""
         place = self.out
         while not os.path.lexists(place) and place != place.parent:
             place = place.parent
@@ -112,17 +105,8 @@ class BuildFolder:
         if not os.access(place, os.W_OK | os.X_OK):
             raise RocketError(f"{place}: cannot be written to, got no permission. Choose another --out.")
 
-    @property
-    def is_complete(self) -> bool:
-        """Whether the dataset is there, written by this run or an earlier one."""
-        return (self.out / INFO_FILE).exists()
-
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """The folder holds a build of this identity, begun now or before.
-
-        Raises:
-            RocketError: it holds one of another identity, or cannot be written.
-        """
+        """The folder holds a build of this identity, begun now or before, and none of another one."""
         try:
             for folder in (self.parts, self.shards, self.work):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -144,14 +128,6 @@ class BuildFolder:
             raise RocketError(f"{self.build}: cannot be used, got {reason}. Choose another --out.") from error
         refuse_difference(self.out, known, json.loads(json.dumps(identity)))
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether shares of the build were built with --only."""
-        return (self.build / _SHARED).exists()
-
-    def mark_shared(self) -> None:
-        (self.build / _SHARED).touch()
-
     def is_finished(self, group: int) -> bool:
         """Whether the group's part was finished, now or in an earlier run."""
         return record_path(self.parts, group).exists()
@@ -166,11 +142,7 @@ class BuildFolder:
 
     @contextmanager
     def locked(self, *, shared: bool) -> Iterator[None]:
-        """No other build works in the folder meanwhile; with `shared`, only others that are shared.
-
-        Raises:
-            RocketError: another one does.
-        """
+        """No other build works in the folder meanwhile; with `shared`, only others that are shared."""
         try:
             self.build.mkdir(parents=True, exist_ok=True)
             file = open(self.build / "lock", "wb")  # noqa: SIM115 (closed below)
@@ -191,21 +163,16 @@ class BuildFolder:
 
 
 def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """What was begun is what is asked for.
-
-    Raises:
-        RocketError: naming the first thing that differs.
-    """
+    """What was begun is what is asked for; the error names the first thing that differs."""
     difference = next(_differences(known, now), None)
     if difference is not None:
         raise RocketError(
-            f"{out}: cannot be continued, {difference}. Build with the same again, or start again: "
+            f"{out}: cannot be continued, {difference}. Use the same again, or start again: "
             f"rm -r {shlex.quote(str(out))}"
         )
 
 
 def _differences(known: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """In what a build that was begun differs from the one that is asked for."""
     for kind, word in (("settings", "setting"), ("tools", "tool"), ("sources", "recording")):
         before, after = known.get(kind, {}), now.get(kind, {})
         for key in sorted({*before, *after}):

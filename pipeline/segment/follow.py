@@ -20,19 +20,11 @@ from numpy.typing import NDArray
 from pipeline.segment.settings import SegmentSettings
 from pipeline.segment.stretches import Stretch
 from pipeline.segment.tracker import TrackedMask, Tracker
+from pipeline.sources.masks import Candidate
 from shards.masks import centroid, encode_text
 
 _GROWTH_FROM_AREA = 2e-3
 """Smaller masks may change their area by any factor: a few pixels double it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sight:
-    """An object in one frame: mask as run lengths, middle as (row, column) in px, the tracker's confidence."""
-
-    rle: str
-    point: tuple[float, float]
-    confidence: float
 
 
 @dataclass
@@ -40,13 +32,12 @@ class Track:
     """A stretch as far as it was tracked.
 
     Attributes:
-        stretch: what was to be tracked.
-        sights: by frame; frames in which nothing of the object was seen are missing.
+        sights: the masks by frame; frames in which nothing of the object was seen are missing.
         end: why it ended before `stretch.first`: lost, jump, growth or covers; empty if it did not.
     """
 
     stretch: Stretch
-    sights: dict[int, Sight] = field(default_factory=dict)
+    sights: dict[int, Candidate] = field(default_factory=dict)
     end: str = ""
     _unseen: int = 0
     _area: float = 0.0
@@ -73,7 +64,7 @@ class Track:
             elif larger > _GROWTH_FROM_AREA and larger > settings.max_growth * smaller:
                 self.end = "growth"
         if not self.end:
-            self.sights[frame] = Sight(encode_text(tracked.mask), middle, round(tracked.confidence, 4))
+            self.sights[frame] = Candidate(0, encode_text(tracked.mask), middle, round(tracked.confidence, 4))
             self._unseen, self._area, self._middle = 0, area, middle
 
 
@@ -90,7 +81,7 @@ def follow(
         frames: the recording's, in order; a call gives the RGB picture, so that those nobody needs cost nothing.
         stretches: what to track.
         tracker: the tracker.
-        settings: what ends a stretch.
+        settings: what ends a track.
         advance: told how many frames more were decoded.
     """
     tracks = [Track(stretch) for stretch in stretches]

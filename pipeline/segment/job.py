@@ -11,20 +11,23 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pipeline.build.engines.tasks import Engine, Task, run_tasks
+from pipeline.build.folder import refuse_difference
 from pipeline.progress import ProgressReport
 from pipeline.recording import Recording
 from pipeline.rejection import SourceError
 from pipeline.segment.choice import TrackerChoice
 from pipeline.segment.play import with_following
 from pipeline.segment.settings import SegmentSettings
-from pipeline.segment.task import SegmentTask, masks_path
+from pipeline.segment.task import masks_path, segment_recording
 from pipeline.sources import find_recordings, source_of
 from shards.display.wording import version_line
 from shards.errors import RocketError
+from shards.settings import flat
 
 RUN_FILE = "segment.json"
 _PROBE_THREADS = 16
@@ -36,7 +39,6 @@ class SegmentReport:
     """What is in a folder of masks after a run.
 
     Attributes:
-        out: the folder.
         num_recordings: in the sources.
         num_done: mask files that are finished.
         num_made: by this run.
@@ -81,7 +83,6 @@ def segment_recordings(
         resume: leave out the recordings that are done.
         only: (i, n): take each n-th recording, from the i-th on.
         source: the sources' kind; None: recognised.
-        progress: told what happens.
 
     Raises:
         RocketError: the folder is in use otherwise, there is no recording, or something went wrong on the way;
@@ -122,7 +123,7 @@ def segment_recordings(
             recording.name,
             num_frames,
             out.absolute(),
-            SegmentTask(num_frames, recording, following, settings, choice, out.absolute(), header).run,
+            partial(segment_recording, recording, following, num_frames, settings, choice, out.absolute(), header),
         )
         for (index, recording, following), num_frames in zip(waiting, lengths, strict=True)
     ]
@@ -131,16 +132,12 @@ def segment_recordings(
     return _report(out, [recording for _, recording, _ in mine], len(findings.recordings), len(tasks))
 
 
-def _begin(out: Path, header: Mapping[str, Any], *, resume: bool) -> None:
-    """The folder holds masks that are made with the same, or none yet.
-
-    Raises:
-        RocketError: it holds something else, or cannot be written.
-    """
+def _begin(out: Path, header: dict[str, Any], *, resume: bool) -> None:
+    """The folder holds masks that are made with the same, or none yet."""
     file = out / RUN_FILE
     try:
         if file.exists():
-            _refuse_difference(out, json.loads(file.read_bytes()), header)
+            refuse_difference(out, _identity(json.loads(file.read_bytes())), _identity(header))
             if not resume:
                 raise RocketError(
                     f"{out}: holds masks already, expected an empty folder. Go on with --resume, or begin again: "
@@ -157,15 +154,9 @@ def _begin(out: Path, header: Mapping[str, Any], *, resume: bool) -> None:
         raise RocketError(f"{out}: cannot be used, got {error}. Choose another --out.") from error
 
 
-def _refuse_difference(out: Path, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    flat_before = {**before, **before.get("settings", {})}
-    flat_now = {**now, **now["settings"]}
-    for key in sorted({*flat_before, *flat_now} - {"settings"}):
-        if flat_before.get(key) != flat_now.get(key):
-            raise RocketError(
-                f"{out}: cannot be continued, {key} is {flat_now.get(key)!r} now, expected "
-                f"{flat_before.get(key)!r} as when it began. Use the same again, or another --out."
-            )
+def _identity(header: dict[str, Any]) -> dict[str, Any]:
+    tools = {key: value for key, value in header.items() if key != "settings"}
+    return {"settings": flat(header.get("settings", {})), "tools": tools}
 
 
 def _is_done(path: Path) -> bool:

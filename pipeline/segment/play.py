@@ -20,13 +20,8 @@ _MAX_TICKS_APART = 2
 def read_play(recording: Recording, following: Recording | None = None) -> Play:
     """A recording's usable frames, up to the first bad line of its log.
 
-    Args:
-        recording: which.
-        following: the session's next recording: its first line tells what the last action led to, if its world
-            goes on without a hole.
-
-    Raises:
-        SourceError: if nothing of the log can be read.
+    The first line of `following`, the session's next recording, tells what the last action led to, if its world
+    goes on without a hole.
     """
     source = source_of(recording)
     content = source.load_log(recording)
@@ -64,16 +59,8 @@ def _first_line(recording: Recording) -> dict[str, Any]:
 
 
 def with_following(recordings: Sequence[Recording]) -> list[tuple[Recording, Recording | None]]:
-    """Each recording with its session's next one, if it has one.
-
-    Args:
-        recordings: in the order (session, start), as `find_recordings` gives them.
-    """
-    following = [*recordings[1:], None]
+    """Each recording with its session's next one, if it has one; in the order of `find_recordings`."""
     return [
-        (
-            recording,
-            other if other is not None and recording.session and other.session == recording.session else None,
-        )
-        for recording, other in zip(recordings, following, strict=True)
+        (one, other if other is not None and one.session and other.session == one.session else None)
+        for one, other in zip(recordings, [*recordings[1:], None], strict=True)
     ]

@@ -107,7 +107,7 @@ def test_folder_of_another_run_is_refused(sample: Path, segmented: SegmentReport
     with pytest.raises(RocketError, match=r"holds masks already, expected an empty folder\. Go on with --resume"):
         segment_recordings([sample], out, SETTINGS, COLOUR, InlineEngine())
     other = SETTINGS.model_copy(update={"min_frames": 4})
-    with pytest.raises(RocketError, match=r"cannot be continued, min_frames is 4 now, expected 1 as"):
+    with pytest.raises(RocketError, match=r"cannot be continued, setting min_frames is 4 now, expected 1 as"):
         segment_recordings([sample], out, other, COLOUR, InlineEngine(), resume=True)
     (tmp_path / "letters.txt").write_text("dear")
     with pytest.raises(RocketError, match=r"not empty and not made by segment\. Choose another --out"):
