@@ -222,11 +222,7 @@ add_commands(app)
 
 
 def _sources_and_settings(words: Sequence[str]) -> tuple[list[Path], list[str]]:
-    """The words that are recordings, and those that are KEY=VALUE; what exists is a recording.
-
-    Raises:
-        BadParameter: there are no recordings.
-    """
+    """The words that are recordings, and those that are KEY=VALUE; what exists is a recording."""
     settings = [word for word in words if _SETTING.match(word) and not Path(word).exists()]
     sources = [Path(word) for word in words if word not in settings]
     if not sources:
@@ -244,11 +240,6 @@ def _resumable(out: Path) -> Iterator[None]:
 
 
 def _share(text: str | None) -> tuple[int, int] | None:
-    """`I/N` as numbers.
-
-    Raises:
-        BadParameter: it is none, or I is not from 0 to N - 1.
-    """
     if text is None:
         return None
     index, _, count = text.partition("/")

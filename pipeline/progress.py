@@ -18,6 +18,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from shards.display.wording import duration
+
 _SECONDS_BETWEEN_LINES = 10.0
 
 
@@ -60,8 +62,7 @@ class PlainLines(ProgressReport):
     def end_stage(self) -> None:
         """What the last stage took has been told."""
         if self._total:
-            seconds = time.monotonic() - self._began
-            self.note(f"{self._title}: {self._done} {self._unit} in {_clock(seconds)}")
+            self.note(f"{self._title}: {self._done} {self._unit} in {duration(time.monotonic() - self._began)}")
 
     def _line(self) -> None:
         self._last_line = time.monotonic()
@@ -70,7 +71,7 @@ class PlainLines(ProgressReport):
         share = 100 * self._done / self._total if self._total else 100.0
         self.note(
             f"{self._title}: {self._done} of {self._total} {self._unit} ({share:.0f} %), "
-            f"{rate:.0f} {self._unit}/s, {_clock(left)} left"
+            f"{rate:.0f} {self._unit}/s, {duration(left)} left"
         )
 
 
@@ -114,9 +115,3 @@ def progress_on_stderr() -> Iterator[ProgressReport]:
     columns = [TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TextColumn("left:")]
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
         yield Bar(progress)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

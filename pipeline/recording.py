@@ -33,11 +33,9 @@ class Recording:
 
     Attributes:
         name: the files' common stem, unique among the recordings that are found together.
-        source: the name of the source that reads it, a key of `pipeline.sources.SOURCES`.
-        video: the file or folder with the pictures; of an LMDB set the environment that holds the images.
-        actions: the file or folder with the actions, likewise.
-        masks: `.rle`, `.masks.jsonl` or an LMDB environment's folder; None without masks.
-        info: MineStudio's file or environment with menu state (`privileged_infos`, `meta_info`); None elsewhere.
+        source: a key of `pipeline.sources.SOURCES`.
+        video: the file or folder with the pictures; of an LMDB set the environment, as for the three below.
+        info: MineStudio's file or environment with menu state (`privileged_infos`, `meta_info`).
         session: recordings of one session may be joined into an episode; others never are.
         start_time: when the recording began, by its name, in the recorder's clock; None: never joined.
         version: the recorder's version, such as "7.6", where a folder or the index tells it.
@@ -83,12 +81,9 @@ class LogMark:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How long a recording is, told by the ends of its log; see `pipeline.sources.measure`.
+    """How long a recording is, told by the ends of its log; None where it is not known.
 
     Attributes:
-        num_frames: number of frames; None where it is not known.
-        first: the log's first line.
-        last: the log's last line.
         every: how many times as many frames per second it has as the dataset.
     """
 
@@ -140,7 +135,6 @@ class VideoHeader:
     """What a video's container claims; nothing of it has been decoded.
 
     Attributes:
-        counts: of frames.
         frames_per_second: on average; 0.0 where the container does not say.
         usual_frames_per_second: by the time from most frames to the next, which a pause does not change.
     """
@@ -150,7 +144,6 @@ class VideoHeader:
     counts: FrameCounts
     frames_per_second: float
     usual_frames_per_second: float
-    codec: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +168,7 @@ class Breakage:
     """Where the usable part of a log or a video ends before it does.
 
     Attributes:
-        first_frame: the first frame that cannot be used.
         reason: a key of `REASONS`.
-        detail: what was met there.
     """
 
     first_frame: int

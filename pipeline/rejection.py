@@ -82,13 +82,11 @@ class Rejection:
     r"""A recording, or a part of one, that is left out; a line of `rejected.jsonl`.
 
     Attributes:
-        recording: its name.
         reason: a key of `REASONS`.
         detail: one sentence with the values that were met and expected.
         path: the file at fault.
         first_frame: first frame that is left out; 0 = the whole recording.
         num_frames: how many frames are left out; None where nobody can know.
-        remedy: what the user can do.
 
     Names of files need not be text in UTF-8: a byte that is none is shown as `\udce9`, so that it can be written.
     """

@@ -32,13 +32,7 @@ from shards.writer import PartWriter
 
 
 def group_task(group: Group, settings: BuildSettings, parts: Path, work: Path, timeout_seconds: float) -> Task:
-    """A task that builds a group.
-
-    Args:
-        parts: folder for finished parts.
-        work: folder for temporary files, on the same disk.
-        timeout_seconds: how long an ffmpeg may take no frame.
-    """
+    """A task that builds a group; arguments as `build_group`."""
     run = partial(build_group, group, settings, parts, work, timeout_seconds)
     return Task(group.index, f"group {group.index}", group.num_frames, parts, run)
 
@@ -47,6 +41,14 @@ def build_group(
     group: Group, settings: BuildSettings, parts: Path, work: Path, timeout_seconds: float, progress: Progress
 ) -> None:
     """The group's part and its record lie in `parts`.
+
+    Args:
+        group: the group.
+        settings: of the build.
+        parts: folder for finished parts.
+        work: folder for temporary files, on the same disk.
+        timeout_seconds: how long an ffmpeg may take no frame.
+        progress: told how many frames are done.
 
     Raises:
         EncodingFailed: ffmpeg died, hung or could not write.
@@ -89,19 +91,13 @@ class _EndsEarly(Exception):
 
 @dataclass
 class _Attempt:
-    """One try at a group.
-
-    Attributes:
-        copies: whether pieces of video may be taken as they are.
-        rejections: what was left out.
-        num_noops: how many frames were dropped as no-ops.
-    """
+    """One try at a group."""
 
     reader: GroupReader
     part: PartWriter
     folder: Path
     timeout_seconds: float
-    copies: bool
+    copies: bool  # pieces of video may be taken as they are
     counter: FrameCounter
     rejections: list[Rejection] = field(default_factory=list)
     num_noops: int = 0
@@ -109,11 +105,7 @@ class _Attempt:
     _num_episodes: int = 0
 
     def run(self) -> None:
-        """The group's episodes are in the part.
-
-        Raises:
-            _EndsEarly: a video ends or breaks before the frame that was counted on.
-        """
+        """The group's episodes are in the part; `_EndsEarly` where a video ends before the frame counted on."""
         settings = self.reader.settings
         previous: Usable | None = None
         for planned in self.reader.group.recordings:
@@ -143,9 +135,7 @@ class _Attempt:
         """The recording's kept frames are in the episode."""
         recording, keep, content = usable.planned.recording, usable.keep, usable.content
         video, every, num_before = str(recording.video), usable.extent.every, writer.num_frames
-        writer.begin_recording(
-            recording, content, keep, self._masks(usable), source_of(recording).log_lines(recording)
-        )
+        writer.begin_recording(recording, content, keep, self._masks(usable))
         num_decoded = 0
         notes: list[str] = []
         detail, reason = "the video has fewer frames than the log has lines", "lengths_differ"
@@ -208,10 +198,7 @@ class _Attempt:
         for piece in source_of(recording).pieces(recording):
             if piece.mp4 is None:
                 raise CannotCopy("a piece is missing")
-            try:
-                writer.add_piece(range(num_frames, num_frames + piece.num_frames), piece.mp4)
-            except BadVideo as bad:
-                raise CannotCopy(str(bad)) from bad
+            writer.add_piece(range(num_frames, num_frames + piece.num_frames), piece.mp4)
             num_frames += piece.num_frames
             self.counter.add(piece.num_frames)
         return num_frames

@@ -97,13 +97,8 @@ def usable_frames(
     """How many of the recording's first frames can be used, with an account of the others.
 
     Frames and lines go together by their order, as far as both reach. A video may have one frame more than its
-    log: recorders write the frame after the last action as well.
-
-    Args:
-        planned: the recording.
-        content: its log.
-        video_end: where an earlier try found that the video ends; None: not before its log.
-        settings: of the build.
+    log: recorders write the frame after the last action as well. `video_end` is where an earlier try found that
+    the video ends, if before its log.
     """
     recording, header = planned.recording, planned.header
     video, num_lines = str(recording.video), content.num_lines

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.build.engines.tasks import Engine, run_tasks
-from pipeline.build.folder import BuildFolder, PartRecord, cannot_write, part_path, record_path, refuse_difference
+from pipeline.build.folder import BuildFolder, PartRecord, cannot_write, part_path, refuse_difference
 from pipeline.build.group import group_task
 from pipeline.build.plan import make_plan
 from pipeline.episodes.groups import BuildPlan
@@ -24,7 +24,7 @@ from pipeline.sources import find_recordings
 from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
 from pipeline.transcode.ffmpeg import find_ffmpeg, tool_versions
 from shards.errors import RocketError
-from shards.manifest import DatasetInfo, EpisodeRow, shard_name
+from shards.manifest import INFO_FILE, DatasetInfo, EpisodeRow, shard_name
 from shards.manifest_writer import write_manifest
 from shards.reader import open_dataset
 from shards.writer import join_parts
@@ -72,7 +72,6 @@ def build_shards(
         only: (i, n): build the groups whose number divided by n leaves i, and stop.
         source: the sources' kind; None: recognised.
         timeout_seconds: how long an ffmpeg may take no frame.
-        progress: told what happens.
 
     Raises:
         RocketError: the folder is in use otherwise, there is nothing to build, or something went wrong on the way;
@@ -81,36 +80,35 @@ def build_shards(
     progress = progress or ProgressReport()
     folder = BuildFolder(out)
     tools = tool_versions()
-    folder.refuse_foreign_content(resume=resume or only is not None or folder.is_shared)
-    if folder.is_complete:
+    folder.refuse_foreign_content(resume=resume or only is not None or folder.shared_mark.exists())
+    if (out / INFO_FILE).exists():
         return _finished_before(folder, find_recordings(sources, source), settings, tools)
     progress.note(f"Encoding with {find_ffmpeg()}")
     findings = find_recordings(sources, source)
     progress.start("looking", len(findings.recordings), "recordings")
     plan = make_plan(findings, settings, progress.advance)
+    rejected = [rejection.to_json() for rejection in plan.rejections]
     if not plan.groups:
-        raise _nothing(sources, [rejection.to_json() for rejection in plan.rejections])
+        raise _nothing(sources, rejected)
     existed = out.exists()
     with folder.locked(shared=only is not None):
         folder.begin({"settings": settings.model_dump(), "tools": tools, **plan.to_record()})
         if only is not None:
-            folder.mark_shared()
+            folder.shared_mark.touch()
         else:
             folder.clear_work()
         num_built = _run(plan, folder, settings, engine, only, timeout_seconds, progress)
         if only is not None:
-            rejected = [rejection.to_json() for rejection in plan.rejections]
             return BuildReport(out, None, num_built, len(plan.groups), rejected)
         try:
-            info, rejected = _join(plan, folder, sources, settings, tools, progress)
+            info = _join(plan, folder, sources, settings, tools, rejected, progress)
         except OSError as error:
             raise RocketError(cannot_write(error, out)) from error
+    folder.remove()
     if info is None:
-        folder.remove()
         if not existed:
             out.rmdir()
         raise _nothing(sources, rejected)
-    folder.remove()
     return BuildReport(out, info, num_built, len(plan.groups), rejected)
 
 
@@ -137,8 +135,8 @@ def _run(
 ) -> int:
     """All groups, or this share of them, are finished; returns how many were built now."""
     mine = [group for group in plan.groups if only is None or group.index % only[1] == only[0]]
-    missing = [group for group in mine if not folder.is_finished(group.index)]
     waiting = {group.index for group in plan.groups if not folder.is_finished(group.index)}
+    missing = [group for group in mine if group.index in waiting]
     progress.start("building", sum(group.num_frames for group in mine), "frames")
     progress.advance(sum(group.num_frames for group in mine) - sum(group.num_frames for group in missing))
     parts, work = folder.parts.absolute(), folder.work.absolute()
@@ -160,13 +158,11 @@ def _run(
 
 def _join_shard(folder: BuildFolder, shard: int, groups: Sequence[int]) -> None:
     target = folder.shards / shard_name(shard)
-    records = [
-        (part_path(folder.parts, group), PartRecord.read(record_path(folder.parts, group))) for group in groups
-    ]
-    filled = [(path, record.episodes) for path, record in records if record.episodes]
+    parts = [(part_path(folder.parts, group), PartRecord.read(folder.parts, group).episodes) for group in groups]
+    filled = [(path, episodes) for path, episodes in parts if episodes]
     if filled and not target.exists():
         join_parts(filled, target)
-    for path, _ in records:
+    for path, _ in parts:
         path.unlink(missing_ok=True)
 
 
@@ -176,15 +172,18 @@ def _join(
     sources: Sequence[Path],
     settings: BuildSettings,
     tools: Mapping[str, str],
+    rejected: list[dict[str, Any]],
     progress: ProgressReport,
-) -> tuple[DatasetInfo | None, list[dict[str, Any]]]:
-    """All parts are joined, moved and described; no description where no episode came out of them."""
-    rejected = [rejection.to_json() for rejection in plan.rejections]
+) -> DatasetInfo | None:
+    """All parts are joined, moved and described; None where no episode came out of them.
+
+    `rejected` has what was left out before; what was left out of the parts comes to it.
+    """
     filled: list[list[int]] = []
     num_noops = 0
     progress.start("joining", len(plan.shards), "shards")
     for shard, groups in enumerate(plan.shards):
-        records = [PartRecord.read(record_path(folder.parts, group)) for group in groups]
+        records = [PartRecord.read(folder.parts, group) for group in groups]
         for record in records:
             rejected += record.rejections
             num_noops += record.num_noops
@@ -198,8 +197,8 @@ def _join(
         progress.advance(1)
     rejected.sort(key=lambda row: (row["recording"], row["first_frame"], row["reason"]))
     if not filled:
-        return None, rejected
-    info = write_manifest(
+        return None
+    return write_manifest(
         folder.out,
         (_rows(folder, groups) for groups in filled),
         (_without_place(row, sources) for row in rejected),
@@ -211,7 +210,6 @@ def _join(
         tools=tools,
         settings=settings.model_dump(),
     )
-    return info, rejected
 
 
 def _rows(folder: BuildFolder, groups: Sequence[int]) -> list[EpisodeRow]:
@@ -219,7 +217,7 @@ def _rows(folder: BuildFolder, groups: Sequence[int]) -> list[EpisodeRow]:
     rows: list[EpisodeRow] = []
     num_bytes = 0
     for group in groups:
-        episodes = PartRecord.read(record_path(folder.parts, group)).episodes
+        episodes = PartRecord.read(folder.parts, group).episodes
         rows += [episode.moved(num_bytes) for episode in episodes]
         num_bytes += episodes[-1].stop_byte if episodes else 0
     return rows
@@ -228,11 +226,7 @@ def _rows(folder: BuildFolder, groups: Sequence[int]) -> list[EpisodeRow]:
 def _finished_before(
     folder: BuildFolder, findings: Findings, settings: BuildSettings, tools: Mapping[str, str]
 ) -> BuildReport:
-    """The report of a dataset that an earlier run finished.
-
-    Raises:
-        RocketError: it was built with other settings or tools, or from other recordings.
-    """
+    """The report of a dataset that an earlier run finished, with the same settings, tools and recordings."""
     dataset = open_dataset(str(folder.out))
     before = {"settings": dataset.info.settings, "tools": dataset.info.tools}
     refuse_difference(folder.out, before, {"settings": settings.model_dump(), "tools": tools})
@@ -246,11 +240,6 @@ def _finished_before(
 
 
 def _refuse_other_recordings(out: Path, new: set[str], gone: set[str]) -> None:
-    """Return if the sources hold the recordings of a finished dataset and no others.
-
-    Raises:
-        RocketError: they do not.
-    """
     if new:
         second = shlex.quote(f"{out}-2")
         raise RocketError(

@@ -23,13 +23,7 @@ _PROBE_THREADS = 8  # they wait for the disk
 def make_plan(
     findings: Findings, settings: BuildSettings, advance: Callable[[int], None] = lambda _: None
 ) -> BuildPlan:
-    """The plan of a build.
-
-    Args:
-        findings: what was found in the sources.
-        settings: of the build.
-        advance: called with a number of recordings that have been looked at since the last call.
-    """
+    """The plan of a build; `advance` is called with a number of recordings looked at since the last call."""
     usable: list[PlannedRecording] = []
     # One bad file after another must not wait for each other's disk; results come back in order.
     with ThreadPoolExecutor(_PROBE_THREADS) as threads:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.build.engines.tasks import Progress
-from pipeline.build.folder import PartRecord, part_path, record_path
+from pipeline.build.folder import PartRecord, part_path
 from pipeline.build.group import build_group
 from pipeline.build.plan import make_plan
 from pipeline.episodes.groups import Group
@@ -30,13 +30,7 @@ _WORK = ".repair"
 
 @dataclass(frozen=True)
 class Repair:
-    """What became of the damage.
-
-    Attributes:
-        episodes: names of those that have their first bytes back.
-        shards: file names of those that were written again.
-        failures: what could not be repaired, and why.
-    """
+    """Which episodes have their first bytes back, which shards were written again, and what failed."""
 
     episodes: Sequence[str]
     shards: Sequence[str]
@@ -82,7 +76,7 @@ def repair(
         failures: list[Fault] = []
         for number, row in rows.items():
             index = groups[row.episode_id].index
-            found = _find(PartRecord.read(record_path(work, index)), row)
+            found = _find(PartRecord.read(work, index), row)
             if isinstance(found, str):
                 problem = f"{found}. {_tools_hint(dataset)}"
                 failures.append(Fault(problem, shard_name(int(dataset.episodes.shard[number])), row.episode_id))

@@ -61,10 +61,7 @@ def group_episodes(
     Call it again with the numbers of usable frames once they are known: a recording that lost its end then ends an
     episode.
 
-    Args:
-        measured: recordings with their extents.
-        max_hole_seconds: the longest hole that is joined over.
-        compat: "minestudio" cuts where HHMMSS, read as a decimal number, steps by 1000 or more, and each day.
+    With `compat="minestudio"` it cuts where HHMMSS, read as a decimal number, steps by 1000 or more, and each day.
     """
     if compat == "minestudio":
         return _group_like_minestudio([recording for recording, _ in measured])

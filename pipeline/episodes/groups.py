@@ -20,8 +20,7 @@ class PlannedRecording:
     """A recording that looks usable from outside.
 
     Attributes:
-        extent: its length by its log.
-        header: what the video's container claims; None where the video is no file.
+        header: None where the video is no file.
         stamp: sizes and checksums of the ends of its files, to notice that they changed.
     """
 
@@ -40,12 +39,7 @@ class PlannedRecording:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Recordings that follow each other without a gap.
-
-    Attributes:
-        index: 0-based among all groups of the build.
-        shard: 0-based; shards in which no episode ends up are left out when they are numbered.
-    """
+    """Recordings that follow each other without a gap; shards without an episode are left out in the end."""
 
     index: int
     shard: int
@@ -53,7 +47,6 @@ class Group:
 
     @property
     def num_frames(self) -> int:
-        """The expected number of source frames."""
         return sum(planned.num_frames for planned in self.recordings)
 
 

@@ -104,18 +104,13 @@ class PacketCheck:
 
 
 class _Bits:
-    """Reads a NAL unit's payload bit by bit."""
+    """Reads a NAL unit's payload bit by bit; `ValueError` where it ends."""
 
     def __init__(self, payload: bytes) -> None:
         data = payload.replace(b"\0\0\3", b"\0\0")
         self._value, self._left = int.from_bytes(data, "big"), 8 * len(data)
 
     def take(self, num_bits: int) -> int:
-        """The next bits as a number.
-
-        Raises:
-            ValueError: there are not so many.
-        """
         if num_bits > self._left:
             raise ValueError("the payload ends")
         self._left -= num_bits
@@ -124,19 +119,11 @@ class _Bits:
         return number
 
     def golomb(self) -> int:
-        """The next number of the code ue(v), ITU-T H.264, 9.1.
-
-        Raises:
-            ValueError: the payload ends before it.
-        """
+        """The next number of the code ue(v), ITU-T H.264, 9.1."""
         return self.take(2 * (self._left - self._value.bit_length()) + 1) - 1
 
     def signed_golomb(self) -> int:
-        """The next number of the code se(v).
-
-        Raises:
-            ValueError: the payload ends before it.
-        """
+        """The next number of the code se(v)."""
         code = self.golomb()
         return (code + 1) // 2 if code % 2 else -(code // 2)
 
@@ -175,11 +162,7 @@ class _H264Numbers:
             return  # the decoder complains where it matters
 
     def begin_picture(self, slice_: bytes) -> PictureOrder | None:
-        """The order of the picture that begins with this slice.
-
-        Raises:
-            DamagedPacket: its first slice is missing, or a reference picture before it.
-        """
+        """The order of the picture that begins with this slice; None where it is not known."""
         is_reference, is_idr = bool(slice_[0] & 0x60), slice_[0] & 31 == _H264_IDR
         bits = _Bits(slice_[1:])
         try:

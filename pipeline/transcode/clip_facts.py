@@ -18,7 +18,7 @@ class ClipFacts:
     Attributes:
         start_frame: its first frame in the episode.
         num_recordings: how many of the episode's recordings were known when its last frame was added.
-        lines: of the log; none where logs are not kept.
+        lines: of the log.
     """
 
     start_frame: int
@@ -32,14 +32,13 @@ class ClipFacts:
 
     @property
     def num_frames(self) -> int:
-        """Frames so far."""
         return len(self._places)
 
     def add_frame(self, recording: int, content: RecordingContent, source_frame: int, log: FrameLog) -> None:
         """The clip's next frame is this one of the episode's recording of that number."""
         self._places.append((content, recording, source_frame))
         self._num_candidates.append(0)
-        self._num_dropped.append(log.num_lines - 1)
+        self._num_dropped.append(len(log.lines) - 1)
         self.add_log(log)
 
     def add_log(self, log: FrameLog) -> None:
@@ -60,7 +59,6 @@ class ClipFacts:
         self._candidates.append((interaction, point, runs))
 
     def arrays(self) -> ClipArrays:
-        """The clip's arrays."""
         places, candidates = self._places, self._candidates
         runs = [runs for _, _, runs in candidates]
         events = np.array([(*key, count) for key, count in self._events.items()], np.int64).reshape(-1, 3)

@@ -80,17 +80,6 @@ def good_frames(
         notes.append(note)
 
 
-def count_good_frames(video: Path | BinaryIO, num_lines: int | None = None) -> tuple[int, BadVideo | None]:
-    """How many frames decode before the first bad one, and what is wrong with that one (None: nothing)."""
-    num_frames = 0
-    try:
-        for _ in good_frames(video, num_lines):
-            num_frames += 1
-    except BadVideo as bad:
-        return bad.num_good_frames, bad
-    return num_frames, None
-
-
 @contextlib.contextmanager
 def _open(source: str | BinaryIO, num_lines: int | None) -> Iterator[InputContainer]:
     """The container, with its coded frames in their order or with what an edit list shows of them."""
@@ -129,7 +118,6 @@ class _Decoding:
         self.is_whole = True
 
     def frames(self, num_lines: int | None) -> Iterator[VideoFrame]:
-        """The frames, up to the first that is bad, and a few more than there are lines."""
         account = self.account
         for packet in self._container.demux(self._stream):
             if packet.size == 0 and packet.dts is None:
@@ -171,11 +159,7 @@ class _Decoding:
         return problem
 
     def _received(self, frame: VideoFrame) -> VideoFrame:
-        """The frame, which is the next one that is shown.
-
-        Raises:
-            BadVideo: it is damaged, too large or not upright.
-        """
+        """The frame, which is the next one that is shown."""
         account, number = self.account, frame.pts
         if number is None or number not in account.waiting:
             raise BadVideo("bad_frame", "a picture that belongs to no packet", account.num_sure())
@@ -205,7 +189,7 @@ class _Decoding:
 
 
 def _decode(packet: "Packet[Any]") -> tuple[Sequence[VideoFrame], str | None]:
-    """The frames that the decoder gives after this packet, and what is wrong with the packet's picture.
+    """The frames that the decoder gives after this packet, and what is wrong with its picture.
 
     That a picture was patched up is only told in libavcodec's log.
     """
@@ -236,16 +220,9 @@ def _is_turned(frame: VideoFrame) -> bool:
 
 
 def source_frames(recording: Recording, num_lines: int, notes: list[str], every: int = 1) -> Iterator[VideoFrame]:
-    """The recording's frames in order, up to the first that cannot be used.
-
-    Args:
-        recording: whose.
-        num_lines: how many lines its log has.
-        notes: gets a sentence about what is odd and does no harm.
-        every: how many times 20 frames per second it has.
+    """The recording's frames in order, however its source stores them; arguments and errors as `good_frames`.
 
     Raises:
-        BadVideo: at the first frame that is damaged or missing.
         SourceError: the source cannot be read.
     """
     source = source_of(recording)

@@ -51,6 +51,8 @@ class EncodingFailed(RocketError):
 class EncoderProcess:
     """An ffmpeg that encodes raw frames from its standard input; `close` ends it.
 
+    Its methods raise `EncodingFailed` if ffmpeg died, hung or could not write.
+
     Attributes:
         num_frames: that it was given.
     """
@@ -96,11 +98,7 @@ class EncoderProcess:
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def write(self, planes: Sequence[memoryview]) -> None:
-        """The frame is the next one.
-
-        Raises:
-            EncodingFailed: ffmpeg ended or took nothing for too long.
-        """
+        """The frame is the next one."""
         left = [plane for plane in planes if len(plane)]
         while left:
             try:
@@ -118,11 +116,7 @@ class EncoderProcess:
         self.num_frames += 1
 
     def end(self) -> None:
-        """There are no more frames, and ffmpeg has ended well.
-
-        Raises:
-            EncodingFailed: it ended otherwise.
-        """
+        """There are no more frames, and ffmpeg has ended well."""
         self._stdin.close()
         try:
             status = self._process.wait(self._timeout_seconds)
@@ -182,14 +176,7 @@ class ClipEncoder(EncoderProcess):
         where: str,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
-        """It waits for frames.
-
-        Args:
-            settings: frame size, clip length and codec.
-            folder: does not exist yet; clips lie here until they are read.
-            where: what is being encoded, for messages.
-            timeout_seconds: an ffmpeg that takes no frame for so long is ended.
-        """
+        """It waits for frames; `folder`, in which clips lie until they are read, does not exist yet."""
         folder.mkdir(parents=True)
         super().__init__(encoder_command(settings, folder), folder, where=where, timeout_seconds=timeout_seconds)
         self._folder, self._clip_frames, self._num_taken = folder, settings.clip_frames, 0
@@ -201,11 +188,7 @@ class ClipEncoder(EncoderProcess):
             yield self._take()
 
     def finish(self) -> Iterator[bytes]:
-        """The clips not taken yet, to the last one; ffmpeg has ended well.
-
-        Raises:
-            EncodingFailed: it ended otherwise, or the clips do not hold the frames that were written.
-        """
+        """The clips not taken yet, to the last one; ffmpeg has ended well, and they hold what was written."""
         self.end()
         if self.num_frames == 0:
             return  # there is an empty file

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pipeline.episodes.events import EventCounter
+from pipeline.recording import Recording
 from pipeline.rejection import SourceError
+from pipeline.sources import source_of
 from pipeline.sources.files.json_lines import BadLine, parse_line
 
 
@@ -19,53 +21,41 @@ class FrameLog:
     """What the lines up to a frame say, since the frame before.
 
     Attributes:
-        lines: each with a line end.
-        num_lines: how many; the frame's own is the last one.
+        lines: each with a line end; the frame's own is the last one.
         events: by how much each counter rose, by its place in `EpisodeLog.event_names`.
     """
 
     lines: list[bytes] = field(default_factory=list)
-    num_lines: int = 0
     events: Counter[int] = field(default_factory=Counter)
 
 
 class EpisodeLog:
     """Hands out the lines of one recording after the other, in step with the frames that are kept.
 
+    A log that has changed since it was looked at is a `SourceError`.
+
     Attributes:
         event_names: of all events so far, in the order in which they first occurred.
     """
 
-    def __init__(self, *, keep_lines: bool) -> None:
+    def __init__(self) -> None:
         self.event_names: dict[str, int] = {}
-        self._keep_lines = keep_lines
         self._counter = EventCounter()
         self._waiting = FrameLog()
         self._lines: Iterator[bytes] = iter(())
         self._name, self._next_line, self._ends_bare = "", 0, False
 
-    def begin(self, name: str, lines: Iterator[bytes]) -> None:
+    def begin(self, recording: Recording) -> None:
         """The next lines are those of this recording, from its first one on."""
-        self._name, self._lines, self._next_line = name, lines, 0
+        self._name, self._lines, self._next_line = recording.name, source_of(recording).log_lines(recording), 0
 
     def take(self, line: int) -> FrameLog:
-        """All lines up to and including this one of the recording, which belongs to a frame that is kept.
-
-        Raises:
-            SourceError: if the log has no such line any more.
-        """
+        """All lines up to and including this one of the recording, which belongs to a frame that is kept."""
         self._read(line + 1)
         return self.rest()
 
     def end(self, num_lines: int) -> bool:
-        """The lines after the last kept frame wait for the next one; whether the last has no line end in the log.
-
-        Args:
-            num_lines: how many of the recording's lines are used.
-
-        Raises:
-            SourceError: if the log has no such line any more.
-        """
+        """The rest of the `num_lines` that are used waits; returns whether the last has no line end in the log."""
         self._read(num_lines)
         return self._ends_bare
 
@@ -84,9 +74,7 @@ class EpisodeLog:
                 )
             self._next_line += 1
             self._ends_bare = not raw.endswith(b"\n")
-            self._waiting.num_lines += 1
-            if self._keep_lines:
-                self._waiting.lines.append(raw + b"\n" if self._ends_bare else raw)
+            self._waiting.lines.append(raw + b"\n" if self._ends_bare else raw)
             try:
                 events = self._counter.feed(parse_line(raw))
             except BadLine as bad:

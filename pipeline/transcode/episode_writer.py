@@ -8,7 +8,7 @@ The encoder runs about a clip behind. Nothing but those clips' facts is held in 
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -43,8 +43,10 @@ class _Current:
 class EpisodeWriter:
     """Adds an episode's frames to a part, recording by recording.
 
+    Its methods raise `EncodingFailed` if ffmpeg died, hung or could not write, `OSError` if the part cannot be
+    written, and `SourceError` if the log has changed since it was looked at.
+
     Attributes:
-        episode_id: of the episode.
         num_frames: so far.
         recordings: so far; one that has not ended without its number of frames.
     """
@@ -65,7 +67,7 @@ class EpisodeWriter:
             episode_id: of the episode.
             settings: of the build.
             folder: for temporary files; does not exist yet.
-            timeout_seconds: how long an ffmpeg may hang.
+            timeout_seconds: how long an ffmpeg may take no frame.
             max_frames: the episode ends at so many frames, whatever comes after.
         """
         self.episode_id, self.num_frames = episode_id, 0
@@ -76,7 +78,7 @@ class EpisodeWriter:
         self._encoder: ClipEncoder | None = None
         self._joiner: PieceJoiner | None = None
         self._interactions: list[Interaction] = []
-        self._log = EpisodeLog(keep_lines=settings.keep_log)
+        self._log = EpisodeLog()
         self._open = ClipFacts(0)
         self._full: deque[ClipFacts] = deque()
         self._num_clips = 0
@@ -93,16 +95,14 @@ class EpisodeWriter:
         content: RecordingContent,
         keep: NDArray[np.bool_],
         masks: RecordingMasks | None,
-        log: Iterator[bytes],
     ) -> None:
         """Frames that are added from now on are this recording's, until `end_recording`.
 
         Args:
             recording: which.
             content: its actions.
-            keep: bool, which of its first `len(keep)` frames will be added, as far as the episode is not full.
+            keep: which of its first `len(keep)` frames will be added, as far as the episode is not full.
             masks: None without any.
-            log: its lines, as they lie in the source.
         """
         assert self._current is None, "end_recording comes first"
         kept_before = self.num_frames + np.concatenate(([0], np.cumsum(keep, dtype=np.int64)))
@@ -110,16 +110,10 @@ class EpisodeWriter:
             kept_before = kept_before[kept_before <= self._max_frames]
         self._current = _Current(content, masks, kept_before)
         self.recordings.append(RecordingRow(recording.name, recording.source, content.num_lines, len(keep), 0))
-        self._log.begin(recording.name, log)
+        self._log.begin(recording)
 
     def add(self, source_frame: int, frame: VideoFrame) -> None:
-        """The frame of this number in the current recording is the episode's next one.
-
-        Raises:
-            EncodingFailed: ffmpeg died, hung or could not write.
-            OSError: the part cannot be written.
-            SourceError: the log is not what it was.
-        """
+        """The frame of this number in the current recording is the episode's next one."""
         assert self._current is not None, "begin_recording comes first"
         assert self._joiner is None, "an episode is copied or encoded, not both"
         if self._encoder is None:
@@ -139,7 +133,6 @@ class EpisodeWriter:
 
         Raises:
             CannotCopy: the piece does not fit; the episode has to be written again, by `add`.
-            BadVideo: the piece does not decode.
         """
         assert self._current is not None, "begin_recording comes first"
         assert self._encoder is None, "an episode is copied or encoded, not both"
@@ -155,9 +148,6 @@ class EpisodeWriter:
 
         Returns:
             What was left out of them: a key of `REASONS`, a detail and the first frame.
-
-        Raises:
-            SourceError: the log is not what it was.
         """
         current, row = self._current, self.recordings[-1]
         assert current is not None, "begin_recording comes first"
@@ -172,12 +162,7 @@ class EpisodeWriter:
         return [("mask_entry", f"{len(current.bad_masks)} masks do not decode, the first: {detail}", frame)]
 
     def finish(self) -> bool:
-        """The episode is in the part, or, if it has fewer than `min_frames` frames, nothing of it is: False.
-
-        Raises:
-            EncodingFailed: ffmpeg died, hung or could not write.
-            OSError: the part cannot be written.
-        """
+        """The episode is in the part, or, if it has fewer than `min_frames` frames, nothing of it is: False."""
         if self._open.num_frames:
             self._open.num_recordings = len(self.recordings)
             self._open.add_log(self._log.rest())

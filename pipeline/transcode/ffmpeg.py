@@ -25,7 +25,6 @@ class Ffmpeg:
     """An ffmpeg program that starts and has libx264.
 
     Attributes:
-        path: for ffmpeg-python's ``cmd``.
         version: that it reports for itself, e.g. ``7.0.2-static``.
         passed_over: what is wrong with the one on PATH, where there is one that was not taken.
     """
@@ -92,11 +91,7 @@ def _look_at(program: str) -> tuple[str, str | None]:
 
 
 def tool_versions() -> dict[str, str]:
-    """Name -> version, as recorded in a dataset and compared before a build is continued.
-
-    Raises:
-        RocketError: there is no ffmpeg program.
-    """
+    """Name -> version, as a dataset records it and a build that is continued compares it."""
     versions = {"ffmpeg": find_ffmpeg().version}
     for name in ("libavcodec", "libswscale"):
         versions[name] = ".".join(str(number) for number in av.library_versions[name])

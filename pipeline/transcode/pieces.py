@@ -16,7 +16,7 @@ import av.error
 from av.packet import Packet
 
 from pipeline.settings import BuildSettings
-from pipeline.transcode.decode import count_good_frames
+from pipeline.transcode.decode import good_frames
 from pipeline.transcode.probe import BadVideo
 from shards.action_space import ACTION_SPACE
 
@@ -41,14 +41,15 @@ class PieceJoiner:
         """The piece's frames are the episode's next ones.
 
         Raises:
-            CannotCopy: its size, codec or key frames are not those of the dataset, or it crosses a clip's end.
-            BadVideo: it does not decode to that many frames.
+            CannotCopy: it does not decode to that many frames, its size, codec or key frames are not those of the
+                dataset, or it crosses a clip's end.
         """
-        num_good, bad = count_good_frames(io.BytesIO(piece), num_frames)
-        if bad is not None:
-            raise bad
+        try:
+            num_good = sum(1 for _ in good_frames(io.BytesIO(piece), num_frames))
+        except BadVideo as bad:
+            raise CannotCopy(str(bad)) from bad
         if num_good != num_frames:
-            raise BadVideo("lengths_differ", f"a piece has {num_good} frames, expected {num_frames}", 0)
+            raise CannotCopy(f"a piece has {num_good} frames, expected {num_frames}")
         if self._num_frames + num_frames > self._settings.clip_frames:
             raise CannotCopy(f"{num_frames} frames cross a clip's end")
         self._pieces.append(piece)
@@ -73,11 +74,7 @@ class PieceJoiner:
 
 
 def join_pieces(pieces: list[bytes], settings: BuildSettings) -> bytes:
-    """One mp4 that shows the pieces' frames one after the other.
-
-    Raises:
-        CannotCopy: the pieces do not fit each other or the dataset.
-    """
+    """One mp4 that shows the pieces' frames one after the other, if they fit each other and the dataset."""
     out = io.BytesIO()
     wanted = ("h264", "yuv420p", (settings.frame_width, settings.frame_height))
     start, stream, configuration = 0, None, b""

@@ -20,12 +20,10 @@ MAX_FRAME_PIXELS = 4096 * 2304
 
 
 class BadVideo(Exception):
-    """A video cannot be used, or not from some frame on.
+    """A video cannot be used, or not from some frame on: `num_good_frames` come before the first bad one.
 
     Attributes:
-        reason: a short code for rejected.jsonl.
-        detail: what was seen, for people.
-        num_good_frames: frames before the first bad one.
+        reason: a key of `REASONS`.
     """
 
     def __init__(self, reason: str, detail: str, num_good_frames: int = 0) -> None:
@@ -54,17 +52,13 @@ def read_header(path: Path) -> VideoHeader:
             rate = float(stream.average_rate or 0)
             is_odd = abs(rate - ACTION_SPACE.frames_per_second) > MAX_RATE_ERROR
             usual = _usual_rate(container, stream) if is_odd else rate
-            return VideoHeader(codec.width, codec.height, counts, rate, usual, str(codec.name))
+            return VideoHeader(codec.width, codec.height, counts, rate, usual)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise as_bad_video(error) from error
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The container's only video; pictures that go with music, such as covers, are none.
-
-    Raises:
-        BadVideo: `no_video_stream` or `several_videos`.
-    """
+    """The container's only video, else `no_video_stream` or `several_videos`; covers of music are none."""
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         raise BadVideo("no_video_stream", "the file has no video stream")
@@ -101,11 +95,7 @@ def _usual_rate(container: InputContainer, stream: VideoStream) -> float:
 
 
 def check_is_file(path: Path) -> None:
-    """The path is a file.
-
-    Raises:
-        BadVideo: `video_missing`, if it is not.
-    """
+    """The path is a file; else `video_missing`."""
     if not path.is_file():
         raise BadVideo("video_missing", "no such file")
 

@@ -35,12 +35,7 @@ class FrameScaler:
         self._scratch: VideoFrame | None = None
 
     def scale(self, frame: VideoFrame, cursor_xy: tuple[float, float] | None) -> list[memoryview]:
-        """The three planes, u8, rows without padding.
-
-        Args:
-            frame: left as it is.
-            cursor_xy: the cursor's tip in pixels of `frame`, None = no cursor.
-        """
+        """The three planes, u8, rows without padding; the cursor's tip is at this (x, y) in pixels of `frame`."""
         frame = self._as_bt601(frame)
         if cursor_xy is not None:
             frame = self._copy(frame)

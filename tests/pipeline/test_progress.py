@@ -20,7 +20,7 @@ def test_lines_say_no_more_than_all_and_no_time_below_none(
     shown = capsys.readouterr().err.splitlines()
     assert shown[0].startswith("recording: 50 of 100 frames (50 %), ")
     assert shown[1].startswith("recording: 107 of 107 frames (100 %), ")
-    assert shown[1].endswith(", 0:00 left")
+    assert shown[1].endswith(", 0 s left")
 
 
 def test_bar_grows_with_what_is_done() -> None:

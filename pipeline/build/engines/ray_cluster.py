@@ -20,14 +20,11 @@ class RayEngine:
     """Runs tasks on the Ray cluster of `RAY_ADDRESS`, or one of this machine where there is none."""
 
     def __init__(self, num_workers: int | None = None, gpus_per_task: int = 0) -> None:
-        """Nothing is started yet.
+        """Nothing is started yet, but Ray is installed.
 
         Args:
             num_workers: tasks at a time; None: as many as the cluster has cores, or GPUs if tasks need them.
             gpus_per_task: GPUs that each task has for itself.
-
-        Raises:
-            RocketError: Ray is not installed.
         """
         try:
             import ray

@@ -31,8 +31,7 @@ class Task:
         index: its number among the run's tasks.
         name: what it is called in messages.
         num_frames: the source frames that it is expected to take.
-        place: where it writes.
-        run: writes the task's files.
+        place: where `run` writes its files.
     """
 
     index: int
@@ -50,7 +49,6 @@ class FrameCounter:
         self._done = self._reported = 0
 
     def add(self, num_frames: int = 1) -> None:
-        """So many frames more are done."""
         self._done = min(self._done + num_frames, self._expected)
         if self._done - self._reported >= _REPORT_FRAMES:
             self._report(self._done)
@@ -61,7 +59,6 @@ class FrameCounter:
         self._report(0)
 
     def finish(self) -> None:
-        """The task is done."""
         self._report(self._expected)
 
     def _report(self, done: int) -> None:
@@ -166,14 +163,10 @@ def run_tasks(
     unit: str,
     done: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """All tasks are done.
-
-    Args:
-        unit: what one task is about, such as "group".
-        done: called with the index of each task that is done.
+    """All tasks are done, and `done` was called with the index of each.
 
     Raises:
-        RocketError: some have failed.
+        RocketError: some have failed, each a `unit`, such as "group".
     """
     queue = TaskQueue(tasks, progress, done)
     engine.run(queue)

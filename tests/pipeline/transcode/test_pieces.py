@@ -11,7 +11,6 @@ from pipeline.build.job import build_shards
 from pipeline.settings import BuildSettings
 from pipeline.transcode.encoding import num_samples
 from pipeline.transcode.pieces import CannotCopy, PieceJoiner, join_pieces
-from pipeline.transcode.probe import BadVideo
 from shards.action_space import ACTION_SPACE
 from shards.reader import open_dataset
 from shards.video import decode_yuv
@@ -88,7 +87,7 @@ def test_pieces_that_do_not_fit_cannot_be_copied(pieces, message):
 
 
 def test_a_piece_with_another_number_of_frames_is_found_out():
-    with pytest.raises(BadVideo, match="a piece has 31 frames, expected 32"):
+    with pytest.raises(CannotCopy, match="a piece has 31 frames, expected 32"):
         PieceJoiner(SETTINGS).add(piece(0, 31), 32)
 
 

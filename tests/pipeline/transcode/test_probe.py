@@ -7,7 +7,7 @@ import av
 import numpy as np
 import pytest
 
-from pipeline.transcode.decode import count_good_frames, good_frames
+from pipeline.transcode.decode import good_frames
 from pipeline.transcode.ffmpeg import ffmpeg_program
 from pipeline.transcode.probe import BadVideo, read_header
 from tests.pipeline.recordings import coded_frames, read_code, write_video
@@ -44,9 +44,12 @@ def test_good_frames_end_before_the_first_picture_that_damage_changed(moving, tm
     data[start : start + 30] = rng.randbytes(30)
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(data)
-    num_good, bad = count_good_frames(damaged)
-    if bad is None:
-        assert num_good == 120  # damage that the decoder takes for another picture
+    try:
+        num_frames = sum(1 for _ in good_frames(damaged))
+    except BadVideo as error:
+        bad, num_good = error, error.num_good_frames
+    else:
+        assert num_frames == 120  # damage that the decoder takes for another picture
         return
     before, after = frame_checksums(moving), frame_checksums(damaged)
     num_same = next(i for i, pair in enumerate(zip(before, after, strict=False)) if pair[0] != pair[1])
@@ -69,7 +72,7 @@ def test_header_tells_what_ffmpeg_was_told(tmp_path):
     write_video(tmp_path / "a.mp4", coded_frames(5, 50))
     header = read_header(tmp_path / "a.mp4")
     assert (header.width_px, header.height_px, header.counts.coded) == (96, 64, 50)
-    assert (header.frames_per_second, header.codec) == (20.0, "h264")
+    assert header.frames_per_second == 20.0
 
 
 def test_header_of_a_huge_frame_is_refused_before_it_is_decoded(tmp_path):
@@ -89,4 +92,6 @@ def test_header_of_a_file_without_video_is_refused(tmp_path):
 def test_a_video_that_is_not_there_is_named_so(tmp_path):
     with pytest.raises(BadVideo, match="no such file"):
         read_header(tmp_path / "a.mp4")
-    assert count_good_frames(tmp_path / "a.mp4")[1].reason == "video_missing"
+    with pytest.raises(BadVideo, match="no such file") as caught:
+        next(good_frames(tmp_path / "a.mp4"))
+    assert caught.value.reason == "video_missing"
