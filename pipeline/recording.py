@@ -135,12 +135,12 @@ class VideoHeader:
     """What a video's container claims; nothing of it has been decoded.
 
     Attributes:
+        size_px: (width, height).
         frames_per_second: on average; 0.0 where the container does not say.
         usual_frames_per_second: by the time from most frames to the next, which a pause does not change.
     """
 
-    width_px: int
-    height_px: int
+    size_px: tuple[int, int]
     counts: FrameCounts
     frames_per_second: float
     usual_frames_per_second: float

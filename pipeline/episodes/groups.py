@@ -98,7 +98,7 @@ def _without_other_sizes(
     """The groups whose frames all have the size that MineStudio's converter accepts."""
     kept = []
     for group in groups:
-        odd = next((planned for planned in group if not _has_minestudio_size(planned.header)), None)
+        odd = next((one for one in group if one.header and one.header.size_px != MINESTUDIO_FRAME_PX), None)
         if odd is None:
             kept.append(group)
             continue
@@ -107,10 +107,6 @@ def _without_other_sizes(
             name, video = planned.recording.name, str(planned.recording.video)
             left_out.append(Rejection(name, "minestudio_rule", detail, video, num_frames=planned.num_frames))
     return kept
-
-
-def _has_minestudio_size(header: VideoHeader | None) -> bool:
-    return header is None or (header.width_px, header.height_px) == MINESTUDIO_FRAME_PX
 
 
 def _missing_masks(usable: Sequence[PlannedRecording]) -> list[Rejection]:

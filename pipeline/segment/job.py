@@ -19,7 +19,6 @@ from pipeline.build.engines.tasks import Engine, Task, run_tasks
 from pipeline.build.folder import refuse_difference
 from pipeline.progress import ProgressReport
 from pipeline.recording import Recording
-from pipeline.rejection import SourceError
 from pipeline.segment.choice import TrackerChoice
 from pipeline.segment.play import with_following
 from pipeline.segment.settings import SegmentSettings
@@ -114,8 +113,8 @@ def segment_recordings(
     progress.start("looking", len(waiting), "recordings")
     with ThreadPoolExecutor(_PROBE_THREADS) as threads:
         lengths = []
-        for num_frames in threads.map(_num_frames, [recording for _, recording, _ in waiting]):
-            lengths.append(num_frames)
+        for num_frames in threads.map(lambda entry: source_of(entry[1]).length(entry[1]), waiting):
+            lengths.append(num_frames or 0)
             progress.advance(1)
     tasks = [
         Task(
@@ -176,14 +175,6 @@ def _header(path: Path) -> dict[str, Any] | None:
         raise RocketError(
             f"{path}: cannot be read, got {error}. Delete it, then run again with --resume."
         ) from error
-
-
-def _num_frames(recording: Recording) -> int:
-    """The expected number of frames; 0 where nobody knows, which the task will tell."""
-    try:
-        return source_of(recording).measure(recording).num_frames or 0
-    except SourceError:
-        return 0
 
 
 def _report(out: Path, recordings: Sequence[Recording], num_recordings: int, num_made: int) -> SegmentReport:

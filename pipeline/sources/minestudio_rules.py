@@ -17,11 +17,7 @@ def video_objection(header: VideoHeader, num_lines: int) -> str | None:
 
     A size other than 640x360 makes MineStudio's whole episode empty, not this recording alone.
     """
-    rate, num_frames, size = (
-        header.frames_per_second,
-        header.counts.coded,
-        (header.width_px, header.height_px),
-    )
+    rate, num_frames, size = header.frames_per_second, header.counts.coded, header.size_px
     if int(rate) != ACTION_SPACE.frames_per_second:
         return f"{rate:g} frames per second, cut to {int(rate)}, expected 20"
     if not num_lines <= num_frames <= num_lines + 1:

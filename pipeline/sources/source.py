@@ -79,7 +79,7 @@ class Source(ABC):
         return raw_lines(recording.actions)
 
     def length(self, recording: Recording) -> int | None:
-        """How many frames a recording that will not be used has, by its log; None if that cannot be read."""
+        """How many frames a recording has, by its log; None if that cannot be read."""
         try:
             return self.measure(recording).num_frames
         except SourceError:

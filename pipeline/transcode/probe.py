@@ -52,7 +52,7 @@ def read_header(path: Path) -> VideoHeader:
             rate = float(stream.average_rate or 0)
             is_odd = abs(rate - ACTION_SPACE.frames_per_second) > MAX_RATE_ERROR
             usual = _usual_rate(container, stream) if is_odd else rate
-            return VideoHeader(codec.width, codec.height, counts, rate, usual)
+            return VideoHeader((codec.width, codec.height), counts, rate, usual)
     except (av.error.FFmpegError, OSError, ValueError) as error:
         raise as_bad_video(error) from error
 

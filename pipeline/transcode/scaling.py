@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from pipeline.transcode.cursor import draw_cursor
 from shards.action_space import ACTION_SPACE
-from shards.video import plane_rows
 
 # Without the last two, rounding depends on the vector instructions that the processor has.
 _AREA = "area+accurate_rnd+bitexact"
@@ -32,13 +31,12 @@ class FrameScaler:
         self._size = (width_px, height_px)
         self._to_yuv = VideoReformatter()
         self._graph, self._graph_size = Graph(), (0, 0)
-        self._scratch: VideoFrame | None = None
 
     def scale(self, frame: VideoFrame, cursor_xy: tuple[float, float] | None) -> list[memoryview]:
         """The three planes, u8, rows without padding; the cursor's tip is at this (x, y) in pixels of `frame`."""
         frame = self._as_bt601(frame)
         if cursor_xy is not None:
-            frame = self._copy(frame)
+            frame.make_writable()  # a copy where the decoder predicts later frames from this one
             luma, blue, red = (_pixels(plane) for plane in frame.planes)
             draw_cursor(luma, blue, red, *cursor_xy)
         if self._graph_size != (frame.width, frame.height):
@@ -59,15 +57,6 @@ class FrameScaler:
         scale.link_to(sink)
         graph.configure()
         return graph
-
-    def _copy(self, frame: VideoFrame) -> VideoFrame:
-        """The pixels to draw on: the decoder predicts later frames from its own."""
-        copy = self._scratch
-        if copy is None or (copy.width, copy.height) != (frame.width, frame.height):
-            copy = self._scratch = VideoFrame(frame.width, frame.height, "yuv420p")
-        for source, target in zip(frame.planes, copy.planes, strict=True):
-            plane_rows(target)[:] = plane_rows(source)
-        return copy
 
     def _as_bt601(self, frame: VideoFrame) -> VideoFrame:
         """The frame as limited-range BT.601 yuv420p, as nearly every recording is from the start."""

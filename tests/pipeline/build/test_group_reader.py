@@ -14,7 +14,7 @@ RECORDING = Recording("a", "contractor", Path("a.mp4"), Path("a.jsonl"))
 
 
 def planned(num_in_header: int) -> PlannedRecording:
-    header = VideoHeader(640, 360, FrameCounts(num_in_header, num_in_header), 20.0, 20.0)
+    header = VideoHeader((640, 360), FrameCounts(num_in_header, num_in_header), 20.0, 20.0)
     return PlannedRecording(RECORDING, Extent(), header, "")
 
 

@@ -21,5 +21,5 @@ def test_compat_minestudio_leaves_out_the_videos_that_minestudio_leaves_out(
     facts: tuple[int, int, float, int, int], objection: str | None
 ) -> None:
     num_frames, num_lines, rate, width, height = facts
-    header = VideoHeader(width, height, FrameCounts(num_frames, num_frames), rate, rate)
+    header = VideoHeader((width, height), FrameCounts(num_frames, num_frames), rate, rate)
     assert video_objection(header, num_lines) == objection

@@ -71,7 +71,7 @@ def test_good_frames_are_those_of_the_file_in_order(tmp_path):
 def test_header_tells_what_ffmpeg_was_told(tmp_path):
     write_video(tmp_path / "a.mp4", coded_frames(5, 50))
     header = read_header(tmp_path / "a.mp4")
-    assert (header.width_px, header.height_px, header.counts.coded) == (96, 64, 50)
+    assert (header.size_px, header.counts.coded) == ((96, 64), 50)
     assert header.frames_per_second == 20.0
 
 
