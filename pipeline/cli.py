@@ -96,9 +96,6 @@ def build_shards(
     ] = None,
     config: ConfigOption = None,
     source: SourceOption = None,
-    ffmpeg_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="End an ffmpeg that takes no frame for so long.")
-    ] = 300.0,
 ) -> None:
     """Build a dataset of ordered shards from recordings.
 
@@ -125,7 +122,6 @@ def build_shards(
             resume=resume,
             only=share,
             source=source,
-            timeout_seconds=ffmpeg_timeout,
             progress=progress,
         )
     for line in summary_lines(report):

@@ -31,15 +31,13 @@ from pipeline.transcode.probe import BadVideo
 from shards.writer import PartWriter
 
 
-def group_task(group: Group, settings: BuildSettings, parts: Path, work: Path, timeout_seconds: float) -> Task:
+def group_task(group: Group, settings: BuildSettings, parts: Path, work: Path) -> Task:
     """A task that builds a group; arguments as `build_group`."""
-    run = partial(build_group, group, settings, parts, work, timeout_seconds)
+    run = partial(build_group, group, settings, parts, work)
     return Task(group.index, f"group {group.index}", group.num_frames, parts, run)
 
 
-def build_group(
-    group: Group, settings: BuildSettings, parts: Path, work: Path, timeout_seconds: float, progress: Progress
-) -> None:
+def build_group(group: Group, settings: BuildSettings, parts: Path, work: Path, progress: Progress) -> None:
     """The group's part and its record lie in `parts`.
 
     Args:
@@ -47,7 +45,6 @@ def build_group(
         settings: of the build.
         parts: folder for finished parts.
         work: folder for temporary files, on the same disk.
-        timeout_seconds: how long an ffmpeg may take no frame.
         progress: told how many frames are done.
 
     Raises:
@@ -62,7 +59,7 @@ def build_group(
         while True:
             try:
                 with PartWriter(folder / "part.tar") as part:
-                    attempt = _Attempt(reader, part, folder, timeout_seconds, copies, counter)
+                    attempt = _Attempt(reader, part, folder, copies, counter)
                     with contextlib.closing(attempt):
                         attempt.run()
                 break
@@ -96,7 +93,6 @@ class _Attempt:
     reader: GroupReader
     part: PartWriter
     folder: Path
-    timeout_seconds: float
     copies: bool  # pieces of video may be taken as they are
     counter: FrameCounter
     rejections: list[Rejection] = field(default_factory=list)
@@ -119,7 +115,7 @@ class _Attempt:
                 name = episode_id([planned.recording], settings.compat)
                 folder = self.folder / f"episode-{self._num_episodes}"
                 max_frames = self.reader.minestudio_limit(planned)
-                self._writer = EpisodeWriter(self.part, name, settings, folder, self.timeout_seconds, max_frames)
+                self._writer = EpisodeWriter(self.part, name, settings, folder, max_frames)
                 self._num_episodes += 1
             self._transcode(self._writer, usable)
             previous = usable

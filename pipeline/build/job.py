@@ -21,7 +21,6 @@ from pipeline.progress import ProgressReport
 from pipeline.recording import Findings
 from pipeline.settings import BuildSettings
 from pipeline.sources import find_recordings
-from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
 from pipeline.transcode.ffmpeg import find_ffmpeg, tool_versions
 from shards.errors import RocketError
 from shards.manifest import INFO_FILE, DatasetInfo, EpisodeRow, shard_name
@@ -58,7 +57,6 @@ def build_shards(
     resume: bool = False,
     only: tuple[int, int] | None = None,
     source: str | None = None,
-    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     progress: ProgressReport | None = None,
 ) -> BuildReport:
     """The folder `out` is a dataset of the sources' recordings; with `only`, its share of the parts is built.
@@ -71,7 +69,6 @@ def build_shards(
         resume: go on with an unfinished build.
         only: (i, n): build the groups whose number divided by n leaves i, and stop.
         source: the sources' kind; None: recognised.
-        timeout_seconds: how long an ffmpeg may take no frame.
 
     Raises:
         RocketError: the folder is in use otherwise, there is nothing to build, or something went wrong on the way;
@@ -97,7 +94,7 @@ def build_shards(
             folder.shared_mark.touch()
         else:
             folder.clear_work()
-        num_built = _run(plan, folder, settings, engine, only, timeout_seconds, progress)
+        num_built = _run(plan, folder, settings, engine, only, progress)
         if only is not None:
             return BuildReport(out, None, num_built, len(plan.groups), rejected)
         try:
@@ -130,7 +127,6 @@ def _run(
     settings: BuildSettings,
     engine: Engine,
     only: tuple[int, int] | None,
-    timeout_seconds: float,
     progress: ProgressReport,
 ) -> int:
     """All groups, or this share of them, are finished; returns how many were built now."""
@@ -151,7 +147,7 @@ def _run(
             except OSError as error:
                 raise RocketError(cannot_write(error, folder.shards)) from error
 
-    tasks = [group_task(group, settings, parts, work, timeout_seconds) for group in missing]
+    tasks = [group_task(group, settings, parts, work) for group in missing]
     run_tasks(engine, tasks, progress, "group", done)
     return len(missing)
 

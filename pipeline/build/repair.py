@@ -18,7 +18,6 @@ from pipeline.look.faults import Fault
 from pipeline.recording import Findings
 from pipeline.settings import settings_of_build
 from pipeline.sources import find_recordings
-from pipeline.transcode.encoding import DEFAULT_TIMEOUT_SECONDS
 from pipeline.transcode.ffmpeg import tool_versions
 from shards.errors import RocketError
 from shards.manifest import EpisodeRow, shard_name
@@ -71,7 +70,7 @@ def repair(
         needed = {group.index: group for group in groups.values()}
         start(sum(group.num_frames for group in needed.values()))
         for group in needed.values():
-            build_group(group, settings_of_build(dataset), work, work, DEFAULT_TIMEOUT_SECONDS, progress)
+            build_group(group, settings_of_build(dataset), work, work, progress)
         built: dict[int, tuple[Path, EpisodeRow]] = {}
         failures: list[Fault] = []
         for number, row in rows.items():

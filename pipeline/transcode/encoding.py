@@ -30,7 +30,9 @@ from pipeline.transcode.ffmpeg import ffmpeg_program
 from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
 
-DEFAULT_TIMEOUT_SECONDS = 300.0
+TIMEOUT_SECONDS = 300.0
+"""An ffmpeg that takes no frame for so long is ended."""
+
 _PIPE_BYTES = 1 << 20
 _OTHER_PROGRAM = "Put another ffmpeg on PATH, or none, and run again: imageio-ffmpeg's is taken then."
 
@@ -64,7 +66,6 @@ class EncoderProcess:
         *,
         where: str,
         again: str = "run again with --resume",
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         """It waits for frames.
 
@@ -73,11 +74,9 @@ class EncoderProcess:
             place: what it writes.
             where: what is being encoded, for messages.
             again: what to do where a second try may help.
-            timeout_seconds: it is ended when it takes no frame for so long.
         """
         self.num_frames = 0
         self._place, self._where, self._again = place, where, again
-        self._timeout_seconds = timeout_seconds
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
         self._process = subprocess.Popen(
             command,
@@ -104,7 +103,7 @@ class EncoderProcess:
             try:
                 num_bytes = os.writev(self._pipe, left)
             except BlockingIOError:
-                if not self._poll.poll(self._timeout_seconds * 1000):
+                if not self._poll.poll(TIMEOUT_SECONDS * 1000):
                     raise self._hung() from None
                 continue
             except BrokenPipeError:
@@ -119,7 +118,7 @@ class EncoderProcess:
         """There are no more frames, and ffmpeg has ended well."""
         self._stdin.close()
         try:
-            status = self._process.wait(self._timeout_seconds)
+            status = self._process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             raise self._hung() from None
         if status != 0:
@@ -128,14 +127,14 @@ class EncoderProcess:
     def _hung(self) -> EncodingFailed:
         self._process.kill()
         return EncodingFailed(
-            f"{self._where}: ffmpeg took no frame for {self._timeout_seconds:g} s and was ended. "
+            f"{self._where}: ffmpeg took no frame for {TIMEOUT_SECONDS:g} s and was ended. "
             f"{self._again.capitalize()}.",
             killed=True,
         )
 
     def _died(self) -> EncodingFailed:
         try:
-            status = self._process.wait(self._timeout_seconds)
+            status = self._process.wait(TIMEOUT_SECONDS)
         except subprocess.TimeoutExpired:
             return self._hung()
         self._log.seek(0)
@@ -168,17 +167,10 @@ class ClipEncoder(EncoderProcess):
     `close` removes `folder`, too.
     """
 
-    def __init__(
-        self,
-        settings: BuildSettings,
-        folder: Path,
-        *,
-        where: str,
-        timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
-    ) -> None:
+    def __init__(self, settings: BuildSettings, folder: Path, *, where: str) -> None:
         """It waits for frames; `folder`, in which clips lie until they are read, does not exist yet."""
         folder.mkdir(parents=True)
-        super().__init__(encoder_command(settings, folder), folder, where=where, timeout_seconds=timeout_seconds)
+        super().__init__(encoder_command(settings, folder), folder, where=where)
         self._folder, self._clip_frames, self._num_taken = folder, settings.clip_frames, 0
 
     def take_finished(self) -> Iterator[bytes]:

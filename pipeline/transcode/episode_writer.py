@@ -57,8 +57,7 @@ class EpisodeWriter:
         episode_id: str,
         settings: BuildSettings,
         folder: Path,
-        timeout_seconds: float,
-        max_frames: int | None = None,
+        max_frames: int | None,
     ) -> None:
         """Nothing is written yet.
 
@@ -67,14 +66,13 @@ class EpisodeWriter:
             episode_id: of the episode.
             settings: of the build.
             folder: for temporary files; does not exist yet.
-            timeout_seconds: how long an ffmpeg may take no frame.
-            max_frames: the episode ends at so many frames, whatever comes after.
+            max_frames: the episode ends at so many frames, whatever comes after; None: with its last one.
         """
         self.episode_id, self.num_frames = episode_id, 0
         self.recordings: list[RecordingRow] = []
         self._part, self._settings, self._max_frames = part, settings, max_frames
         self._scaler = FrameScaler(settings.frame_width, settings.frame_height)
-        self._folder, self._timeout_seconds = folder, timeout_seconds
+        self._folder = folder
         self._encoder: ClipEncoder | None = None
         self._joiner: PieceJoiner | None = None
         self._interactions: list[Interaction] = []
@@ -117,12 +115,7 @@ class EpisodeWriter:
         assert self._current is not None, "begin_recording comes first"
         assert self._joiner is None, "an episode is copied or encoded, not both"
         if self._encoder is None:
-            self._encoder = ClipEncoder(
-                self._settings,
-                self._folder,
-                where=f"episode {self.episode_id}",
-                timeout_seconds=self._timeout_seconds,
-            )
+            self._encoder = ClipEncoder(self._settings, self._folder, where=f"episode {self.episode_id}")
         self._write_full_clips(self._encoder)
         cursor = self._current.content.cursor_at(source_frame, frame.width, frame.height)
         self._encoder.write(self._scaler.scale(frame, cursor))

@@ -32,7 +32,7 @@ def source(session):
 @pytest.fixture
 def tasks(source, tmp_path):
     plan = make_plan(find_recordings([source]), TINY)
-    return [group_task(group, TINY, tmp_path / "parts", tmp_path / "work", 60.0) for group in plan.groups]
+    return [group_task(group, TINY, tmp_path / "parts", tmp_path / "work") for group in plan.groups]
 
 
 class Told(ProgressReport):
@@ -135,8 +135,9 @@ def test_workers_import_nothing_from_the_folder_where_the_user_is(source, tmp_pa
 def build_with(encoder, source, tmp_path, monkeypatch, timeout_seconds=60.0):
     program = fake_ffmpeg(tmp_path / "bin", encoder) / "ffmpeg"
     monkeypatch.setattr("pipeline.transcode.encoding.ffmpeg_program", lambda: str(program))
+    monkeypatch.setattr("pipeline.transcode.encoding.TIMEOUT_SECONDS", timeout_seconds)
     with pytest.raises(RocketError) as failure:
-        build_shards([source], tmp_path / "out", TINY, InlineEngine(), timeout_seconds=timeout_seconds)
+        build_shards([source], tmp_path / "out", TINY, InlineEngine())
     assert not list((tmp_path / "out" / ".build" / "work").glob("0*")), "work is left behind"
     monkeypatch.undo()
     # Nothing is lost: the real ffmpeg goes on.
