@@ -92,26 +92,21 @@ class EncoderProcess:
         os.set_blocking(self._pipe, False)
         self._poll = select.poll()
         self._poll.register(self._pipe, select.POLLOUT)
-        # An unprivileged user's pipes stay small where many are open: slower, nothing else.
+        # An unprivileged user's pipes stay small where many are open.
         with contextlib.suppress(OSError):
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def write(self, planes: Sequence[memoryview]) -> None:
         """The frame is the next one."""
-        left = [plane for plane in planes if len(plane)]
+        left = memoryview(b"".join(planes))
         while left:
             try:
-                num_bytes = os.writev(self._pipe, left)
+                left = left[os.write(self._pipe, left) :]
             except BlockingIOError:
                 if not self._poll.poll(TIMEOUT_SECONDS * 1000):
                     raise self._hung() from None
-                continue
             except BrokenPipeError:
                 raise self._died() from None
-            while left and num_bytes >= len(left[0]):
-                num_bytes -= len(left.pop(0))
-            if num_bytes:
-                left[0] = left[0][num_bytes:]
         self.num_frames += 1
 
     def end(self) -> None:
