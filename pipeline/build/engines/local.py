@@ -53,10 +53,8 @@ class LocalEngine:
                     worker = next(worker for worker in workers if worker.connection is connection)
                     _listen(worker, queue)
                     if worker.task is None:
-                        task = queue.next()
-                        if task is None or worker.process.poll() is not None:
-                            if task is not None:
-                                queue.put_back(task)
+                        task = queue.next() if worker.process.poll() is None else None
+                        if task is None:
                             workers.remove(worker)
                             _end(worker)
                         else:

@@ -40,10 +40,6 @@ class RayEngine:
 
     def run(self, queue: TaskQueue) -> None:
         """Every task of the queue is done or has failed."""
-        task = queue.next()
-        if task is None:
-            return
-        queue.put_back(task)
         started = self._connect()
         # On this node: the account of progress must not go down with another one.
         here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(

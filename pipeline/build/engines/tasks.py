@@ -119,10 +119,6 @@ class TaskQueue:
         """The task to start now; None if none waits."""
         return None if self._stopped or not self._tasks else self._tasks.popleft()
 
-    def put_back(self, task: Task) -> None:
-        """The task is the next one again."""
-        self._tasks.appendleft(task)
-
     def report(self, index: int, num_frames: int) -> None:
         """So many frames more of the task of that number are done."""
         self._reported[index] += num_frames
@@ -169,7 +165,8 @@ def run_tasks(
         RocketError: some have failed, each a `unit`, such as "group".
     """
     queue = TaskQueue(tasks, progress, done)
-    engine.run(queue)
+    if tasks:
+        engine.run(queue)
     if queue.failures:
         num_others = len(queue.failures) - 1
         others = f" {num_others} more {unit}s failed." if num_others else ""
