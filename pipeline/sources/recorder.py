@@ -113,7 +113,7 @@ class RecorderState:
         mouse, keyboard = _object(line, "mouse"), _object(line, "keyboard")
         gui = line.get("isGuiOpen", False)
         if not isinstance(gui, bool):
-            raise BadLine("wrong_schema", f"isGuiOpen is {_shown(gui)}, expected true or false")
+            raise BadLine("wrong_schema", f"isGuiOpen is {gui!r:.40}, expected true or false")
 
         buttons = bytearray(len(ACTION_SPACE.buttons))
         for key in _list(keyboard, "keyboard", "keys"):
@@ -133,7 +133,7 @@ class RecorderState:
         hotbar = line.get("hotbar")
         if hotbar is not None:
             if type(hotbar) is not int or not 0 <= hotbar < NUM_HOTBAR_SLOTS:
-                raise BadLine("wrong_schema", f"hotbar is {_shown(hotbar)}, expected 0 to 8")
+                raise BadLine("wrong_schema", f"hotbar is {hotbar!r:.40}, expected 0 to 8")
             if hotbar != self._hotbar:
                 buttons[FIRST_HOTBAR + hotbar] = 1
 
@@ -162,7 +162,7 @@ def turn(where: str, degrees: float) -> float:
 def _object(line: dict[str, Any], name: str) -> dict[str, Any] | None:
     value = line.get(name)
     if value is not None and not isinstance(value, dict):
-        raise BadLine("wrong_schema", f"{name} is {_shown(value)}, expected an object or null")
+        raise BadLine("wrong_schema", f"{name} is {value!r:.40}, expected an object or null")
     return value
 
 
@@ -173,7 +173,7 @@ def _list(parent: dict[str, Any] | None, where: str, name: str, *, needed: bool 
     if value is None and not needed:
         return []
     if not isinstance(value, list):
-        raise BadLine("wrong_schema", f"{where}.{name} is {_shown(value)}, expected a list")
+        raise BadLine("wrong_schema", f"{where}.{name} is {value!r:.40}, expected a list")
     return value
 
 
@@ -188,9 +188,4 @@ def _number(mouse: dict[str, Any] | None, name: str) -> float:
             number = math.inf
         if math.isfinite(number):  # 1e999 parses as infinity
             return number
-    raise BadLine("wrong_schema", f"mouse.{name} is {_shown(value)}, expected a finite number")
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
+    raise BadLine("wrong_schema", f"mouse.{name} is {value!r:.40}, expected a finite number")

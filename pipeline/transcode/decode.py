@@ -31,7 +31,6 @@ from pipeline.transcode.probe import (
     MAX_FRAME_PIXELS,
     BadVideo,
     as_bad_video,
-    check_is_file,
     count_frames,
     file_address,
     video_stream,
@@ -63,8 +62,6 @@ def good_frames(
         BadVideo: at the first frame that cannot be used, or as `read_header` does. Frames that were yielded may
             turn out to be bad as well, with those after them: its `num_good_frames` counts.
     """
-    if isinstance(video, Path):
-        check_is_file(video)
     decoding: _Decoding | None = None
     try:
         with _open(file_address(video) if isinstance(video, Path) else video, num_lines) as container:

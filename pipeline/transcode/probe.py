@@ -41,7 +41,6 @@ def read_header(path: Path) -> VideoHeader:
         BadVideo: `video_missing`, `video_unreadable` (no container, a truncated mp4 without its index),
             `no_video_stream`, `several_videos` or `frame_too_large`.
     """
-    check_is_file(path)
     try:
         with av.open(file_address(path)) as container:
             stream = video_stream(container)
@@ -94,14 +93,10 @@ def _usual_rate(container: InputContainer, stream: VideoStream) -> float:
     return float(1 / (usual * stream.time_base))
 
 
-def check_is_file(path: Path) -> None:
-    """The path is a file; else `video_missing`."""
+def file_address(path: Path) -> str:
+    """The file as ffmpeg's libraries take it, whatever colons or dashes are in its path; else `video_missing`."""
     if not path.is_file():
         raise BadVideo("video_missing", "no such file")
-
-
-def file_address(path: Path) -> str:
-    """The path as ffmpeg's libraries take it, whatever colons or dashes are in it."""
     return f"file:{path.absolute()}"
 
 
