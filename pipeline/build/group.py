@@ -41,11 +41,8 @@ def build_group(group: Group, settings: BuildSettings, parts: Path, work: Path, 
     """The group's part and its record lie in `parts`.
 
     Args:
-        group: the group.
-        settings: of the build.
         parts: folder for finished parts.
         work: folder for temporary files, on the same disk.
-        progress: told how many frames are done.
 
     Raises:
         EncodingFailed: ffmpeg died, hung or could not write.

@@ -79,8 +79,6 @@ def follow(
 
     Args:
         frames: the recording's, in order; a call gives the RGB picture, so that those nobody needs cost nothing.
-        stretches: what to track.
-        tracker: the tracker.
         settings: what ends a track.
         advance: told how many frames more were decoded.
     """

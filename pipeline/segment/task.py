@@ -38,14 +38,10 @@ def segment_recording(
     """The recording's mask file lies in `out`; of one that cannot be read, it has no masks and says why.
 
     Args:
-        recording: whose masks.
         following: the session's next recording, if there is one.
         num_frames: expected; what `progress` is told adds up to it.
-        settings: of the run.
-        choice: the tracker.
         out: folder of the mask files.
         header: what each file's first line says of the run.
-        progress: told how many frames more are done.
 
     Raises:
         RocketError: the tracker cannot be loaded.

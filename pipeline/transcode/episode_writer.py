@@ -63,8 +63,6 @@ class EpisodeWriter:
 
         Args:
             part: where the clips go.
-            episode_id: of the episode.
-            settings: of the build.
             folder: for temporary files; does not exist yet.
             max_frames: the episode ends at so many frames, whatever comes after; None: with its last one.
         """
@@ -97,8 +95,6 @@ class EpisodeWriter:
         """Frames that are added from now on are this recording's, until `end_recording`.
 
         Args:
-            recording: which.
-            content: its actions.
             keep: which of its first `len(keep)` frames will be added, as far as the episode is not full.
             masks: None without any.
         """
