@@ -38,15 +38,7 @@ def read_play(recording: Recording, following: Recording | None = None) -> Play:
         after = counter.feed(_first_line(following))
         if after.get(_CLOCK, 0) in range(1, _MAX_TICKS_APART + 1):
             events.append(after)
-    return Play(
-        events=events,
-        worlds=np.array(worlds, np.int64),
-        num_lines=content.num_lines,
-        has_statistics=has_statistics,
-        buttons=content.buttons,
-        gui=content.gui,
-        cursor_window_px=content.cursor_window_px,
-    )
+    return Play(content, events, np.array(worlds, np.int64), has_statistics)
 
 
 def _first_line(recording: Recording) -> dict[str, Any]:

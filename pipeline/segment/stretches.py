@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.recording import WINDOW_HEIGHT_PX
+from pipeline.recording import WINDOW_HEIGHT_PX, RecordingContent
 from pipeline.segment.settings import Rule, SegmentSettings
 from shards.action_space import ACTION_SPACE
 from shards.interaction_types import INTERACTION_TYPES
@@ -46,27 +46,17 @@ class Play:
     """What was done and what happened in a recording, frame by frame.
 
     Attributes:
+        content: of its log.
         events: of each frame, as `EventCounter` tells them; one entry more where the recording that continues this
             one tells what its last action led to.
         worlds: the world of each frame, i64 (n,).
-        num_lines: how many the log has, bad ones and those after them too.
         has_statistics: whether any line had some; without, events are not known.
-        buttons: u8 (n, 23), columns as `ACTION_SPACE.buttons`.
-        gui: whether a menu is open, bool (n,).
-        cursor_window_px: (x, y) in the window of height 720, f64 (n, 2), NaN where there is none; None: not known.
     """
 
+    content: RecordingContent
     events: Sequence[Mapping[str, int]]
     worlds: NDArray[np.int64]
-    num_lines: int
     has_statistics: bool
-    buttons: NDArray[np.uint8]
-    gui: NDArray[np.bool_]
-    cursor_window_px: NDArray[np.float64] | None
-
-    @property
-    def num_frames(self) -> int:
-        return len(self.buttons)
 
 
 @dataclass(frozen=True)
@@ -116,8 +106,8 @@ def _is_deed(event: str, settings: SegmentSettings) -> bool:
 
 def _events(play: Play, settings: SegmentSettings) -> Iterator[tuple[int, str]]:
     """All that happens, by frame: what the game counted, or else what buttons hint at; and changes of slot."""
-    switches = dict(_switches(play, settings.switch_frames))
-    guesses = {} if play.has_statistics or not settings.from_buttons else _guesses(play)
+    switches = dict(_switches(play.content, settings.switch_frames))
+    guesses = {} if play.has_statistics or not settings.from_buttons else _guesses(play.content)
     for frame, events in enumerate(play.events):
         yield from ((frame, event) for event in events)
         yield from ((frame, event) for event in guesses.get(frame, ()))
@@ -125,23 +115,23 @@ def _events(play: Play, settings: SegmentSettings) -> Iterator[tuple[int, str]]:
             yield frame, f"switch:hotbar.{switches[frame] + 1}"
 
 
-def _switches(play: Play, switch_frames: int) -> Iterator[tuple[int, int]]:
+def _switches(content: RecordingContent, switch_frames: int) -> Iterator[tuple[int, int]]:
     """(frame, slot) of slots that are selected and kept, from the frame after the press on."""
-    pressed = play.buttons[:, _FIRST_SLOT : _FIRST_SLOT + _NUM_SLOTS]
+    pressed = content.buttons[:, _FIRST_SLOT : _FIRST_SLOT + _NUM_SLOTS]
     frames = np.flatnonzero(pressed.any(axis=1)).tolist()
-    for frame, following in pairwise([*frames, play.num_frames + switch_frames]):
-        if following - frame >= switch_frames and frame + 1 < play.num_frames:
+    for frame, following in pairwise([*frames, content.num_frames + switch_frames]):
+        if following - frame >= switch_frames and frame + 1 < content.num_frames:
             yield frame + 1, int(pressed[frame].argmax())
 
 
-def _guesses(play: Play) -> dict[int, list[str]]:
+def _guesses(content: RecordingContent) -> dict[int, list[str]]:
     """What buttons hint at where nothing was counted: attack held for long may mine, use may use something."""
     guesses: dict[int, list[str]] = {}
     for button, event, num_frames in (("attack", "hold:attack", _HOLD_FRAMES), ("use", "press:use", 1)):
-        down = (play.buttons[:, ACTION_SPACE.column[button]] > 0) & ~play.gui
+        down = (content.buttons[:, ACTION_SPACE.column[button]] > 0) & ~content.gui
         edges = np.flatnonzero(np.diff(np.concatenate(([0], down.astype(np.int8), [0]))))
         for start, stop in zip(edges[0::2].tolist(), edges[1::2].tolist(), strict=True):
-            if stop - start >= num_frames and stop < play.num_frames:
+            if stop - start >= num_frames and stop < content.num_frames:
                 guesses.setdefault(stop, []).append(event)
     return guesses
 
@@ -170,20 +160,22 @@ def _stretch(
         return "no_cursor"
     earliest = max(begin, prompt - rule.max_frames + 1, 0)
     first = prompt
-    while first > earliest and play.gui[first - 1] == play.gui[prompt] and _same_world(play, first - 1, prompt):
+    gui = play.content.gui
+    while first > earliest and gui[first - 1] == gui[prompt] and _same_world(play, first - 1, prompt):
         first -= 1
     if prompt - first + 1 < settings.min_frames:
         return "short"
-    return Stretch(_TYPE[name], event, first, prompt, min(event_frame, play.num_frames - 1), point)
+    return Stretch(_TYPE[name], event, first, prompt, min(event_frame, play.content.num_frames - 1), point)
 
 
 def _prompt_frame(play: Play, settings: SegmentSettings, rule: Rule, event_frame: int) -> int | None:
     columns = [ACTION_SPACE.column[button] for button in rule.buttons]
-    latest = min(event_frame - rule.frames_before, play.num_frames - 1)
-    world = min(event_frame, play.num_frames - 1)
+    content = play.content
+    latest = min(event_frame - rule.frames_before, content.num_frames - 1)
+    world = min(event_frame, content.num_frames - 1)
     for frame in range(latest, max(latest - settings.search_frames - 1, -1), -1):
-        fits = bool(play.gui[frame]) == (rule.prompt == "cursor") and _same_world(play, frame, world)
-        if fits and (not columns or play.buttons[frame, columns].any()):
+        fits = bool(content.gui[frame]) == (rule.prompt == "cursor") and _same_world(play, frame, world)
+        if fits and (not columns or content.buttons[frame, columns].any()):
             return frame
     return None
 
@@ -198,9 +190,10 @@ def _point(
         return (hotbar.first_x + slot * hotbar.pitch) / _HOTBAR_FRAME_PX[0], hotbar.y / _HOTBAR_FRAME_PX[1]
     if rule.prompt == "crosshair":
         return 0.5, 0.5
-    if play.cursor_window_px is None or not np.isfinite(play.cursor_window_px[frame]).all():
+    cursors = play.content.cursor_window_px
+    if cursors is None or not np.isfinite(cursors[frame]).all():
         return None
-    x, y = play.cursor_window_px[frame].tolist()
+    x, y = cursors[frame].tolist()
     x, y = x / _WINDOW_WIDTH_PX, y / WINDOW_HEIGHT_PX
     return (x, y) if 0 <= x < 1 and 0 <= y < 1 else None
 

@@ -12,7 +12,7 @@ from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 
 from pipeline.build.engines.tasks import FrameCounter, Progress
-from pipeline.recording import Recording
+from pipeline.recording import Recording, RecordingContent
 from pipeline.rejection import SourceError
 from pipeline.segment.choice import TrackerChoice, load_tracker
 from pipeline.segment.follow import Track, follow
@@ -58,7 +58,7 @@ def segment_recording(
         if not play.has_statistics:
             header["events_from"] = "buttons" if settings.from_buttons else "nothing"
         if stretches:
-            frames = _Frames(source_frames(recording, play.num_lines, []), settings.frame_height, play.num_frames)
+            frames = _Frames(recording, play.content, settings.frame_height)
             tracks, lost = follow(frames, stretches, load_tracker(choice), settings, counter.add)
             skipped += lost
             size, problem = frames.size or size, frames.problem
@@ -93,8 +93,9 @@ class _Frames:
         problem: why the video ended early, a key of `REASONS`; empty if it did not.
     """
 
-    def __init__(self, frames: Iterator[VideoFrame], max_height: int, num_frames: int) -> None:
-        self._frames, self._max_height = islice(frames, num_frames), max_height
+    def __init__(self, recording: Recording, content: RecordingContent, max_height: int) -> None:
+        self._frames = islice(source_frames(recording, content.num_lines, []), content.num_frames)
+        self._max_height = max_height
         self.size: tuple[int, int] | None = None
         self.problem = ""
 

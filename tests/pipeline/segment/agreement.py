@@ -56,7 +56,7 @@ class Known:
 
     def guesses(self, settings: SegmentSettings) -> list[Stretch]:
         """The stretches that follow from buttons alone."""
-        bare = replace(self.play, events=[{}] * self.play.num_frames, has_statistics=False)
+        bare = replace(self.play, events=[{}] * self.play.content.num_frames, has_statistics=False)
         return find_stretches(bare, settings)[0]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.recording import RecordingContent
 from pipeline.segment.settings import SegmentSettings
 from pipeline.segment.stretches import Play, Stretch, find_stretches
 from shards.action_space import ACTION_SPACE
@@ -34,14 +35,12 @@ def play(
         buttons[list(frames), ACTION_SPACE.buttons.index(name)] = 1
     menu = np.zeros(N, bool)
     menu[list(gui)] = True
+    cursors = None if cursor is None else np.tile(np.array(cursor), (N, 1))
     return Play(
+        RecordingContent(buttons, np.zeros((N, 2)), menu, cursors, np.ones(N, bool), N),
         events=[{events[frame]: 1} if frame in events else {} for frame in range(N)],
         worlds=(np.arange(N) >= new_world_at).astype(np.int64),
-        num_lines=N,
         has_statistics=has_statistics,
-        buttons=buttons,
-        gui=menu,
-        cursor_window_px=None if cursor is None else np.tile(np.array(cursor), (N, 1)),
     )
 
 
