@@ -1,7 +1,7 @@
 """What is left out of a dataset, and why: a line of rejected.jsonl each."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +104,6 @@ class Rejection:
             text = getattr(self, name)
             if text is not None:
                 object.__setattr__(self, name, printable(text))
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def printable(text: str) -> str:

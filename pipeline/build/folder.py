@@ -15,7 +15,7 @@ import shlex
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +42,8 @@ class PartRecord:
         )
 
     def write(self, path: Path) -> None:
-        record = {
-            "episodes": [row.to_record() for row in self.episodes],
-            "rejections": list(self.rejections),
-            "num_noops": self.num_noops,
-        }
         with open(path, "w", encoding="utf-8") as file:
-            json.dump(record, file, ensure_ascii=False, separators=(",", ":"))
+            json.dump(asdict(self), file, ensure_ascii=False, separators=(",", ":"))
             file.flush()
             os.fsync(file.fileno())
 

@@ -8,7 +8,7 @@ import contextlib
 import os
 import shutil
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -66,9 +66,8 @@ def build_group(group: Group, settings: BuildSettings, parts: Path, work: Path, 
             except CannotCopy:
                 copies = False
             counter.undo()
-        record = PartRecord(
-            part.rows, [rejection.to_json() for rejection in attempt.rejections], attempt.num_noops
-        )
+        rejections = [asdict(rejection) for rejection in attempt.rejections]
+        record = PartRecord(part.rows, rejections, attempt.num_noops)
         record.write(folder / "part.json")
         os.replace(folder / "part.tar", part_path(parts, group.index))
         os.replace(folder / "part.json", record_path(parts, group.index))

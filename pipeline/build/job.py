@@ -8,7 +8,7 @@ All state lies in the output folder (see folder.py), so that a second start goes
 import os
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +84,7 @@ def build_shards(
     findings = find_recordings(sources, source)
     progress.start("looking", len(findings.recordings), "recordings")
     plan = make_plan(findings, settings, progress.advance)
-    rejected = [rejection.to_json() for rejection in plan.rejections]
+    rejected = [asdict(rejection) for rejection in plan.rejections]
     if not plan.groups:
         raise _nothing(sources, rejected)
     existed = out.exists()

@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 
@@ -156,7 +157,7 @@ def test_lone_file_whose_name_is_no_text_can_be_written_down(tmp_path: Path) -> 
         ("d", "missing_log"),
     ]
     for rejection in found.rejections:
-        "".join(str(value) for value in rejection.to_json().values()).encode("utf-8")
+        "".join(str(value) for value in asdict(rejection).values()).encode("utf-8")
 
 
 @pytest.mark.parametrize("logs", ["jsonl", "actions", "labels"])
