@@ -5,18 +5,12 @@ where another version behaves differently.
 """
 
 import logging
-import time
 import warnings
 from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loops.progress import _ProcessedTracker
-from lightning.pytorch.profilers import PassThroughProfiler, Profiler
-from typing_extensions import override
 
-FETCH = "train_dataloader_next"
-"""End of the profiler's name for waiting for a batch. Source: loops/fetchers.py, loops/training_epoch_loop.py."""
 MUTED_WARNINGS = (
     ".*does not have many workers.*",
     ".*dataloader is not resumable.*",
@@ -36,16 +30,6 @@ def mute_lightning() -> None:
         warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
-
-
-def batches_in_flight(trainer: Trainer) -> int:
-    """Batches that the loop has taken but not trained on: one in the middle of a step, else none.
-
-    Source: loops/progress.py, loops/training_epoch_loop.py (`batch_progress`).
-    """
-    progress = trainer.fit_loop.epoch_loop.batch_progress.current
-    assert isinstance(progress, _ProcessedTracker)
-    return max(progress.ready - progress.processed, 0)
 
 
 def validation_follows(trainer: Trainer) -> bool:
@@ -102,28 +86,3 @@ def _filled(progress: Any, total: int, current: int) -> Any:
         name: dict.fromkeys(value, counts[name]) if name in counts else _filled(value, total, current)
         for name, value in progress.items()
     }
-
-
-class LoopClock(Profiler):
-    """Adds up the seconds that the loop waits for batches; Lightning tells only its profiler."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fetch_seconds = 0.0
-        self._began = 0.0
-
-    @override
-    def start(self, action_name: str) -> None:
-        if action_name.endswith(FETCH):
-            self._began = time.perf_counter()
-
-    @override
-    def stop(self, action_name: str) -> None:
-        if action_name.endswith(FETCH):
-            self.fetch_seconds += time.perf_counter() - self._began
-
-
-def measure_fetching(trainer: Trainer, clock: LoopClock) -> None:
-    """The clock runs with the trainer, unless the user has set a profiler. Source: trainer/trainer.py."""
-    if isinstance(trainer.profiler, PassThroughProfiler):  # type: ignore[attr-defined]
-        trainer.profiler = clock  # type: ignore[attr-defined]

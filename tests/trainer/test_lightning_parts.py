@@ -1,7 +1,6 @@
 """Lightning's inner parts behave as trainer/lightning_parts.py takes for granted."""
 
 import re
-import time
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from torch.utils.data import DataLoader
 from trainer.checkpoints.checkpoint import Position
 from trainer.lightning_parts import (
     MUTED_WARNINGS,
-    LoopClock,
-    batches_in_flight,
     loop_state,
     mute_lightning,
     validation_follows,
@@ -29,12 +26,10 @@ class OneWeight(LightningModule):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.states: dict[int, dict[str, Any]] = {}
-        self.in_flight: list[tuple[str, int]] = []
         self.foreseen: list[int] = []
         self.validated: list[int] = []
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
-        self.in_flight.append(("step", batches_in_flight(self.trainer)))
         return (self.weight * batch).sum()
 
     def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
@@ -49,31 +44,15 @@ class OneWeight(LightningModule):
         self.states[self.trainer.global_step] = self.trainer.fit_loop.state_dict()
 
     def on_train_batch_end(self, outputs: Any, batch: torch.Tensor, batch_idx: int) -> None:
-        self.in_flight.append(("end", batches_in_flight(self.trainer)))
         if validation_follows(self.trainer):
             self.foreseen.append(self.trainer.global_step)
 
     def on_validation_start(self) -> None:
-        self.in_flight.append(("validation", batches_in_flight(self.trainer)))
         self.validated.append(self.trainer.global_step)
 
 
 @pytest.fixture(scope="module")
-def clock() -> LoopClock:
-    return LoopClock()
-
-
-class SlowRows(torch.utils.data.Dataset[torch.Tensor]):
-    def __len__(self) -> int:
-        return 5
-
-    def __getitem__(self, index: int) -> torch.Tensor:
-        time.sleep(0.01)
-        return torch.ones(1)
-
-
-@pytest.fixture(scope="module")
-def module(clock: LoopClock) -> OneWeight:
+def module() -> OneWeight:
     """The module after 12 steps in epochs of 5, validated every fourth."""
     module = OneWeight()
     mute_lightning()
@@ -87,8 +66,7 @@ def module(clock: LoopClock) -> OneWeight:
         num_sanity_val_steps=0,
         val_check_interval=4,
         check_val_every_n_epoch=None,
-        profiler=clock,
-    ).fit(module, DataLoader(SlowRows()), DataLoader(torch.ones(1, 1)))
+    ).fit(module, DataLoader(torch.ones(5, 1)), DataLoader(torch.ones(1, 1)))
     return module
 
 
@@ -110,16 +88,8 @@ def test_loop_state_counts_what_lightning_has_completed_itself(module: OneWeight
         assert made[optimizer]["optimizer"]["step"]["total"] == real[optimizer]["optimizer"]["step"]["total"]
 
 
-def test_batch_is_in_flight_until_its_step_is_done(module: OneWeight) -> None:
-    assert set(module.in_flight) == {("step", 1), ("end", 0), ("validation", 0)}
-
-
 def test_validation_is_foreseen_where_it_happens(module: OneWeight) -> None:
     assert module.foreseen == module.validated == [4, 8, 12]
-
-
-def test_clock_adds_up_the_seconds_of_fetching(module: OneWeight, clock: LoopClock) -> None:
-    assert clock.fetch_seconds >= 12 * 0.01
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern in MUTED_WARNINGS if "LeafSpec" not in pattern])

@@ -10,7 +10,6 @@ from lightning.pytorch.callbacks import Callback
 from typing_extensions import override
 
 from trainer.learning.module import RocketModule
-from trainer.lightning_parts import LoopClock, measure_fetching
 
 BACKWARD_SHARE = 3
 """Training costs three times the forward pass: its backward pass computes two products for each one."""
@@ -24,28 +23,18 @@ class SpeedMeter(Callback):
     """
 
     def __init__(self, flops_per_frame: float | None = None) -> None:
-        """Measure.
-
-        Args:
-            flops_per_frame: of the policy's forward pass; without it, no FLOPs use.
-        """
+        """Measure; without the `flops_per_frame` of the policy's forward pass, no FLOPs use."""
         self.flops_per_frame = flops_per_frame
-        self._clock = LoopClock()
         self.figures: dict[str, float] = {}
         self._frames = self._windows = 0.0
-        self._began = self._fetched_before = self._paused = 0.0
+        self._began = self._waited_before = self._paused = 0.0
         self._pause_began = 0.0
         self._available: float | None = None
 
     @override
-    def setup(self, trainer: Trainer, pl_module: RocketModule, stage: str) -> None:
-        """Start the clock."""
-        measure_fetching(trainer, self._clock)
-
-    @override
     def on_train_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
         self._available = available_flops(pl_module.device, str(trainer.precision))
-        self._restart()
+        self._restart(trainer)
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: RocketModule) -> None:
@@ -63,26 +52,30 @@ class SpeedMeter(Callback):
         self._frames += pl_module.report.num_frames
         self._windows += float((batch["host"]["num_frames"] > 0).sum()) * trainer.world_size
         if trainer.global_step % pl_module.config.log_freq == 0:
-            self._measure(trainer.world_size)
+            self._measure(trainer)
             if pl_module.logs_itself:
                 pl_module.log_dict(self.figures)
 
-    def _measure(self, world_size: int) -> None:
+    def _measure(self, trainer: Trainer) -> None:
         seconds = max(time.perf_counter() - self._began - self._paused, 1e-9)
         frames_per_second = self._frames / seconds
         self.figures = {
             "speed/frames_per_second": frames_per_second,
             "speed/windows_per_second": self._windows / seconds,
-            "speed/data_wait_share": min((self._clock.fetch_seconds - self._fetched_before) / seconds, 1.0),
+            "speed/data_wait_share": min((_seconds_waited(trainer) - self._waited_before) / seconds, 1.0),
         }
         if self.flops_per_frame is not None and self._available is not None:
             done = self.flops_per_frame * BACKWARD_SHARE * frames_per_second
-            self.figures["speed/model_flops_use"] = done / (self._available * world_size)
-        self._restart()
+            self.figures["speed/model_flops_use"] = done / (self._available * trainer.world_size)
+        self._restart(trainer)
 
-    def _restart(self) -> None:
+    def _restart(self, trainer: Trainer) -> None:
         self._frames = self._windows = self._paused = 0.0
-        self._began, self._fetched_before = time.perf_counter(), self._clock.fetch_seconds
+        self._began, self._waited_before = time.perf_counter(), _seconds_waited(trainer)
+
+
+def _seconds_waited(trainer: Trainer) -> float:
+    return float(trainer.datamodule.train_dataloader().seconds_waited)  # type: ignore[attr-defined]
 
 
 def available_flops(device: torch.device, precision: str) -> float | None:

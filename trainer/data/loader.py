@@ -5,6 +5,7 @@
 A slot is used again as soon as nothing refers to its batch any more.
 """
 
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ class LaneLoader:
     Attributes:
         position: (epoch, step) of the next batch that is handed out.
         damage: what was lost so far.
+        seconds_waited: how long batches were waited for so far.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class LaneLoader:
         self._num_ahead = max(2, -(-num_workers * prefetch_factor // layout.num_rows)) if num_workers else 1
         self._only_epoch = only_epoch
         self.damage = damage
+        self.seconds_waited = 0.0
         self._on_start = on_start
         self._at = 0 if only_epoch is None else only_epoch * steps.num_steps  # steps since the first epoch's start
         self._next = self._at  # the next step to read
@@ -106,8 +109,10 @@ class LaneLoader:
         end = (self._at // self.steps.num_steps + 1) * self.steps.num_steps
         try:
             while self._at < end:
+                began = time.perf_counter()
                 batch = self._take(self._at, end)
                 self._at += 1
+                self.seconds_waited += time.perf_counter() - began
                 yield batch
         finally:
             if self._only_epoch is not None:
