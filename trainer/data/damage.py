@@ -12,9 +12,6 @@ _log = logging.getLogger(__name__)
 class LostWindow:
     """A window whose frames were masked, and why."""
 
-    epoch: int
-    step: int
-    lane: int
     num_frames: int
     damage: DamagedClip
 
@@ -35,8 +32,8 @@ class DamageReport:
         self.lost: list[LostWindow] = []
         self._seen: set[tuple[str, str, int]] = set()
 
-    def add(self, window: LostWindow, start_frame: int) -> None:
-        """The window is counted and logged.
+    def add(self, window: LostWindow, start_frame: int, place: str) -> None:
+        """The window is counted and logged; `place` names its epoch, step and lane.
 
         Raises:
             TooMuchDamage: if that is one more than the limit; it names every shard that is concerned.
@@ -47,16 +44,8 @@ class DamageReport:
             return
         self._seen.add(key)
         self.lost.append(window)
-        _log.warning(
-            "%s Epoch %d, step %d, lane %d: %d frames are masked (%d of at most %d windows).",
-            damage,
-            window.epoch,
-            window.step,
-            window.lane,
-            window.num_frames,
-            len(self.lost),
-            self.max_windows,
-        )
+        counts = f"{window.num_frames} frames are masked ({len(self.lost)} of at most {self.max_windows} windows)"
+        _log.warning(f"{damage} {place}: {counts}.")
         if len(self.lost) > self.max_windows:
             shards = ", ".join(sorted({one.damage.shard for one in self.lost}))
             raise TooMuchDamage(

@@ -8,7 +8,6 @@ B lanes of the rank, T frames of a window, H x W pixels.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict, cast
@@ -134,11 +133,6 @@ def _rows(value: Any, rows: slice) -> Any:
     if isinstance(value, dict):
         return {name: _rows(inner, rows) for name, inner in value.items()}
     return value[rows] if value.ndim else value
-
-
-def row_views(fields: Mapping[str, NDArray[Any]], row: int) -> dict[str, NDArray[Any]]:
-    """One lane's part of each field."""
-    return {name: array[row, ...] for name, array in fields.items()}
 
 
 def _num_bytes(dtype: type[np.generic], shape: tuple[int, ...]) -> int:

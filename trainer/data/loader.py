@@ -20,7 +20,7 @@ from shards.schedule.lanes import Window
 from shards.storage import CacheSettings
 from trainer.data.damage import DamageReport, LostWindow
 from trainer.data.fill import blank_row
-from trainer.data.layout import Batch, BatchLayout, row_views
+from trainer.data.layout import Batch, BatchLayout
 from trainer.data.pool import WorkerPool
 from trainer.data.source import Assignment
 from trainer.data.steps import Steps
@@ -37,7 +37,7 @@ class _FillingSlot:
     epoch: int
     step: int
     turns: list[tuple[int, Assignment | None]]
-    numbers: set[int] = field(default_factory=set)
+    num_unread: int = 0
     damages: dict[int, DamagedClip] = field(default_factory=dict)  # by row
 
 
@@ -87,7 +87,6 @@ class LaneLoader:
         self._close: weakref.finalize | None = None  # type: ignore[type-arg]
         self._free: deque[int] = deque()
         self._filling: deque[_FillingSlot] = deque()
-        self._row_of: dict[int, tuple[_FillingSlot, int]] = {}
         self._num_held = 0
 
     def __len__(self) -> int:
@@ -125,7 +124,6 @@ class LaneLoader:
         self._pool = self._close = None
         self._free, self._num_held = deque(), 0
         self._filling.clear()
-        self._row_of.clear()
 
     def _take(self, at: int, end: int) -> Batch:
         """The batch of that step; reading ahead goes on behind it."""
@@ -136,10 +134,9 @@ class LaneLoader:
             self._discard()
             self._next = at
         self._read_ahead(end)
-        while self._filling[0].numbers:
+        while self._filling[0].num_unread:
             self._collect()
-        filling = self._filling.popleft()
-        batch = self._hand_out(filling)
+        batch = self._hand_out(self._filling.popleft())
         self._read_ahead(end)
         return batch
 
@@ -150,7 +147,7 @@ class LaneLoader:
         self._pool, self._free = pool, deque(range(num_slots))
         undo = None
         if self._on_start is not None:
-            undo = self._on_start(torch.from_numpy(pool.block.array(0, num_slots * self._layout.slot_bytes)))
+            undo = self._on_start(torch.from_numpy(pool.slots.whole()))
         self._close = weakref.finalize(self, _close_all, pool, undo)
 
     def _read_ahead(self, end: int) -> None:
@@ -166,9 +163,8 @@ class LaneLoader:
     def _submit(self, filling: _FillingSlot) -> None:
         assert self._pool is not None
         self._filling.append(filling)
-        fields = self._layout.views(self._slot(filling.slot))
         for row, (lane, assignment) in enumerate(filling.turns):
-            view = row_views(fields, row)
+            view = self._pool.slots.row(filling.slot, row)
             _describe(view, lane, None if assignment is None else assignment.window)
             if assignment is None:
                 blank_row(view, 0, masks=False)
@@ -176,41 +172,36 @@ class LaneLoader:
             num_frames = len(assignment.types)
             view["segment/obj_id"][:num_frames] = assignment.types
             view["watch"][:num_frames] = assignment.watched
-            number = self._pool.submit(filling.slot, row, assignment.task)
-            filling.numbers.add(number)
-            self._row_of[number] = (filling, row)
+            self._pool.submit(filling.slot, row, assignment.task)
+            filling.num_unread += 1
 
     def _collect(self) -> None:
         assert self._pool is not None
-        for number, damage in self._pool.collect():
-            filling, row = self._row_of.pop(number)
-            filling.numbers.remove(number)
+        for slot, row, damage in self._pool.collect():
+            filling = next(one for one in self._filling if one.slot == slot)
+            filling.num_unread -= 1
             if damage is not None:
                 filling.damages[row] = damage
 
     def _discard(self) -> None:
         """What was read ahead is forgotten, once the processes have let go of it."""
         for filling in self._filling:
-            while filling.numbers:
+            while filling.num_unread:
                 self._collect()
             self._free.append(filling.slot)
         self._filling.clear()
 
-    def _slot(self, slot: int) -> Any:
-        assert self._pool is not None
-        return self._pool.block.array(slot * self._layout.slot_bytes, self._layout.slot_bytes)
-
     def _hand_out(self, filling: _FillingSlot) -> Batch:
-        memory = self._slot(filling.slot)
+        assert self._pool is not None
+        memory = self._pool.slots.slot(filling.slot)
         fields = self._layout.views(memory)
         for row, damage in sorted(filling.damages.items()):
             fields["damaged"][row] = True
             fields["segment/obj_id"][row], fields["watch"][row] = -1, False
             lane, assignment = filling.turns[row]
             assert assignment is not None
-            num_frames = len(assignment.types)
-            lost = LostWindow(filling.epoch, filling.step, lane, num_frames, damage)
-            self.damage.add(lost, assignment.window.start)
+            place = f"Epoch {filling.epoch}, step {filling.step}, lane {lane}"
+            self.damage.add(LostWindow(len(assignment.types), damage), assignment.window.start, place)
         tensors = {name: torch.from_numpy(array) for name, array in fields.items()}
         if self._num_held >= _HELD_BATCHES:  # somebody collects batches: their memory must be their own
             tensors = {name: tensor.clone() for name, tensor in tensors.items()}

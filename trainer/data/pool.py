@@ -8,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections import deque
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 
 from shards.errors import DamagedClip, RocketError
 from shards.storage import CacheSettings
 from shards.windows import WindowReader
 from trainer.data.fill import WindowTask, fill_row
-from trainer.data.layout import BatchLayout, row_views
-from trainer.data.shared import SharedBlock
+from trainer.data.layout import BatchLayout
+from trainer.data.shared import SharedSlots
 from trainer.data.worker import STACK_SIGNAL
 
 _START = (
@@ -26,6 +27,14 @@ _START = (
 
 class LoaderError(RocketError):
     """A loader process died, hung, or could not read its storage."""
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[bytes]
+    connection: Connection
+    tasks: deque[tuple[int, int, WindowTask]] = field(default_factory=deque)
+    """What it has not answered: slot, row and window, in the order in which it answers."""
 
 
 class WorkerPool:
@@ -43,39 +52,36 @@ class WorkerPool:
         cache: CacheSettings | None = None,
     ) -> None:
         self._layout, self._timeout_seconds, self._cache = layout, timeout_seconds, cache
-        self.block = SharedBlock(layout.slot_bytes * num_slots)
-        self._number = 0
-        self._local: deque[tuple[int, int, int, WindowTask]] = deque()
+        self.slots = SharedSlots(layout, num_slots)
+        self._num_submitted = 0
+        self._local: deque[tuple[int, int, WindowTask]] = deque()
         self._reader = WindowReader(layout.height, layout.width, cache)
         self._workers = [self._start(num_slots) for _ in range(num_workers)]
-        self.block.close_fd()
+        self.slots.close_fd()
 
-    def submit(self, slot: int, row: int, task: WindowTask) -> int:
-        """The window is read into that row of that slot; the task's number comes back."""
-        number = self._number
-        self._number += 1
+    def submit(self, slot: int, row: int, task: WindowTask) -> None:
+        """The window will be read into that row of that slot."""
         if not self._workers:
-            self._local.append((number, slot, row, task))
-            return number
-        worker = self._workers[number % len(self._workers)]
-        worker.tasks[number] = task
+            self._local.append((slot, row, task))
+            return
+        worker = self._workers[self._num_submitted % len(self._workers)]
+        self._num_submitted += 1
+        worker.tasks.append((slot, row, task))
         try:
-            worker.connection.send((number, slot, row, task))
+            worker.connection.send((slot, row, task))
         except (BrokenPipeError, ConnectionError):
             raise self._died(worker) from None
-        return number
 
-    def collect(self) -> list[tuple[int, DamagedClip | None]]:
-        """The numbers of some finished tasks, one at least, each with the damage that it met.
+    def collect(self) -> list[tuple[int, int, DamagedClip | None]]:
+        """Slot and row of some finished tasks, one at least, each with the damage that it met.
 
         Raises:
             LoaderError: if a process died, hung, or could not read its storage.
         """
         if not self._workers:
-            number, slot, row, task = self._local.popleft()
-            fields = self._layout.views(self.block.array(slot * self._layout.slot_bytes, self._layout.slot_bytes))
+            slot, row, task = self._local.popleft()
             try:
-                return [(number, fill_row(self._reader, task, row_views(fields, row)))]
+                return [(slot, row, fill_row(self._reader, task, self.slots.row(slot, row)))]
             except OSError as error:
                 raise LoaderError(_storage_fault(task, f"{type(error).__name__}: {error}")) from error
         busy = {worker.connection: worker for worker in self._workers if worker.tasks}
@@ -86,13 +92,13 @@ class WorkerPool:
         for connection in ready:
             worker = busy[connection]  # type: ignore[index]
             try:
-                number, damage, fault = worker.connection.recv()
+                damage, fault = worker.connection.recv()
             except (EOFError, ConnectionError):
                 raise self._died(worker) from None
-            task = worker.tasks.pop(number)
+            slot, row, task = worker.tasks.popleft()
             if fault is not None:
                 raise LoaderError(_storage_fault(task, fault))
-            finished.append((number, damage))
+            finished.append((slot, row, damage))
         return finished
 
     def close(self) -> None:
@@ -112,24 +118,24 @@ class WorkerPool:
     def pids(self) -> list[int]:
         return [worker.process.pid for worker in self._workers]
 
-    def _start(self, num_slots: int) -> "_Worker":
+    def _start(self, num_slots: int) -> _Worker:
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(self.block.fd), *sys.path]
+        command = [sys.executable, "-P", "-c", _START, str(theirs.fileno()), str(self.slots.fd), *sys.path]
         one_thread = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         with theirs:
             process = subprocess.Popen(
                 command,
-                pass_fds=(theirs.fileno(), self.block.fd),
+                pass_fds=(theirs.fileno(), self.slots.fd),
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **one_thread},
                 process_group=0,  # so that the terminal's Ctrl-C reaches the trainer alone
             )
-        worker = _Worker(process, Connection(ours.detach()), {})
+        worker = _Worker(process, Connection(ours.detach()))
         with contextlib.suppress(ConnectionError):  # it died at once: the first task says so
             worker.connection.send((self._layout, num_slots, self._cache))
         return worker
 
-    def _died(self, worker: "_Worker") -> LoaderError:
+    def _died(self, worker: _Worker) -> LoaderError:
         code = worker.process.wait()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return LoaderError(
@@ -137,7 +143,7 @@ class WorkerPool:
             "training ends. SIGKILL mostly means too little memory: use fewer data.num_workers."
         )
 
-    def _hung(self, worker: "_Worker") -> LoaderError:
+    def _hung(self, worker: _Worker) -> LoaderError:
         with contextlib.suppress(ProcessLookupError):
             worker.process.send_signal(STACK_SIGNAL)  # its stack goes to stderr
             time.sleep(0.5)
@@ -147,17 +153,10 @@ class WorkerPool:
         )
 
 
-class _Worker:
-    def __init__(
-        self, process: subprocess.Popen[bytes], connection: Connection, tasks: dict[int, WindowTask]
-    ) -> None:
-        self.process, self.connection, self.tasks = process, connection, tasks
-
-
 def _at_work(worker: _Worker) -> str:
     if not worker.tasks:
         return ""
-    source = next(iter(worker.tasks.values())).source
+    source = worker.tasks[0][2].source
     return (
         f" while reading {source.dataset}/{source.shard:06d}.tar, episode {source.episode_id}, "
         f"frames {source.start} to {source.stop}"

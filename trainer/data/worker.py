@@ -15,8 +15,7 @@ from multiprocessing.connection import Connection
 from shards.errors import DamagedClip
 from shards.windows import WindowReader
 from trainer.data.fill import WindowTask, fill_row
-from trainer.data.layout import BatchLayout, row_views
-from trainer.data.shared import SharedBlock
+from trainer.data.shared import SharedSlots
 
 _THE_TRAINERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 """Ctrl-C, a batch system's notice and the like are for the trainer, who may want to save first and needs batches
@@ -26,40 +25,39 @@ STACK_SIGNAL = signal.SIGUSR2
 
 
 def main(socket_fd: int, memory_fd: int) -> None:
-    """Serve tasks (number, slot, row, WindowTask) with (number, DamagedClip | None, fault | None)."""
+    """Serve tasks (slot, row, WindowTask) with (DamagedClip | None, fault | None)."""
     for number in _THE_TRAINERS:
         signal.signal(number, signal.SIG_IGN)
     faulthandler.register(STACK_SIGNAL, all_threads=True)
     connection = Connection(socket.socket(fileno=socket_fd).detach())
     try:
         layout, num_slots, cache = connection.recv()
-        block = SharedBlock(layout.slot_bytes * num_slots, memory_fd)
-        block.close_fd()
-        serve(connection, layout, block, WindowReader(layout.height, layout.width, cache))
+        slots = SharedSlots(layout, num_slots, memory_fd)
+        slots.close_fd()
+        serve(connection, slots, WindowReader(layout.height, layout.width, cache))
     except (EOFError, ConnectionError):
         sys.exit(0)  # the trainer is gone or has closed the loader
 
 
-def serve(connection: Connection, layout: BatchLayout, block: SharedBlock, reader: WindowReader) -> None:
+def serve(connection: Connection, slots: SharedSlots, reader: WindowReader) -> None:
     """Answer tasks in order, until the socket closes; what waits behind a task is on its way meanwhile.
 
     Raises:
         EOFError, ConnectionError: the trainer closed it.
     """
-    waiting: deque[tuple[int, int, int, WindowTask]] = deque()
+    waiting: deque[tuple[int, int, WindowTask]] = deque()
     while True:
         while not waiting or connection.poll():
             waiting.append(connection.recv())
             with contextlib.suppress(OSError):  # it will come up again, with the window's name
-                reader.prefetch(waiting[-1][3].source)
-        number, slot, row, task = waiting.popleft()
+                reader.prefetch(waiting[-1][2].source)
+        slot, row, task = waiting.popleft()
         damage: DamagedClip | None = None
         fault: str | None = None
         try:
-            fields = layout.views(block.array(slot * layout.slot_bytes, layout.slot_bytes))
-            damage = fill_row(reader, task, row_views(fields, row))
+            damage = fill_row(reader, task, slots.row(slot, row))
         except OSError as error:
             fault = f"{type(error).__name__}: {error}"
         except Exception:  # noqa: BLE001 (the trainer raises it again, with this process's traceback)
             fault = traceback.format_exc()
-        connection.send((number, damage, fault))
+        connection.send((damage, fault))
