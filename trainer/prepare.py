@@ -66,19 +66,28 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
         check_name(config.policy.backbone)
     for objective in config.objectives:
         find_objective(objective.name)
-    checkpoint, notes = _choose_checkpoint(config, resume)
+    run_dir = Path(config.run_dir)
+    checkpoint, notes = _choose_checkpoint(run_dir, resume)
     content: dict[str, Any] = {}
     changes: list[Change] = []
+    position, validation_due = None, False
     if checkpoint is not None:
         content = read_full(checkpoint)
+        position = Position(**content["rocket"]["position"])
+        validation_due = content["rocket"]["validation_due"]
+        newer = [path for path in full_checkpoints(run_dir) if step_of(path) > position.global_step]
+        if newer and resume != AUTO and is_main_process():
+            raise CheckpointError(
+                f"{run_dir}: holds a newer checkpoint than {checkpoint.name}, {newer[-1].name}. "
+                "Go on with --resume auto, or branch off into another run_dir."
+            )
         changes = changes_on_resume(content["hyper_parameters"]["config"], config)
         check_changes(changes, checkpoint)
-        if checkpoint in full_checkpoints(Path(config.run_dir)):
-            notes += notes_on_record(Path(config.run_dir), changes, config)
+        if checkpoint in full_checkpoints(run_dir):
+            notes += notes_on_record(run_dir, changes, config)
     if not config.data.datasets and dry_run:
-        return Start(config, num_ranks, None, checkpoint, None, False, changes, notes)
+        return Start(config, num_ranks, None, checkpoint, position, validation_due, changes, notes)
     data = DataPlan.open(config.data, config.seed, num_ranks)
-    position, validation_due = None, False
     if checkpoint is not None:
         state = content[STATE_NAME]
         if config.data.num_lane_groups is None:
@@ -87,8 +96,6 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
             data.saved_position(state)
         except RocketError as error:
             raise CheckpointError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
-        position = Position(**content["rocket"]["position"])
-        validation_due = content["rocket"]["validation_due"]
     data.check_shards(lanes_of_rank(0, num_ranks, data.train.settings.num_lanes))
     return Start(config, num_ranks, data, checkpoint, position, validation_due, changes, notes)
 
@@ -146,9 +153,8 @@ def _content(start: Start | None) -> str | None:
     return f"step {start.position.global_step} ({content_hash(start.checkpoint)})"
 
 
-def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | None, list[str]]:
+def _choose_checkpoint(run_dir: Path, resume: str | None) -> tuple[Path | None, list[str]]:
     """The checkpoint to go on from, and what is to be said about others."""
-    run_dir = Path(config.run_dir)
     if resume is None:
         begun = full_checkpoints(run_dir)
         if is_main_process() and (begun or (run_dir / METRICS_FILE).exists()):
@@ -162,12 +168,6 @@ def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | No
         fault = fault_of(path) if path.is_file() else None
         if fault is not None:
             raise CheckpointError(f"{path}: {fault}. Use --resume auto, which takes the newest whole one.")
-        newer = [other for other in full_checkpoints(run_dir) if path.is_file() and step_of(other) > _step(path)]
-        if newer and is_main_process():
-            raise CheckpointError(
-                f"{run_dir}: holds a newer checkpoint than {path.name}, {newer[-1].name}. "
-                "Go on with --resume auto, or branch off into another run_dir."
-            )
         return path, []
     chosen, faults = newest_whole(run_dir)
     if chosen is None:
@@ -178,8 +178,3 @@ def _choose_checkpoint(config: RunConfig, resume: str | None) -> tuple[Path | No
             )
         return None, [f"{run_dir}: no checkpoint yet, so the run starts at the beginning."]
     return chosen, faults
-
-
-def _step(path: Path) -> int:
-    """The steps that a full checkpoint has seen."""
-    return int(read_full(path)["rocket"]["position"]["global_step"])
