@@ -56,11 +56,11 @@ def play(checkpoint: Path, folder: Path, task: str) -> None:
     size = (config.data.frame_height, config.data.frame_width)
     plans = [EpisodePlan(task, 0)]
     rollout = Rollout(policy, env_maker("sample"), plans, num_lanes=1, frame_size=size, deterministic=True)
-    *_, last = rollout
+    outcome = [outcome for *_, outcome in rollout][-1]
     folder.mkdir(parents=True, exist_ok=True)
     export_policy(checkpoint, folder)
     np.savez(folder / FRAMES_FILE, **{name: np.stack([frame[name] for frame in frames]) for name in frames[0]})
-    answer(frames=len(frames), success=bool(last.outcome and last.outcome.success))
+    answer(frames=len(frames), success=bool(outcome and outcome.success))
 
 
 @torch.no_grad()

@@ -88,15 +88,6 @@ class Outcome:
     reward: float = 0.0
 
 
-@dataclass(frozen=True)
-class PlayedStep:
-    """A step of the episode with this number; its outcome comes with its last one."""
-
-    episode: int
-    frame: PlayedFrame
-    outcome: Outcome | None
-
-
 @dataclass
 class _Lane:
     episode: int
@@ -108,7 +99,10 @@ class _Lane:
 
 
 class Rollout:
-    """Plays episodes; iterating yields their steps as they happen, lane by lane."""
+    """Plays episodes; iterating yields their steps as they happen, lane by lane.
+
+    A step is the number of its episode, its frame, and the episode's outcome if it was the last one.
+    """
 
     def __init__(
         self,
@@ -136,7 +130,7 @@ class Rollout:
         self._num_lanes, self._frame_size = min(num_lanes, len(plans)), frame_size
         self._forget_every, self._deterministic = forget_every, deterministic
 
-    def __iter__(self) -> Iterator[PlayedStep]:
+    def __iter__(self) -> Iterator[tuple[int, PlayedFrame, Outcome | None]]:
         waiting = enumerate(self._plans)
         memory: Memory = self._policy.initial_state(self._num_lanes)
         lanes: list[_Lane | None] = [self._begin(self._make_env(), waiting) for _ in range(self._num_lanes)]
@@ -147,7 +141,7 @@ class Rollout:
                 for row, lane, (buttons, camera) in zip(rows, at_play, actions, strict=True):
                     frame = self._frame(lane, buttons, camera)
                     over = self._step(lane, buttons, camera)
-                    yield PlayedStep(lane.episode, frame, lane.outcome if over else None)
+                    yield lane.episode, frame, lane.outcome if over else None
                     if over:
                         lanes[row] = self._begin(lane.env, waiting)
         finally:

@@ -86,15 +86,15 @@ def play_checkpoint(
     writers: dict[int, _EpisodeFiles] = {}
     progress = _Progress(len(plans))
     try:
-        for step in rollout:
-            if step.episode not in writers:
-                writers[step.episode] = _EpisodeFiles(plans[step.episode], video, record)
-            writers[step.episode].add(step.frame)
+        for episode, frame, outcome in rollout:
+            if episode not in writers:
+                writers[episode] = _EpisodeFiles(plans[episode], video, record)
+            writers[episode].add(frame)
             progress.step()
-            if step.outcome is not None:
-                writers.pop(step.episode).close(finished=True)
-                outcomes[step.episode] = step.outcome
-                progress.episode(step.outcome)
+            if outcome is not None:
+                writers.pop(episode).close(finished=True)
+                outcomes[episode] = outcome
+                progress.episode(outcome)
     finally:
         for unfinished in writers.values():
             unfinished.close(finished=False)

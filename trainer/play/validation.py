@@ -49,7 +49,7 @@ class PlayValidation(Callback):
             forget_every=self._forget_every,
             deterministic=True,  # and it draws nothing from the generators that training draws from
         )
-        outcomes = [step.outcome for step in rollout if step.outcome is not None]
+        outcomes = [outcome for *_, outcome in rollout if outcome is not None]
         self._rate = sum(outcome.success for outcome in outcomes) / len(outcomes)
 
     @override

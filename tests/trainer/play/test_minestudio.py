@@ -279,8 +279,8 @@ def test_policy_plays_through_gymnasium(installed):
             frame_size=(SIZE, SIZE),
         )
     )
-    assert [step.outcome.success for step in steps if step.outcome is not None] == [True, True]
-    assert [step.frame.gui for step in steps if step.episode == 0] == [False, True]
+    assert [outcome.success for *_, outcome in steps if outcome is not None] == [True, True]
+    assert [frame.gui for episode, frame, _ in steps if episode == 0] == [False, True]
     assert [sim.env.closed for sim in MinecraftSim.made] == [True, True]
     assert plans[0].name == "dig"
 

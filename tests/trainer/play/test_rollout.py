@@ -47,10 +47,10 @@ def run(policy, num_lanes, **settings):
     plans = [EpisodePlan("toy", seed) for seed in LENGTHS]
     frames, outcomes = {seed: [] for seed in LENGTHS}, {}
     settings = {"frame_size": (SIZE, SIZE), "deterministic": True, **settings}
-    for step in Rollout(policy, ToyEnv, plans, num_lanes=num_lanes, **settings):
-        frames[step.episode].append(step.frame)
-        if step.outcome is not None:
-            outcomes[step.episode] = step.outcome
+    for episode, frame, outcome in Rollout(policy, ToyEnv, plans, num_lanes=num_lanes, **settings):
+        frames[episode].append(frame)
+        if outcome is not None:
+            outcomes[episode] = outcome
     return frames, outcomes
 
 
