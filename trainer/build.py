@@ -133,7 +133,7 @@ def build_trainer(
         max_epochs=settings.max_epochs or -1,
         val_check_interval=settings.val_every,
         check_val_every_n_epoch=None,
-        limit_val_batches=_val_limit(config),
+        limit_val_batches=0 if settings.val_every is None else settings.limit_val_steps or 1.0,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
         enable_progress_bar=False,
@@ -144,12 +144,6 @@ def build_trainer(
         default_root_dir=config.run_dir,
         benchmark=False,  # padding is left out, so that the number of frames differs from step to step
     )
-
-
-def _val_limit(config: RunConfig) -> int | float:
-    if config.trainer.val_every is None:
-        return 0
-    return config.trainer.limit_val_steps if config.trainer.limit_val_steps is not None else 1.0
 
 
 def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS) -> WandbLogger | None:
@@ -201,9 +195,7 @@ def _wandb_mode(wanted: str) -> Literal["online", "offline", "off"]:
         return "off"
     if its_settings.mode in ("offline", "dryrun") or wanted == "offline":
         return "offline"
-    if wanted == "online":
-        return "online"
-    return "online" if _has_wandb_key(str(its_settings.base_url)) else "offline"
+    return "online" if wanted == "online" or _has_wandb_key(str(its_settings.base_url)) else "offline"
 
 
 def _has_wandb_key(base_url: str) -> bool:

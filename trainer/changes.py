@@ -6,14 +6,14 @@ RUN_DIR/changes.jsonl   a line for each setting that a start has changed, with w
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from shards.errors import SettingsError
 from shards.reader import read_info
-from shards.settings import CONFIG_FILE, Setting, read_yaml, settings_of, shown
+from shards.settings import CONFIG_FILE, Setting, flat, read_yaml, settings_of, shown
 from trainer.checkpoints.disk import write_atomically
 from trainer.settings import ObjectiveConfig, RunConfig
 
@@ -34,7 +34,7 @@ class Change:
         return f"{self.key}: {shown(self.old)} -> {shown(self.new)}"
 
 
-def changes_on_resume(saved: Mapping[str, Any], config: RunConfig) -> list[Change]:
+def changes_on_resume(saved: dict[str, Any], config: RunConfig) -> list[Change]:
     """What differs between a checkpoint's settings and today's, in the order of the settings.
 
     A change is refused where it would make the run a different one. Settings that the checkpoint does not know,
@@ -44,11 +44,11 @@ def changes_on_resume(saved: Mapping[str, Any], config: RunConfig) -> list[Chang
         saved: the nested dict that the checkpoint holds.
         config: today's settings, with the lanes resolved.
     """
-    today = config.model_dump()
+    old, new = flat(saved), flat(config.model_dump())
     return [
         change
         for setting in settings_of(RunConfig)
-        for change in _changes(setting, _at(saved, setting.key), _at(today, setting.key))
+        for change in _changes(setting, old.get(setting.key, setting.default), new[setting.key])
     ]
 
 
@@ -123,26 +123,11 @@ def read_history(run_dir: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-_UNSET = object()
-
-
 def _changes(setting: Setting, old: Any, new: Any) -> Iterator[Change]:
     if setting.key == "objectives" and isinstance(old, list) and len(old) == len(new):
         for place, (before, now) in enumerate(zip(old, new, strict=True)):
             for part in settings_of(ObjectiveConfig):
                 named = Setting(f"objectives.{place}.{part.key}", "", "", part.default, part.marks)
-                yield from _changes(named, before.get(part.key, _UNSET), now[part.key])
-        return
-    if old is _UNSET:
-        old = setting.default
-    if old != new:
+                yield from _changes(named, before.get(part.key, part.default), now[part.key])
+    elif old != new:
         yield Change(setting.key, old, new, setting.marks["resume"] == "fixed")
-
-
-def _at(content: Mapping[str, Any], key: str) -> Any:
-    value: Any = content
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return _UNSET
-        value = value[part]
-    return value

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from shards.display.wording import size
+from shards.display.wording import number_of, size
 from shards.schedule.watch_out import padding_share
 from trainer.data.plan import DataPlan
 from trainer.settings import RunConfig
@@ -43,9 +43,8 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: Dat
         f"policy       {settings.backbone}, {shape}, mem_len {settings.mem_len}",
         f"             {counts}",
     ]
-    ranks = f"{num_ranks} rank{'s' if num_ranks > 1 else ''}"
-    step = f"step         {ranks} x {config.data.batch_size} lanes x {config.data.win_len} frames = "
-    step += f"{frames_per_step:,} frames"
+    step = f"step         {number_of(num_ranks, 'rank')} x {config.data.batch_size} lanes x "
+    step += f"{config.data.win_len} frames = {frames_per_step:,} frames"
     if trainer.micro_lanes not in (None, config.data.batch_size):
         step += f", {trainer.micro_lanes} lanes at a time"
     if policy.flops_per_frame is not None:
@@ -94,10 +93,9 @@ def _data_lines(config: RunConfig, lanes: int, data: DataPlan | None, steps: int
         num_frames = int(data.collection.num_frames[plan.episodes].sum())
         train = f"{len(plan.episodes):,} episodes with {num_frames:,} frames train"
         windows = f"{plan.num_windows:,} windows + {plan.num_padding:,} of padding ({padding_share(plan):.2%})"
-        groups = f"{num_groups} group{'s' if num_groups > 1 else ''}"
         lines = [
             f"data         {train}, {len(data.val.episodes):,} episodes validate",
-            f"epoch        {steps:,} steps = {windows}, lanes in {groups}",
+            f"epoch        {steps:,} steps = {windows}, lanes in {number_of(num_groups, 'group')}",
             *(
                 f"mixing       {one.path}: {one.share:.2%} of the windows, to {one.deviation:.2%} over any 1,000 "
                 f"steps; seen {one.epochs:.2f} times an epoch"

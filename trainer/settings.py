@@ -8,7 +8,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import (
+    BeforeValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 
 from shards.errors import SettingsError
 from shards.settings import Section, check_settings, setting
@@ -18,11 +27,7 @@ free = partial(setting, resume="free")
 fixed = partial(setting, resume="fixed")
 """A setting with another value of which a run would be a different one."""
 
-PositiveInt = Annotated[int, Field(gt=0)]
 EvenInt = Annotated[int, Field(gt=0, multiple_of=2)]  # video stores one colour for 2 x 2 pixels
-NotNegativeInt = Annotated[int, Field(ge=0)]
-PositiveFloat = Annotated[float, Field(gt=0.0)]
-NotNegativeFloat = Annotated[float, Field(ge=0.0)]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Decay = Annotated[float, Field(gt=0.0, lt=1.0)]
 AboveOne = Annotated[float, Field(gt=1.0)]
@@ -64,14 +69,14 @@ class DataConfig(Section):
     num_lanes: PositiveInt | None = fixed(
         None, "lanes of all ranks; when given, batch_size follows: num_lanes / ranks"
     )
-    num_workers: NotNegativeInt = free(8, "loader processes of one rank; 0 decodes in the training process")
+    num_workers: NonNegativeInt = free(8, "loader processes of one rank; 0 decodes in the training process")
     prefetch_factor: PositiveInt = free(4, "windows that each loader process keeps ready; two batches at least")
     split_ratio: Share = fixed(0.95, "share of the episodes that train; the rest validates")
     shuffle_episodes: bool = fixed(True, "draw the split and each epoch's order by the seed; false: as stored")
     episode_continuous_batch: bool = fixed(True, "lanes of contiguous windows; false: shuffled windows, no memory")
     num_lane_groups: PositiveInt | None = fixed(None, "groups of lanes that shards are tied to; null: one a rank")
     augment: bool = free(False, "vary colour and frame geometry, drawn once for a lane's episode")
-    max_damaged_windows: NotNegativeInt = free(0, "windows that damage may cost a rank before the run stops")
+    max_damaged_windows: NonNegativeInt = free(0, "windows that damage may cost a rank before the run stops")
     cache_dir: str | None = free(
         None, "local folder for copies of shards that lie at an address; null: none are kept"
     )
@@ -99,13 +104,17 @@ class DataConfig(Section):
         return check_settings(cls, settings, "data")
 
 
+POLICY_SHAPE = ("backbone", "hiddim", "num_heads", "num_layers", "timesteps", "mem_len")
+"""The settings that a policy's weights are made for."""
+
+
 class PolicyConfig(Section):
     backbone: str = fixed("efficientnet_b0.ra_in1k", "timm model that sees picture and mask (4 channels)")
     hiddim: PositiveInt = fixed(1024, "width of the hidden vectors")
     num_heads: PositiveInt = fixed(8, "attention heads, in the pooling and over time; divides hiddim")
     num_layers: PositiveInt = fixed(4, "transformer blocks over time")
     timesteps: PositiveInt | None = free(None, "frames in a window; null: data.win_len, and else equal to it")
-    mem_len: NotNegativeInt = fixed(128, "past frames whose keys and values each block remembers")
+    mem_len: NonNegativeInt = fixed(128, "past frames whose keys and values each block remembers")
     pretrained: bool = free(True, "start the backbone from timm's published weights")
     backbone_weights: str | None = free(None, "local file with those weights; null: from timm's hub")
     init_from: str | None = free(
@@ -128,8 +137,8 @@ class ObjectiveConfig(Section):
 
 class OptimizerConfig(Section):
     learning_rate: PositiveFloat = free(4e-5, "AdamW's step size after warm-up")
-    weight_decay: NotNegativeFloat = free(1e-3, "AdamW's decoupled decay")
-    warmup_steps: NotNegativeInt = free(2000, "steps in which the learning rate rises linearly")
+    weight_decay: NonNegativeFloat = free(1e-3, "AdamW's decoupled decay")
+    warmup_steps: NonNegativeInt = free(2000, "steps in which the learning rate rises linearly")
     schedule: Literal["constant", "cosine", "linear"] = free(
         "constant", "the learning rate after warm-up: constant, or decaying to zero at the run's last step"
     )
@@ -170,7 +179,7 @@ class ValidationConfig(Section):
         "of the second before the game counts such an event",
     )
     compare_memory: bool = free(True, "also the loss without carried memory; validation takes twice as long")
-    play_episodes: NotNegativeInt = free(0, "episodes that the policy plays at each validation; 0: none")
+    play_episodes: NonNegativeInt = free(0, "episodes that the policy plays at each validation; 0: none")
     play_env: str = free("sample", "where it plays: sample, or a gymnasium id such as their/Env-v0")
 
 
@@ -190,7 +199,7 @@ class LoggingConfig(Section):
 
 class RunConfig(Section):
     run_dir: str = free("runs/rocket1", "folder for metrics.csv and checkpoints")
-    seed: NotNegativeInt = fixed(0, "draws the split, the order, goals, first weights and dropout")
+    seed: NonNegativeInt = fixed(0, "draws the split, the order, goals, first weights and dropout")
     log_freq: PositiveInt = free(20, "steps between lines in metrics.csv and wandb")
     data: DataConfig = DataConfig()
     policy: PolicyConfig = PolicyConfig()
@@ -241,12 +250,4 @@ class RunConfig(Section):
 
     def policy_arguments(self) -> dict[str, Any]:
         """What `RocketPolicy` needs to be built in this shape; no weights."""
-        policy = self.policy
-        return {
-            "backbone": policy.backbone,
-            "hiddim": policy.hiddim,
-            "num_heads": policy.num_heads,
-            "num_layers": policy.num_layers,
-            "timesteps": self.data.win_len,
-            "mem_len": policy.mem_len,
-        }
+        return self.policy.model_dump(include=set(POLICY_SHAPE)) | {"timesteps": self.data.win_len}

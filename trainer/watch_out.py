@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from shards.display.wording import size
+from shards.display.wording import number_of, size
 from shards.schedule.watch_out import odd_data
 from trainer.data.plan import DataPlan
 from trainer.plan import PolicyFacts, checkpoint_bytes
@@ -60,7 +60,7 @@ def _machine(config: RunConfig, num_ranks: int, machine: Machine) -> Iterator[st
     ranks_here = num_ranks // trainer.num_nodes
     if trainer.accelerator == "cpu" and machine.num_gpus:
         yield (
-            f"torch finds {_many(machine.num_gpus, 'GPU')}, and the run does not use them. "
+            f"torch finds {number_of(machine.num_gpus, 'GPU')}, and the run does not use them. "
             f"Set trainer.accelerator=gpu trainer.devices={machine.num_gpus}"
         )
     elif 0 < ranks_here < machine.num_gpus:
@@ -75,8 +75,9 @@ def _machine(config: RunConfig, num_ranks: int, machine: Machine) -> Iterator[st
         )
     processes = config.data.num_workers * ranks_here
     if processes > machine.num_cores and not (trainer.accelerator != "cpu" and not machine.num_gpus):
+        loaders = number_of(processes, "loader process", "loader processes")
         yield (
-            f"{_many(processes, 'loader process', 'es')} share {_many(machine.num_cores, 'core')}. "
+            f"{loaders} share {number_of(machine.num_cores, 'core')}. "
             f"Set data.num_workers={machine.num_cores // ranks_here}"
         )
 
@@ -97,20 +98,21 @@ def _length(config: RunConfig, data: DataPlan) -> Iterator[str]:
     trainer = config.trainer
     steps = config.total_steps(data.train.num_steps)
     warmup = config.optimizer.warmup_steps
+    run, early = f"the run of {number_of(steps, 'step')}", max(steps // 4, 1)
     if 0 < steps <= warmup:
         yield (
-            f"the run ends after {_many(steps, 'step')}, before the warm-up does ({warmup:,}). "
+            f"the run ends after {number_of(steps, 'step')}, before the warm-up does ({warmup:,}). "
             f"Set optimizer.warmup_steps={steps // 10}"
         )
     if trainer.val_every is not None and steps < trainer.val_every and len(data.val.episodes):
         yield (
-            f"the first validation would be at step {trainer.val_every:,}, so the run of {_many(steps, 'step')} "
-            f"validates only at its end. Set trainer.val_every={max(steps // 4, 1)}"
+            f"the first validation would be at step {trainer.val_every:,}, so {run} validates only at its end. "
+            f"Set trainer.val_every={early}"
         )
     if steps < trainer.save_every:
         yield (
-            f"the first checkpoint would be at step {trainer.save_every:,}, so the run of {_many(steps, 'step')} "
-            f"saves only at its end, and a crash loses it. Set trainer.save_every={max(steps // 4, 1)}"
+            f"the first checkpoint would be at step {trainer.save_every:,}, so {run} saves only at its end, and a "
+            f"crash loses it. Set trainer.save_every={early}"
         )
 
 
@@ -124,7 +126,3 @@ def _disk(config: RunConfig, machine: Machine, policy: PolicyFacts, data: DataPl
             f"{size(machine.free_bytes)} free. Set run_dir=FOLDER to another disk, or "
             f"trainer.save_every={min(config.trainer.save_every * times, steps)}"
         )
-
-
-def _many(number: int, noun: str, plural: str = "s") -> str:
-    return f"{number:,} {noun}{plural if number != 1 else ''}"

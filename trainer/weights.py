@@ -17,13 +17,14 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from shards.errors import RocketError
+from trainer.checkpoints.disk import write_atomically
+from trainer.settings import POLICY_SHAPE
 
 MINESTUDIO_PREFIX = "mine_policy."
 """MineLightning's checkpoints put it before every name."""
 OUR_PREFIX = "policy."
 WEIGHTS_FILES = ("model.safetensors", "pytorch_model.bin")
 CONFIG_FILE = "config.json"
-POLICY_SETTINGS = ("backbone", "hiddim", "num_heads", "num_layers", "timesteps", "mem_len")
 
 StateDict = dict[str, Tensor]
 
@@ -120,22 +121,18 @@ def export_weights(
     tensors = to_minestudio(state_dict)
     if out.suffix == ".safetensors":
         path = out
-        path.parent.mkdir(parents=True, exist_ok=True)
     else:
         out.mkdir(parents=True, exist_ok=True)
         path = out / WEIGHTS_FILES[0]
-        kept = {name: (settings or {})[name] for name in POLICY_SETTINGS if name in (settings or {})}
-        (out / CONFIG_FILE).write_text(json.dumps(kept, indent=2) + "\n")
-    partial = path.with_name(path.name + ".part")
-    safetensors.torch.save_file(tensors, partial, metadata={"format": "pt"})
-    os.replace(partial, path)
+        (out / CONFIG_FILE).write_text(json.dumps(_shape(settings or {}), indent=2) + "\n")
+    write_atomically(path, safetensors.torch.save(tensors, metadata={"format": "pt"}))
     return path
 
 
 def _read_folder(folder: Path) -> Weights:
     settings: dict[str, Any] = {}
     if (folder / CONFIG_FILE).is_file():
-        settings = _settings(json.loads((folder / CONFIG_FILE).read_text()))
+        settings = _shape(json.loads((folder / CONFIG_FILE).read_text()))
     for name in WEIGHTS_FILES:
         if (folder / name).is_file():
             return _read_file(folder / name, settings)
@@ -179,15 +176,15 @@ def _read_file(path: Path, settings: dict[str, Any]) -> Weights:
         raise WeightsError(f"{path}: not a checkpoint, got a {type(content).__name__}, expected a state dict.")
     hyperparameters = content.get("hyper_parameters") or {}
     if isinstance(hyperparameters, dict) and isinstance(hyperparameters.get("model"), dict):
-        settings = settings or _settings(hyperparameters["model"])
+        settings = settings or _shape(hyperparameters["model"])
     state_dict = content.get("state_dict", content)
     if not state_dict or not all(isinstance(value, Tensor) for value in state_dict.values()):
         raise WeightsError(f"{path}: no weights inside, got the keys {sorted(map(str, content))[:8]}.")
     return Weights(from_minestudio(state_dict), settings, str(path))
 
 
-def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: config[name] for name in POLICY_SETTINGS if name in config}
+def _shape(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: config[name] for name in POLICY_SHAPE if name in config}
 
 
 def _settings_hint(weights: Weights) -> str:

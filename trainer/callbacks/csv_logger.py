@@ -54,7 +54,7 @@ class MetricsCsv(Logger):
             self._columns += [name for name in row if name not in self._columns]
             self._write([*rows, row])
         else:
-            line, size = self._line(row), self.path.stat().st_size
+            line, size = self._text([row]), self.path.stat().st_size
             write_when_room(lambda: self._write_at(size, line), self.path, len(line))
         self._last_step = step
 
@@ -75,12 +75,10 @@ class MetricsCsv(Logger):
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         """The file holds these rows under the current columns; readers see the old file or the new one."""
-        lines = [self._line({name: name for name in self._columns}), *map(self._line, rows)]
-        content = "".join(lines).encode()
+        content = self._text([{name: name for name in self._columns}, *rows]).encode()
         write_when_room(lambda: write_atomically(self.path, content), self.path, len(content))
 
-    def _line(self, row: Mapping[str, Any]) -> str:
+    def _text(self, rows: list[dict[str, Any]]) -> str:
         buffer = io.StringIO()
-        values = [row.get(name, "") for name in self._columns]
-        csv.writer(buffer, lineterminator="\n").writerow("" if value is None else value for value in values)
+        csv.DictWriter(buffer, self._columns, lineterminator="\n").writerows(rows)
         return buffer.getvalue()

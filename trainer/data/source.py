@@ -1,8 +1,8 @@
 """From a window of the schedule to all that is needed to fill its row: clips, goals, variation."""
 
-from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,19 +72,9 @@ class EpisodeSource:
     ) -> None:
         self._collection, self._seed = collection, seed
         self._enable_segment, self._augment = enable_segment, augment
-        self._watch_events, self._num_kept = tuple(watch_events), num_kept
-        self._kept: OrderedDict[tuple[int, int], EpisodeFacts] = OrderedDict()
-
-    def facts(self, episode: int, epoch: int) -> EpisodeFacts:
-        """The facts of that episode of the collection."""
-        key = (episode, epoch)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-            return self._kept[key]
-        facts = self._kept[key] = self._read(episode, epoch)
-        if len(self._kept) > self._num_kept:
-            self._kept.popitem(last=False)
-        return facts
+        self._watch_events = tuple(watch_events)
+        self.facts: Callable[[int, int], EpisodeFacts] = lru_cache(num_kept)(self._read)
+        """The facts of an episode of the collection in an epoch."""
 
     def assign(self, window: Window, epoch: int) -> Assignment:
         """The window with all that its row needs."""

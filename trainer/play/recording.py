@@ -1,7 +1,6 @@
 """Played episodes as recordings in OpenAI's contractor format, with masks: they can be built and trained on."""
 
 import json
-import os
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,6 +11,7 @@ from shards.display.film import Film
 from shards.interaction_types import NO_INTERACTION, interaction_type
 from shards.masks import centroid, encode_text
 from shards.recorder_lines import DEGREES_PER_PX, keys_of, mouse_buttons_of, mouse_line
+from trainer.checkpoints.disk import write_atomically
 from trainer.play.rollout import EpisodePlan, PlayedFrame
 
 _OFF_SCREEN_PX = (1280.0, 720.0)
@@ -56,9 +56,8 @@ class EpisodeRecorder:
             masks = self._folder / f"{self.name}.masks.jsonl"
             height, width = self._mask_size
             header = {"format": "rocket-masks", "version": 1, "height": height, "width": width}
-            partial = masks.with_name(f".{masks.name}.part")
-            partial.write_text("".join(json.dumps(line) + "\n" for line in [header, *self._stretches]))
-            os.replace(partial, masks)
+            lines = "".join(json.dumps(line) + "\n" for line in [header, *self._stretches])
+            write_atomically(masks, lines.encode())
         else:
             Path(self._log.name).unlink()
         self._film.close(finished)
