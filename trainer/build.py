@@ -18,13 +18,14 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import nn
 from typing_extensions import override
 
+from shards.errors import RocketError
 from trainer.checkpoints.checkpoint import policy_state, read_checkpoint, write_checkpoint
 from trainer.data.datamodule import RocketDataModule
 from trainer.devices import started_by_slurm, trains_on_gpu
 from trainer.lightning_parts import mute_lightning
 from trainer.policy import RocketPolicy
 from trainer.settings import RunConfig
-from trainer.weights import Weights, WeightsError, load_weights, read_weights
+from trainer.weights import Weights, load_weights, read_weights
 
 _log = logging.getLogger(__name__)
 WANDB_SECONDS = 30
@@ -72,11 +73,11 @@ def load_teacher(source: str) -> nn.Module:
     """The policy that a source holds, in the shape that the source tells.
 
     Raises:
-        WeightsError: it does not tell.
+        RocketError: it does not tell.
     """
     weights = read_weights(source)
     if not weights.settings:
-        raise WeightsError(
+        raise RocketError(
             f"{source}: says nothing of its architecture. Use a checkpoint or a Hugging Face folder."
         )
     policy = RocketPolicy(**weights.settings, pretrained=False)

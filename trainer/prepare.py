@@ -9,7 +9,6 @@ from shards.errors import RocketError
 from shards.schedule.lanes import lanes_of_rank
 from trainer.changes import Change, changes_on_resume, check_changes, notes_on_record
 from trainer.checkpoints.checkpoint import (
-    CheckpointError,
     Position,
     content_hash,
     fault_of,
@@ -77,7 +76,7 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
         validation_due = content["rocket"]["validation_due"]
         newer = [path for path in full_checkpoints(run_dir) if step_of(path) > position.global_step]
         if newer and resume != AUTO and is_main_process():
-            raise CheckpointError(
+            raise RocketError(
                 f"{run_dir}: holds a newer checkpoint than {checkpoint.name}, {newer[-1].name}. "
                 "Go on with --resume auto, or branch off into another run_dir."
             )
@@ -95,7 +94,7 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
         try:
             data.saved_position(state)
         except RocketError as error:
-            raise CheckpointError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
+            raise RocketError(f"{checkpoint}: {str(error).removeprefix('checkpoint: ')}") from error
     data.check_shards(lanes_of_rank(0, num_ranks, data.train.settings.num_lanes))
     return Start(config, num_ranks, data, checkpoint, position, validation_due, changes, notes)
 
@@ -159,7 +158,7 @@ def _choose_checkpoint(run_dir: Path, resume: str | None) -> tuple[Path | None, 
         begun = full_checkpoints(run_dir)
         if is_main_process() and (begun or (run_dir / METRICS_FILE).exists()):
             last = f" up to {begun[-1].name}" if begun else ""
-            raise CheckpointError(
+            raise RocketError(
                 f"{run_dir}: holds a run already{last}. Go on with --resume auto, or choose another run_dir."
             )
         return None, []
@@ -167,12 +166,12 @@ def _choose_checkpoint(run_dir: Path, resume: str | None) -> tuple[Path | None, 
         path = Path(resume)
         fault = fault_of(path) if path.is_file() else None
         if fault is not None:
-            raise CheckpointError(f"{path}: {fault}. Use --resume auto, which takes the newest whole one.")
+            raise RocketError(f"{path}: {fault}. Use --resume auto, which takes the newest whole one.")
         return path, []
     chosen, faults = newest_whole(run_dir)
     if chosen is None:
         if faults:
-            raise CheckpointError(
+            raise RocketError(
                 f"{run_dir}: none of its {len(faults)} checkpoints is whole. Start again in another run_dir, from "
                 f"its newest weights: policy.init_from={run_dir}/weights/..."
             )

@@ -35,10 +35,6 @@ _OVER = "over\n"
 """The last line of a process that ends as it should; another one says what went wrong."""
 
 
-class RankEnded(RocketError):
-    """A rank has ended before the run did."""
-
-
 class RankWatch:
     """Use: `with RankWatch(...):` around all that ranks do together, in each of them; `connect` once they can."""
 
@@ -100,7 +96,7 @@ class RankWatch:
         """Say how this process ends, and in the main process, which rank's end was the cause.
 
         Raises:
-            RankEnded: in the main process, if another rank's was.
+            RocketError: in the main process, if another rank's was.
             SystemExit: in the others, which have told the main process what there is to say.
         """
         if error is None or isinstance(error, AgreedStop):
@@ -129,7 +125,7 @@ class RankWatch:
                 last_resort = threading.Timer(EXIT_SECONDS, os._exit, [1])
                 last_resort.daemon = True
                 last_resort.start()
-                raise RankEnded(cause) from error
+                raise RocketError(cause) from error
 
     def _send(self, line: str) -> None:
         for connection in self._connections:

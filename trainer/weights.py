@@ -29,10 +29,6 @@ CONFIG_FILE = "config.json"
 StateDict = dict[str, Tensor]
 
 
-class WeightsError(RocketError):
-    """Weights cannot be read, or do not fit the policy; the message lists what doesn't."""
-
-
 @dataclass(frozen=True)
 class Weights:
     """Weights by the policy's names, and the policy settings found beside them."""
@@ -66,7 +62,7 @@ def read_weights(source: str | Path) -> Weights:
             `config.json`, or a repository id such as `CraftJarvis/MineStudio_ROCKET-1.12w_EMA`.
 
     Raises:
-        WeightsError: nothing there, or not weights, or not readable without running code from the file.
+        RocketError: nothing there, or not weights, or not readable without running code from the file.
     """
     text = str(source)
     if os.path.isdir(text):
@@ -75,7 +71,7 @@ def read_weights(source: str | Path) -> Weights:
         return _read_file(Path(text), {})
     if re.fullmatch(r"[\w-]+/[\w.-]+", text) and Path(text).suffix not in (".ckpt", ".safetensors", ".pt", ".bin"):
         return _read_repository(text)
-    raise WeightsError(
+    raise RocketError(
         f"{text}: no such file or folder, expected a .ckpt or .safetensors file, a Hugging Face folder "
         "or a repository as owner/name."
     )
@@ -85,7 +81,7 @@ def load_weights(policy: nn.Module, weights: Weights) -> None:
     """The policy has exactly these weights.
 
     Raises:
-        WeightsError: names are missing or unexpected, or shapes differ; all of them are listed.
+        RocketError: names are missing or unexpected, or shapes differ; all of them are listed.
     """
     expected = policy.state_dict()
     got = weights.state_dict
@@ -97,7 +93,7 @@ def load_weights(policy: nn.Module, weights: Weights) -> None:
     problems += [f"missing: {name}" for name in expected if name not in got]
     problems += [f"unexpected: {name}" for name in got if name not in expected]
     if problems:
-        raise WeightsError(
+        raise RocketError(
             f"{weights.source}: weights do not fit the policy, {len(problems)} names differ"
             f"{_settings_hint(weights)}.\n  " + "\n  ".join(problems)
         )
@@ -136,7 +132,7 @@ def _read_folder(folder: Path) -> Weights:
     for name in WEIGHTS_FILES:
         if (folder / name).is_file():
             return _read_file(folder / name, settings)
-    raise WeightsError(f"{folder}: no weights, expected {' or '.join(WEIGHTS_FILES)} in the folder.")
+    raise RocketError(f"{folder}: no weights, expected {' or '.join(WEIGHTS_FILES)} in the folder.")
 
 
 def _read_repository(repository: str) -> Weights:
@@ -147,7 +143,7 @@ def _read_repository(repository: str) -> Weights:
         hf_hub_download(repository, WEIGHTS_FILES[0])
     except Exception as error:  # the hub's client lets its transport's errors through
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise WeightsError(
+        raise RocketError(
             f"{repository}: not a file or folder here, and not to be had from the Hugging Face hub: {reason}. "
             "Download it elsewhere and give the folder's path."
         ) from error
@@ -160,26 +156,26 @@ def _read_file(path: Path, settings: dict[str, Any]) -> Weights:
         try:
             return Weights(from_minestudio(safetensors.torch.load_file(path)), settings, str(path))
         except SafetensorError as error:
-            raise WeightsError(f"{path}: not a complete safetensors file: {error}. Download it again.") from error
+            raise RocketError(f"{path}: not a complete safetensors file: {error}. Download it again.") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes that are no pickle fail in any way they like
         foreign = re.search(r"GLOBAL (\S+)", str(error))
         if foreign is not None:
-            raise WeightsError(
+            raise RocketError(
                 f"{path}: holds more than weights ({foreign.group(1)}), loading it could run code. "
                 "Save its state_dict alone, or as safetensors, where you trust it."
             ) from error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise WeightsError(f"{path}: not a checkpoint that torch can read: {reason}.") from error
+        raise RocketError(f"{path}: not a checkpoint that torch can read: {reason}.") from error
     if not isinstance(content, dict):
-        raise WeightsError(f"{path}: not a checkpoint, got a {type(content).__name__}, expected a state dict.")
+        raise RocketError(f"{path}: not a checkpoint, got a {type(content).__name__}, expected a state dict.")
     hyperparameters = content.get("hyper_parameters") or {}
     if isinstance(hyperparameters, dict) and isinstance(hyperparameters.get("model"), dict):
         settings = settings or _shape(hyperparameters["model"])
     state_dict = content.get("state_dict", content)
     if not state_dict or not all(isinstance(value, Tensor) for value in state_dict.values()):
-        raise WeightsError(f"{path}: no weights inside, got the keys {sorted(map(str, content))[:8]}.")
+        raise RocketError(f"{path}: no weights inside, got the keys {sorted(map(str, content))[:8]}.")
     return Weights(from_minestudio(state_dict), settings, str(path))
 
 

@@ -7,17 +7,10 @@ import pytest
 import safetensors.torch
 import torch
 
+from shards.errors import RocketError
 from tests.trainer.policies import TINY, logits, random_window, tiny_policy
 from trainer.policy import RocketPolicy
-from trainer.weights import (
-    Weights,
-    WeightsError,
-    export_weights,
-    from_minestudio,
-    load_weights,
-    read_weights,
-    to_minestudio,
-)
+from trainer.weights import Weights, export_weights, from_minestudio, load_weights, read_weights, to_minestudio
 
 SETTINGS = {
     "backbone": "test_efficientnet",
@@ -117,7 +110,7 @@ def test_every_name_that_does_not_fit_is_listed(policy):
     del state["final_ln.weight"], state["updim.weight"]
     state["teacher.weight"] = torch.zeros(1)
     state["interaction.weight"] = torch.zeros(8, 32)
-    with pytest.raises(WeightsError) as caught:
+    with pytest.raises(RocketError) as caught:
         load_weights(fresh_policy(), Weights(state, SETTINGS, "run.ckpt"))
     assert str(caught.value).splitlines() == [
         (
@@ -136,21 +129,21 @@ def test_weights_that_do_not_fit_change_nothing(policy):
     started = fresh_policy()
     before = {name: tensor.clone() for name, tensor in started.state_dict().items()}
     state = {name: tensor for name, tensor in policy.state_dict().items() if name != "final_ln.bias"}
-    with pytest.raises(WeightsError, match="missing: final_ln.bias"):
+    with pytest.raises(RocketError, match="missing: final_ln.bias"):
         load_weights(started, Weights(state, {}, "x"))
     assert same(started.state_dict(), before)
 
 
 def test_other_memory_length_shows_in_the_shapes(policy):
     other = RocketPolicy(**TINY, timesteps=8, mem_len=16)
-    with pytest.raises(WeightsError, match=re.escape("b_nd: got (10, 8), expected (10, 16)")):
+    with pytest.raises(RocketError, match=re.escape("b_nd: got (10, 8), expected (10, 16)")):
         load_weights(other, Weights(policy.state_dict(), {}, "x"))
 
 
 def test_checkpoint_with_foreign_objects_is_not_unpickled(tmp_path):
     torch.save({"state_dict": {}, "loot": Loot()}, tmp_path / "evil.ckpt")
     with pytest.raises(
-        WeightsError, match=r"evil\.ckpt: holds more than weights \(.*Loot\), loading it could run code"
+        RocketError, match=r"evil\.ckpt: holds more than weights \(.*Loot\), loading it could run code"
     ):
         read_weights(tmp_path / "evil.ckpt")
 
@@ -166,31 +159,31 @@ def test_checkpoint_with_foreign_objects_is_not_unpickled(tmp_path):
 )
 def test_damaged_files_are_named(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(WeightsError, match=f"{re.escape(name)}: {message}"):
+    with pytest.raises(RocketError, match=f"{re.escape(name)}: {message}"):
         read_weights(tmp_path / name)
 
 
 def test_files_without_weights_are_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "other.ckpt")
-    with pytest.raises(WeightsError, match=r"other\.ckpt: no weights inside, got the keys \['epoch'\]"):
+    with pytest.raises(RocketError, match=r"other\.ckpt: no weights inside, got the keys \['epoch'\]"):
         read_weights(tmp_path / "other.ckpt")
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
-    with pytest.raises(WeightsError, match="got a Tensor, expected a state dict"):
+    with pytest.raises(RocketError, match="got a Tensor, expected a state dict"):
         read_weights(tmp_path / "tensor.pt")
     (tmp_path / "folder").mkdir()
     with pytest.raises(
-        WeightsError, match=r"folder: no weights, expected model\.safetensors or pytorch_model\.bin"
+        RocketError, match=r"folder: no weights, expected model\.safetensors or pytorch_model\.bin"
     ):
         read_weights(tmp_path / "folder")
 
 
 def test_missing_file_is_named(tmp_path):
-    with pytest.raises(WeightsError, match=r"absent\.ckpt: no such file or folder"):
+    with pytest.raises(RocketError, match=r"absent\.ckpt: no such file or folder"):
         read_weights(tmp_path / "absent.ckpt")
 
 
 def test_repository_that_cannot_be_reached_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(WeightsError, match=r"CraftJarvis/MineStudio_ROCKET-1\.12w_EMA: .* give the folder's path"):
+    with pytest.raises(RocketError, match=r"CraftJarvis/MineStudio_ROCKET-1\.12w_EMA: .* give the folder's path"):
         read_weights("CraftJarvis/MineStudio_ROCKET-1.12w_EMA")

@@ -13,14 +13,9 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
+from shards.errors import RocketError
 from trainer.callbacks.ema import Ema
-from trainer.checkpoints.checkpoint import (
-    CheckpointError,
-    full_checkpoints,
-    full_path,
-    weights_path,
-    write_weights,
-)
+from trainer.checkpoints.checkpoint import full_checkpoints, full_path, weights_path, write_weights
 from trainer.collectives import sum_over_ranks
 from trainer.learning.guard import LossStop, RunInterrupted
 from trainer.learning.module import RocketModule
@@ -117,7 +112,7 @@ class Checkpoints(Checkpoint):
         """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it.
 
         Raises:
-            CheckpointError: the files cannot be written.
+            RocketError: the files cannot be written.
         """
         step = trainer.global_step
         try:
@@ -128,7 +123,7 @@ class Checkpoints(Checkpoint):
                 trainer.save_checkpoint(full_path(self.run_dir, step), weights_only=False)
                 self._saved = (step, pl_module.validation_due)
         except OSError as error:
-            raise CheckpointError(
+            raise RocketError(
                 f"{self.run_dir}: no checkpoint could be written at step {step}: {error.strerror or error}. "
                 f"Check the folder, then: {self.resume_hint}"
             ) from error

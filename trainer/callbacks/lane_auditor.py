@@ -10,10 +10,6 @@ from shards.errors import RocketError
 from trainer.learning.module import RocketModule
 
 
-class BrokenLane(RocketError):
-    """A lane got a window that does not follow from the one before: the memory would be of another past."""
-
-
 class _Seen(NamedTuple):
     """A window that a lane got; episode -1 is padding."""
 
@@ -34,12 +30,12 @@ class LaneAuditor(Callback):
         """Raise if the batch is not the next one.
 
         Raises:
-            BrokenLane: naming step, lane and episodes.
+            RocketError: naming step, lane and episodes.
         """
         host = batch["host"]
         step, epoch = int(host["step"]), int(host["epoch"])
         if (epoch, step) != (trainer.current_epoch, batch_idx):
-            raise BrokenLane(
+            raise RocketError(
                 f"loader: batch of epoch {epoch}, step {step}, expected epoch {trainer.current_epoch}, step "
                 f"{batch_idx}. This is a fault of the loader; please report it."
             )
@@ -48,12 +44,12 @@ class LaneAuditor(Callback):
         for row, lane in enumerate(host["lane"].tolist()):
             lanes = plan.lanes_of_rows(range(first_row + row, first_row + row + 1))
             if lane not in lanes:
-                raise BrokenLane(f"step {step}: row {row} is lane {lane}, expected one of {list(lanes)}.")
+                raise RocketError(f"step {step}: row {row} is lane {lane}, expected one of {list(lanes)}.")
             current = _Seen(*(host[name][row].item() for name in ("episode", "start_frame", "stop_frame", "last")))
             problem = _problem(self._seen.get(lane), current, host["first"][row].tolist())
             if problem is not None:
                 name = pl_module.name_of_episode(current.episode)
-                raise BrokenLane(
+                raise RocketError(
                     f"epoch {epoch}, step {step}, lane {lane}: {problem}, got {name} from frame {current.start}. "
                     "This is a fault of the loader; please report it."
                 )
@@ -68,7 +64,7 @@ class LaneAuditor(Callback):
             return
         for lane, seen in self._seen.items():
             if seen.episode >= 0 and not seen.last:
-                raise BrokenLane(
+                raise RocketError(
                     f"epoch {trainer.current_epoch}: lane {lane} ends at frame {seen.stop - 1} of an episode that "
                     "goes on. This is a fault of the loader; please report it."
                 )

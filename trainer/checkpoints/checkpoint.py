@@ -34,10 +34,6 @@ AVERAGE_KEY = "ema_state_dict"
 _NAME = re.compile(r"step-(\d{8})\.ckpt")
 
 
-class CheckpointError(RocketError):
-    """A checkpoint cannot be read, or belongs to another run than the settings describe."""
-
-
 @dataclass(frozen=True)
 class Position:
     """Where a run stands: so many steps of this epoch are done."""
@@ -57,7 +53,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """The file is whole under its final name, also after a power cut: written aside, flushed, renamed.
 
     Raises:
-        DiskFull: the disk was full, and nobody made room.
+        RocketError: the disk was full, and nobody made room.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -142,13 +138,13 @@ def content_hash(path: Path) -> str:
     """A short hash over the names, sizes and checksums of all that the file holds.
 
     Raises:
-        CheckpointError: it is not a whole checkpoint.
+        RocketError: it is not a whole checkpoint.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
     except (zipfile.BadZipFile, OSError) as error:
-        raise CheckpointError(f"{path}: not readable: {error}. Use an older checkpoint of the run.") from error
+        raise RocketError(f"{path}: not readable: {error}. Use an older checkpoint of the run.") from error
     return hashlib.sha256(repr(entries).encode()).hexdigest()[:16]
 
 
@@ -174,13 +170,13 @@ def checkpoint_in(path: Path) -> Path:
     """A run's newest weights, or else its newest full checkpoint, where the path is a run's folder; else the path.
 
     Raises:
-        CheckpointError: the folder holds neither.
+        RocketError: the folder holds neither.
     """
     if not path.is_dir():
         return path
     found = newest_weights(path) or next(reversed(full_checkpoints(path)), None)
     if found is None:
-        raise CheckpointError(f"{path}: no checkpoint in this folder. Give the folder of a run, or a checkpoint.")
+        raise RocketError(f"{path}: no checkpoint in this folder. Give the folder of a run, or a checkpoint.")
     return found
 
 
@@ -188,22 +184,22 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """The checkpoint's dict, tensors on the CPU.
 
     Raises:
-        CheckpointError: no such file, not a checkpoint, or one that would run code.
+        RocketError: no such file, not a checkpoint, or one that would run code.
     """
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint. Give a .ckpt file, or --resume auto.")
+        raise RocketError(f"{path}: no such checkpoint. Give a .ckpt file, or --resume auto.")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(
+        raise RocketError(
             f"{path}: holds more than numbers and would run code when loaded. Use a checkpoint of rocket-train."
         ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
-        raise CheckpointError(
+        raise RocketError(
             f"{path}: not readable: {str(error).splitlines()[0]}. Use an older checkpoint of the run."
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
-        raise CheckpointError(f"{path}: not a checkpoint, expected a dict with state_dict.")
+        raise RocketError(f"{path}: not a checkpoint, expected a dict with state_dict.")
     return content
 
 
@@ -211,18 +207,18 @@ def read_full(path: Path) -> dict[str, Any]:
     """A checkpoint that a run can go on from.
 
     Raises:
-        CheckpointError: it is none, or of a format that is not known here.
+        RocketError: it is none, or of a format that is not known here.
     """
     content = read_checkpoint(path)
     rocket = content.get("rocket")
     if not isinstance(rocket, dict):
-        raise CheckpointError(f"{path}: not made by rocket-train. Start from it with policy.init_from={path}.")
+        raise RocketError(f"{path}: not made by rocket-train. Start from it with policy.init_from={path}.")
     if rocket.get("format") != FORMAT:
-        raise CheckpointError(
+        raise RocketError(
             f"{path}: checkpoint format {rocket.get('format')}, expected {FORMAT}. Use the version that wrote it."
         )
     if "optimizer_states" not in content:
-        raise CheckpointError(
+        raise RocketError(
             f"{path}: holds weights alone, so a run cannot go on from it. Use one of the folder {FULL_FOLDER}, or "
             f"start a new run with policy.init_from={path}."
         )
@@ -233,15 +229,13 @@ def policy_state(path: Path, content: Mapping[str, Any], averaged: bool = False)
     """The policy's weights in a checkpoint, or their moving average.
 
     Raises:
-        CheckpointError: there is no average in it.
+        RocketError: there is no average in it.
     """
     if not averaged:
         prefix = "policy."
         state = content["state_dict"]
         return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
     if AVERAGE_KEY not in content:
-        raise CheckpointError(
-            f"{path}: holds no moving average. Use the {EMA_SUFFIX}.ckpt file beside its weights."
-        )
+        raise RocketError(f"{path}: holds no moving average. Use the {EMA_SUFFIX}.ckpt file beside its weights.")
     average: dict[str, Tensor] = content[AVERAGE_KEY]["policy"]
     return average

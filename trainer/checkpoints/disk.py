@@ -17,10 +17,6 @@ SECONDS_BETWEEN_TRIES = 2.0
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class DiskFull(RocketError):
-    """A file could not be written for lack of space, and nobody made room in time."""
-
-
 def write_when_room(write: Callable[[], None], path: Path, num_bytes: int) -> None:
     """`write` has succeeded; on a full disk it is tried again, and one line on standard error asks for room.
 
@@ -30,7 +26,7 @@ def write_when_room(write: Callable[[], None], path: Path, num_bytes: int) -> No
         num_bytes: how much it needs.
 
     Raises:
-        DiskFull: after `WAIT_SECONDS`.
+        RocketError: after `WAIT_SECONDS`.
         OSError: any other failure.
     """
     began = time.monotonic()
@@ -44,7 +40,7 @@ def write_when_room(write: Callable[[], None], path: Path, num_bytes: int) -> No
             free = size(shutil.disk_usage(path.parent).free)
             problem = f"{path}: the disk is full ({error.strerror}), got {free} free, expected {size(num_bytes)}."
             if time.monotonic() - began > WAIT_SECONDS:
-                raise DiskFull(f"{problem} Make room, then continue with --resume auto.") from error
+                raise RocketError(f"{problem} Make room, then continue with --resume auto.") from error
         if not asked:
             asked = True
             sys.stderr.write(f"{problem} The run waits {WAIT_SECONDS / 60:.0f} minutes for you to make room.\n")

@@ -16,10 +16,6 @@ class LostWindow:
     damage: DamagedClip
 
 
-class TooMuchDamage(RocketError):
-    """More windows are lost than the limit allows."""
-
-
 class DamageReport:
     """What this rank lost to damage so far; the same window in a later epoch counts once.
 
@@ -36,7 +32,7 @@ class DamageReport:
         """The window is counted and logged; `place` names its epoch, step and lane.
 
         Raises:
-            TooMuchDamage: if that is one more than the limit; it names every shard that is concerned.
+            RocketError: if that is one more than the limit; it names every shard that is concerned.
         """
         damage = window.damage
         key = (damage.shard, damage.episode_id, start_frame)
@@ -48,7 +44,7 @@ class DamageReport:
         _log.warning(f"{damage} {place}: {counts}.")
         if len(self.lost) > self.max_windows:
             shards = ", ".join(sorted({one.damage.shard for one in self.lost}))
-            raise TooMuchDamage(
+            raise RocketError(
                 f"{shards}: {len(self.lost)} windows are damaged, expected at most {self.max_windows} "
                 f"(data.max_damaged_windows); the last: episode {damage.episode_id}, clip {damage.clip}: "
                 f"{damage.problem}. Run: rocket-prep verify DATASET --repair SOURCE"

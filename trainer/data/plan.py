@@ -21,10 +21,6 @@ _KEYS = {
 }
 
 
-class PositionMismatch(RocketError):
-    """A saved position cannot be continued with these settings or this data."""
-
-
 @dataclass(frozen=True)
 class DataPlan:
     """Open datasets and the lanes of both splits."""
@@ -89,10 +85,10 @@ class DataPlan:
         """The (epoch, step) that a checkpoint holds.
 
         Raises:
-            PositionMismatch: it is a position in something else; every difference is named.
+            RocketError: it is a position in something else; every difference is named.
         """
         if state.get("version") != STATE_VERSION:
-            raise PositionMismatch(
+            raise RocketError(
                 f"checkpoint: data position of version {state.get('version')}, expected {STATE_VERSION}. "
                 "Resume with the release that wrote it."
             )
@@ -102,7 +98,7 @@ class DataPlan:
             if state.get(name) != value
         ]
         if problems:
-            raise PositionMismatch(
+            raise RocketError(
                 f"checkpoint: its position in the data does not fit this run: {'; '.join(problems)}. "
                 "Use the settings and data of that run, or start from its weights alone with policy.init_from."
             )

@@ -25,10 +25,6 @@ _START = (
 )
 
 
-class LoaderError(RocketError):
-    """A loader process died, hung, or could not read its storage."""
-
-
 @dataclass
 class _Worker:
     process: subprocess.Popen[bytes]
@@ -76,14 +72,14 @@ class WorkerPool:
         """Slot and row of some finished tasks, one at least, each with the damage that it met.
 
         Raises:
-            LoaderError: if a process died, hung, or could not read its storage.
+            RocketError: if a process died, hung, or could not read its storage.
         """
         if not self._workers:
             slot, row, task = self._local.popleft()
             try:
                 return [(slot, row, fill_row(self._reader, task, self.slots.row(slot, row)))]
             except OSError as error:
-                raise LoaderError(_storage_fault(task, f"{type(error).__name__}: {error}")) from error
+                raise RocketError(_storage_fault(task, f"{type(error).__name__}: {error}")) from error
         busy = {worker.connection: worker for worker in self._workers if worker.tasks}
         ready = wait(list(busy), self._timeout_seconds)
         if not ready:
@@ -97,7 +93,7 @@ class WorkerPool:
                 raise self._died(worker) from None
             slot, row, task = worker.tasks.popleft()
             if fault is not None:
-                raise LoaderError(_storage_fault(task, fault))
+                raise RocketError(_storage_fault(task, fault))
             finished.append((slot, row, damage))
         return finished
 
@@ -135,19 +131,19 @@ class WorkerPool:
             worker.connection.send((self._layout, num_slots, self._cache))
         return worker
 
-    def _died(self, worker: _Worker) -> LoaderError:
+    def _died(self, worker: _Worker) -> RocketError:
         code = worker.process.wait()
         how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
-        return LoaderError(
+        return RocketError(
             f"loader process {worker.process.pid}: ended ({how}){_at_work(worker)}, expected it to run until the "
             "training ends. SIGKILL mostly means too little memory: use fewer data.num_workers."
         )
 
-    def _hung(self, worker: _Worker) -> LoaderError:
+    def _hung(self, worker: _Worker) -> RocketError:
         with contextlib.suppress(ProcessLookupError):
             worker.process.send_signal(STACK_SIGNAL)  # its stack goes to stderr
             time.sleep(0.5)
-        return LoaderError(
+        return RocketError(
             f"loader process {worker.process.pid}: no answer for {self._timeout_seconds:g} seconds"
             f"{_at_work(worker)}, expected a window. Its stack is on stderr; check the storage."
         )

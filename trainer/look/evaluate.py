@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from shards.errors import RocketError
 from trainer.build import build_data, build_trainer, load_policy
-from trainer.checkpoints.checkpoint import CheckpointError, checkpoint_in, read_checkpoint
+from trainer.checkpoints.checkpoint import checkpoint_in, read_checkpoint
 from trainer.config import parse_config, resolve_lanes
 from trainer.devices import check_devices
 from trainer.learning.module import RocketModule
@@ -19,12 +20,12 @@ def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[s
     """The settings that a checkpoint was made with, and overrides on top.
 
     Raises:
-        CheckpointError: it says nothing of them.
+        RocketError: it says nothing of them.
         SettingsError: an override does not fit.
     """
     settings = content.get("hyper_parameters", {}).get("config")
     if not isinstance(settings, dict):
-        raise CheckpointError(
+        raise RocketError(
             f"{path}: holds no settings, so it was not made by rocket-train. "
             f"Run: rocket-train import-weights {shlex.quote(str(path))} --out imported.ckpt"
         )
@@ -69,7 +70,7 @@ def evaluate(
     module.counts = content.get("rocket", {}).get("counts") or module.counts
     loader = data.val_dataloader() if split == "val" else data.train_dataloader()
     if not len(loader):
-        raise CheckpointError(
+        raise RocketError(
             f"{datasets[0]}: no episode is in the split at data.split_ratio={config.data.split_ratio:g}. "
             "Use --split all."
         )

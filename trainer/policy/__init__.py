@@ -1,6 +1,5 @@
 """MineStudio's ROCKET-1 policy, to the digit, with a faster way through it."""
 
-from trainer.policy.errors import PolicyError
 from trainer.policy.rocket import RocketPolicy
 
-__all__ = ["PolicyError", "RocketPolicy"]
+__all__ = ["RocketPolicy"]

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from trainer.policy.errors import PolicyError
+from shards.errors import RocketError
 
 NUM_CHANNELS = 4
 """Red, green, blue and the object mask."""
@@ -27,17 +27,17 @@ def check_name(backbone: str) -> None:
     """Return if timm knows the architecture and its pretrained tag.
 
     Raises:
-        PolicyError: otherwise, with the names that come closest.
+        RocketError: otherwise, with the names that come closest.
     """
     name = normalize_name(backbone)
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
         close = difflib.get_close_matches(architecture, timm.list_models(), n=4, cutoff=0.5)
         hint = f"Close names: {', '.join(close)}." if close else "timm.list_models() lists them."
-        raise PolicyError(f"policy.backbone: timm {timm.__version__} has no model {backbone!r}. {hint}")
+        raise RocketError(f"policy.backbone: timm {timm.__version__} has no model {backbone!r}. {hint}")
     tags = [known.partition(".")[2] for known in timm.list_pretrained(f"{architecture}.*")]
     if tag and tag not in tags:
-        raise PolicyError(
+        raise RocketError(
             f"policy.backbone: {architecture} has no pretrained weights named {tag!r}, "
             f"expected one of: {', '.join(tags) or 'none'}."
         )
@@ -55,18 +55,18 @@ def build_backbone(
             `pretrained=False`. timm turns its three input channels into four.
 
     Raises:
-        PolicyError: unknown name, a model without feature maps, or weights that can't be had.
+        RocketError: unknown name, a model without feature maps, or weights that can't be had.
     """
     check_name(backbone)
     name = normalize_name(backbone)
     overlay: dict[str, str] | None = None
     if backbone_weights is not None:
         if not os.path.isfile(backbone_weights):
-            raise PolicyError(f"policy.backbone_weights: no file {backbone_weights}. Give a local file or null.")
+            raise RocketError(f"policy.backbone_weights: no file {backbone_weights}. Give a local file or null.")
         overlay = {"file": str(backbone_weights)}
     load = pretrained or overlay is not None
     if load and overlay is None and not timm.models.get_pretrained_cfg(name).has_weights:
-        raise PolicyError(f"policy.pretrained: timm has no weights for {backbone!r}. Set policy.pretrained=false.")
+        raise RocketError(f"policy.pretrained: timm has no weights for {backbone!r}. Set policy.pretrained=false.")
     try:
         module = _create(name, load, overlay)
         absent = _left_random(module, name, overlay) if overlay is not None else []
@@ -75,7 +75,7 @@ def build_backbone(
             _check_feature_maps(name)
         raise _blame(backbone, backbone_weights, load, error) from error
     if absent:
-        raise PolicyError(
+        raise RocketError(
             f"policy.backbone_weights: {backbone_weights} lacks weights of {backbone}: {', '.join(absent)}."
         )
     return module
@@ -106,13 +106,13 @@ def _check_feature_maps(name: str) -> None:
         raise _blame(name, None, False, error) from error
 
 
-def _blame(backbone: str, weights: str | Path | None, load: bool, error: Exception) -> PolicyError:
+def _blame(backbone: str, weights: str | Path | None, load: bool, error: Exception) -> RocketError:
     reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
     if not load:
-        return PolicyError(f"policy.backbone: timm cannot build feature maps of {backbone}: {reason}.")
+        return RocketError(f"policy.backbone: timm cannot build feature maps of {backbone}: {reason}.")
     if weights is not None:
-        return PolicyError(f"policy.backbone_weights: {weights} does not hold {backbone}'s weights: {reason}.")
-    return PolicyError(
+        return RocketError(f"policy.backbone_weights: {weights} does not hold {backbone}'s weights: {reason}.")
+    return RocketError(
         f"policy.backbone: pretrained weights of {backbone} could not be fetched: {reason}. "
         "Set policy.backbone_weights=PATH to a local file, or policy.pretrained=false."
     )

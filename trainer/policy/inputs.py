@@ -9,7 +9,7 @@ import torch
 from einops import rearrange
 from torch import Tensor
 
-from trainer.policy.errors import PolicyError
+from shards.errors import RocketError
 from trainer.policy.preprocess import Preprocess, unpack_mask_bits
 
 
@@ -50,22 +50,22 @@ def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
     """The frames of the policy's input.
 
     Raises:
-        PolicyError: no frames, or shapes that contradict each other.
+        RocketError: no frames, or shapes that contradict each other.
     """
     if "image" in given:
         pixels = given["image"]
         if pixels.ndim != 5 or pixels.shape[-1] != 3:
-            raise PolicyError(f"image: wrong shape, got {tuple(pixels.shape)}, expected (B, T, H, W, 3).")
+            raise RocketError(f"image: wrong shape, got {tuple(pixels.shape)}, expected (B, T, H, W, 3).")
         height, width = pixels.shape[2:4]
     elif "yuv" in given:
         pixels = given["yuv"]
         if pixels.ndim != 4 or pixels.shape[2] % 3 or pixels.shape[3] % 2:
-            raise PolicyError(
+            raise RocketError(
                 f"yuv: wrong shape, got {tuple(pixels.shape)}, expected (B, T, H * 3 / 2, W), H and W even."
             )
         height, width = pixels.shape[2] * 2 // 3, pixels.shape[3]
     else:
-        raise PolicyError(f"input: no frames, got the keys {sorted(given)}, expected image or yuv.")
+        raise RocketError(f"input: no frames, got the keys {sorted(given)}, expected image or yuv.")
     lanes_frames = tuple(pixels.shape[:2])
 
     segment = given.get("segment", given.get("segmentation", {}))
@@ -104,7 +104,7 @@ def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
 
 def _expect(name: str, got: tuple[int, ...], expected: tuple[int, ...]) -> None:
     if tuple(got) != tuple(expected):
-        raise PolicyError(
+        raise RocketError(
             f"{name}: wrong shape, got {tuple(got)}, expected {tuple(expected)} like the frames. "
             "Check data.frame_height, data.frame_width and data.win_len."
         )

@@ -18,10 +18,6 @@ Memory = list[Tensor]
 TENSORS_PER_LAYER = 3
 
 
-class MemoryMismatch(RocketError):
-    """A checkpoint's memory does not cover this rank's lanes."""
-
-
 def initial_memory(
     batch_size: int,
     num_layers: int,
@@ -106,21 +102,21 @@ class LaneMemory:
         """This rank's lanes take their memories from a state that may hold more lanes.
 
         Raises:
-            MemoryMismatch: a lane of this rank is missing, or a tensor has another shape.
+            RocketError: a lane of this rank is missing, or a tensor has another shape.
         """
         memory = self._initial_state(self.num_lanes)
         place = {int(lane): row for row, lane in enumerate(state["lanes"])}
         wanted = range(self.first_lane, self.first_lane + self.num_lanes)
         missing = [lane for lane in wanted if lane not in place]
         if missing:
-            raise MemoryMismatch(
+            raise RocketError(
                 f"checkpoint: no memory of lanes {missing[0]} to {missing[-1]}, got {len(place)} lanes. "
                 "Continue with the same global batch (data.batch_size x ranks)."
             )
         rows = torch.tensor([place[lane] for lane in wanted])
         got, expected = ([tuple(tensor.shape[1:]) for tensor in each] for each in (state["memory"], memory))
         if got != expected:
-            raise MemoryMismatch(
+            raise RocketError(
                 f"checkpoint: memory of another policy, got {got[:3]} a lane in {len(got)} tensors, expected "
                 f"{expected[:3]} in {len(expected)}. Keep policy.num_layers, policy.mem_len and policy.hiddim."
             )

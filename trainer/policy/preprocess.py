@@ -8,8 +8,8 @@ nothing is divided, normalised, concatenated or transposed in a copy of all fram
 import torch
 from torch import Tensor
 
+from shards.errors import RocketError
 from trainer.policy.backbone import memory_format
-from trainer.policy.errors import PolicyError
 
 # BT.601, limited range: luma 16..235, chroma 16..240 around 128, to RGB 0..255.
 _LUMA = 255.0 / 219.0
@@ -77,7 +77,7 @@ def unpack_mask_bits(bits: Tensor, height: int, width: int) -> Tensor:
     """Masks (N, H, W) uint8 0 or 1 of `np.packbits` rows (N, ceil(H * W / 8)), first pixel in the high bit."""
     expected = (height * width + 7) // 8
     if bits.shape[-1] != expected:
-        raise PolicyError(
+        raise RocketError(
             f"segment.obj_mask_bits: wrong size, got {bits.shape[-1]} bytes a frame, "
             f"expected {expected} for {height}x{width} frames."
         )

@@ -17,8 +17,8 @@ from timm.layers import convert_sync_batchnorm
 from torch import Tensor, nn
 from torch.nn import functional
 
+from shards.errors import RocketError
 from trainer.policy import backbone as timm_backbone
-from trainer.policy.errors import PolicyError
 from trainer.policy.heads import PolicyHead, ValueHead
 from trainer.policy.inputs import Frames, read_frames
 from trainer.policy.memory import TENSORS_PER_LAYER, Memory, initial_memory
@@ -59,17 +59,17 @@ class RocketPolicy(nn.Module):
             nucleus_prob: probability mass that actions are drawn from; None for all of it.
 
         Raises:
-            PolicyError: an unknown backbone, weights that can't be had, or sizes that don't fit.
+            RocketError: an unknown backbone, weights that can't be had, or sizes that don't fit.
         """
         super().__init__()
         if hiddim % num_heads:
-            raise PolicyError(
+            raise RocketError(
                 f"policy.hiddim: not divisible by policy.num_heads, got {hiddim} and {num_heads}. "
                 f"Use {-(-hiddim // num_heads) * num_heads}."
             )
         for name, value in (("timesteps", timesteps), ("mem_len", mem_len), ("num_layers", num_layers)):
             if value < 1:
-                raise PolicyError(f"policy.{name}: too small, got {value}, expected 1 or more.")
+                raise RocketError(f"policy.{name}: too small, got {value}, expected 1 or more.")
         self.config: dict[str, str | int] = {
             "backbone": backbone,
             "hiddim": hiddim,
@@ -125,12 +125,12 @@ class RocketPolicy(nn.Module):
             memory, which carries no gradient. Values at padding mean nothing.
 
         Raises:
-            PolicyError: shapes that don't fit each other, the memory, or in training `timesteps`.
+            RocketError: shapes that don't fit each other, the memory, or in training `timesteps`.
         """
         frames = read_frames(input, self.device)
         num_lanes, length = frames.types.shape
         if self.training and torch.is_grad_enabled() and length != self.timesteps:
-            raise PolicyError(
+            raise RocketError(
                 f"window: wrong length, got {length} frames, expected policy.timesteps = {self.timesteps}. "
                 "Set data.win_len and policy.timesteps to the same number."
             )
@@ -168,7 +168,7 @@ class RocketPolicy(nn.Module):
             `{"buttons", "camera"}`: (B, T, 1), or (1,) with `input_shape="*"`; and the memory.
         """
         if input_shape not in ("*", "BT*"):
-            raise PolicyError(f"get_action: unknown input_shape, got {input_shape!r}, expected '*' or 'BT*'.")
+            raise RocketError(f"get_action: unknown input_shape, got {input_shape!r}, expected '*' or 'BT*'.")
         single = input_shape == "*"
         batch = {key: input[key] for key in INPUT_KEYS if key in input and input[key] is not None}
         if "img" in input and "image" not in batch:  # ROCKET-1's own name
@@ -246,7 +246,7 @@ class RocketPolicy(nn.Module):
         expected = [(num_lanes, 1, self.mem_len), *[(num_lanes, self.mem_len, self.hiddim)] * 2] * self.num_layers
         got = [tuple(tensor.shape) for tensor in memory]
         if got != expected:
-            raise PolicyError(
+            raise RocketError(
                 f"memory: wrong shapes, got {got[:TENSORS_PER_LAYER]} in {len(got)} tensors, "
                 f"expected {expected[:TENSORS_PER_LAYER]} in {len(expected)}. Use initial_state(batch_size)."
             )

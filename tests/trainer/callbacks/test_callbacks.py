@@ -8,11 +8,12 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
 
+from shards.errors import RocketError
 from tests.synthetic import make_dataset
 from tests.trainer.runs import fit, make_run_dataset, small_config
 from trainer.build import build_policy
 from trainer.callbacks.ema import Ema
-from trainer.callbacks.lane_auditor import BrokenLane, LaneAuditor
+from trainer.callbacks.lane_auditor import LaneAuditor
 from trainer.callbacks.speed import SpeedMeter
 from trainer.learning.module import RocketModule
 
@@ -126,7 +127,7 @@ def wrong_step(host: dict[str, Any]) -> None:
     ],
 )
 def test_auditor_stops_at_a_broken_lane(dataset: Path, tmp_path: Path, at: int, change: Any, message: str) -> None:
-    with pytest.raises(BrokenLane, match=message):
+    with pytest.raises(RocketError, match=message):
         fit(
             small_config(dataset, tmp_path, *SHORT), Shuffle(at, change), LaneAuditor(),
         )  # fmt: skip

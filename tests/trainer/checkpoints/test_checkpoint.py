@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from shards.errors import RocketError
 from trainer.checkpoints.checkpoint import (
-    CheckpointError,
     Position,
     fault_of,
     full_path,
@@ -90,13 +90,13 @@ class Trap:
 def test_checkpoint_that_would_run_code_is_refused_and_does_not(tmp_path: Path) -> None:
     path = tmp_path / "step-00000001.ckpt"
     torch.save({"state_dict": {}, "trap": Trap()}, path)
-    with pytest.raises(CheckpointError, match="would run code when loaded"):
+    with pytest.raises(RocketError, match="would run code when loaded"):
         read_checkpoint(path)
     assert not Path("trapped").exists()
 
 
 def test_missing_checkpoint_is_named() -> None:
-    with pytest.raises(CheckpointError, match=r"nowhere.ckpt: no such checkpoint\. Give a \.ckpt file"):
+    with pytest.raises(RocketError, match=r"nowhere.ckpt: no such checkpoint\. Give a \.ckpt file"):
         read_checkpoint(Path("nowhere.ckpt"))
 
 
@@ -110,7 +110,7 @@ def test_missing_checkpoint_is_named() -> None:
 )
 def test_file_that_a_run_cannot_go_on_from_says_why(tmp_path: Path, content: dict[str, Any], message: str) -> None:
     path = save(tmp_path / "x.ckpt", content)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(RocketError, match=message):
         read_full(path)
 
 
@@ -118,7 +118,7 @@ def test_average_is_read_from_a_full_checkpoint_only(tmp_path: Path) -> None:
     content = {**CONTENT, "ema_state_dict": {"policy": {"weight": torch.ones(1)}, "num_updates": torch.tensor(3)}}
     assert policy_state(Path("x"), content, averaged=True)["weight"] == 1
     assert list(policy_state(Path("x"), content)) == ["weight"]
-    with pytest.raises(CheckpointError, match=r"x: holds no moving average\. Use the -EMA\.ckpt file"):
+    with pytest.raises(RocketError, match=r"x: holds no moving average\. Use the -EMA\.ckpt file"):
         policy_state(Path("x"), CONTENT, averaged=True)
 
 

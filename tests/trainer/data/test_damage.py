@@ -3,11 +3,10 @@ import logging
 import numpy as np
 import pytest
 
-from shards.errors import DatasetError
+from shards.errors import DatasetError, RocketError
 from shards.reader import open_dataset
 from tests.synthetic import make_dataset
 from tests.trainer.batches import make_module, take
-from trainer.data.damage import TooMuchDamage
 
 
 @pytest.fixture
@@ -87,7 +86,7 @@ def test_damage_past_the_limit_stops_and_names_the_shards(dataset):
     damage_clip(dataset, 3, 2)
     module = make_module(dataset, batch_size=2, max_damaged_windows=1)
     with pytest.raises(
-        TooMuchDamage,
+        RocketError,
         match=r"dataset/000000.tar, .*dataset/000001.tar: 2 windows are damaged, expected at most 1 "
         r"\(data.max_damaged_windows\)",
     ):

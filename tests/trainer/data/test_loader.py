@@ -12,6 +12,7 @@ import pytest
 
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
+from shards.errors import RocketError
 from shards.masks import packed_size
 from tests import synthetic
 from tests.synthetic import (
@@ -26,7 +27,6 @@ from tests.synthetic import (
 from tests.trainer.batches import WIN_LEN, assert_same, joined, make_module, plain, take
 from tests.trainer.slow import slow_goals, slow_to_policy
 from tests.waiting import wait_until
-from trainer.data.pool import LoaderError
 
 
 @pytest.fixture(scope="module")
@@ -245,7 +245,7 @@ def test_loader_process_that_is_killed_is_named(datasets):
     pid = loader._pool.pids[1]
     os.kill(pid, signal.SIGKILL)
     with pytest.raises(
-        LoaderError, match=rf"loader process {pid}: ended \(killed by SIGKILL\) while reading .*tar"
+        RocketError, match=rf"loader process {pid}: ended \(killed by SIGKILL\) while reading .*tar"
     ):
         for _ in range(20):
             next(iterator)
@@ -300,7 +300,7 @@ def test_loader_process_that_hangs_is_named_after_the_time_limit(datasets, capfd
     (pid,) = loader._pool.pids
     os.kill(pid, signal.SIGSTOP)
     with pytest.raises(
-        LoaderError, match=rf"loader process {pid}: no answer for 1 seconds while reading .*episode ep"
+        RocketError, match=rf"loader process {pid}: no answer for 1 seconds while reading .*episode ep"
     ):
         for _ in range(20):
             next(iterator)

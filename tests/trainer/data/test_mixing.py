@@ -5,10 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from shards.errors import SettingsError
+from shards.errors import RocketError, SettingsError
 from tests.synthetic import frame_number, make_dataset
 from tests.trainer.batches import assert_same, joined, make_module, plain, take
-from trainer.data.plan import PositionMismatch
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +94,7 @@ def test_mixed_run_validates_every_window_once(datasets):
 
 def test_other_weights_are_refused_on_resume(datasets, reference):
     other = [datasets[0], {**datasets[1], "weight": 3.0}]
-    with pytest.raises(PositionMismatch, match=r"the weights of data.datasets was 1.0:2.0, got 1.0:3.0"):
+    with pytest.raises(RocketError, match=r"the weights of data.datasets was 1.0:2.0, got 1.0:3.0"):
         make_module(*other, num_lane_groups=2).load_state_dict(reference[1][3])
 
 

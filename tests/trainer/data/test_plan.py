@@ -4,9 +4,9 @@ import json
 import numpy as np
 import pytest
 
+from shards.errors import RocketError
 from tests.synthetic import make_dataset
 from tests.trainer.batches import assert_same, joined, make_module, plain, take
-from trainer.data.plan import PositionMismatch
 
 
 @pytest.fixture(scope="module")
@@ -133,21 +133,19 @@ def test_loader_goes_back_to_an_earlier_position(dataset, reference):
 )
 def test_resume_with_other_settings_is_refused_by_name(dataset, reference, settings, problem):
     _, states = reference
-    with pytest.raises(PositionMismatch, match=problem):
+    with pytest.raises(RocketError, match=problem):
         make_module(dataset, **{"num_lane_groups": 2, **settings}).load_state_dict(states[3])
 
 
 def test_resume_with_another_dataset_is_refused_by_name(dataset, reference, tmp_path):
     make_dataset(tmp_path / "other", [[60, 36, 40], [1, 90, 53], [35, 37, 70], [28, 83]])
     _, states = reference
-    with pytest.raises(
-        PositionMismatch, match=r"the fingerprint of data.datasets was [0-9a-f]{64}, got [0-9a-f]{64}"
-    ):
+    with pytest.raises(RocketError, match=r"the fingerprint of data.datasets was [0-9a-f]{64}, got [0-9a-f]{64}"):
         make_module(tmp_path / "other", num_lane_groups=2).load_state_dict(states[3])
 
 
 def test_state_of_an_unknown_version_is_refused(dataset, reference):
-    with pytest.raises(PositionMismatch, match="data position of version 99, expected 2"):
+    with pytest.raises(RocketError, match="data position of version 99, expected 2"):
         make_module(dataset, num_lane_groups=2).load_state_dict({**reference[1][3], "version": 99})
 
 

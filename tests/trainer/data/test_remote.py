@@ -4,13 +4,12 @@ import threading
 
 import pytest
 
-from shards.errors import DatasetError
+from shards.errors import DatasetError, RocketError
 from shards.storage import remote
 from shards.storage.remote import Retries
 from tests.shards.servers import Nginx, free_port, http_server, wait_for
 from tests.synthetic import make_dataset
 from tests.trainer.batches import assert_same, make_module, plain, take
-from trainer.data.pool import LoaderError
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +78,7 @@ def test_address_that_is_gone_for_good_stops_the_run_and_is_named(site, monkeypa
         module = make_module(f"{url}/dataset")
         handler.faults[:] = ["500"] * 100
         with pytest.raises(
-            LoaderError,
+            RocketError,
             match=r"dataset/00000\d.tar: episode ep\d+, frames .* cannot be read: .*no answer after 3 tries .*500",
         ):
             take(module)

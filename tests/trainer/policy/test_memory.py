@@ -7,9 +7,10 @@ import socket
 import pytest
 import torch
 
+from shards.errors import RocketError
 from tests.trainer.memories import empty, gather_in_rank, lanes_of, marked
 from tests.trainer.policies import cut, logits, random_window, tiny_policy
-from trainer.policy.memory import LaneMemory, MemoryMismatch, initial_memory
+from trainer.policy.memory import LaneMemory, initial_memory
 
 
 def test_initial_memory_counts_no_frame():
@@ -136,7 +137,7 @@ def state(lanes, **sizes):
     ],
 )
 def test_memory_of_other_lanes_or_another_policy_is_refused(saved, message):
-    with pytest.raises(MemoryMismatch, match=re.escape(message)):
+    with pytest.raises(RocketError, match=re.escape(message)):
         LaneMemory(empty, [2, 3]).load_state_dict(saved)
 
 

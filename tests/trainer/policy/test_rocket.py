@@ -10,8 +10,9 @@ from torch._dynamo.testing import CompileCounter
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from shards.errors import RocketError
 from tests.trainer.policies import SIZE, TINY, cut, logits, random_window, relative_error, tiny_policy
-from trainer.policy import PolicyError, RocketPolicy
+from trainer.policy import RocketPolicy
 from trainer.policy.backbone import memory_format
 
 
@@ -206,7 +207,7 @@ def test_get_action_of_a_batch_keeps_lanes_and_time_even_in_training_mode():
 
 def test_get_action_refuses_an_unknown_input_shape():
     with pytest.raises(
-        PolicyError, match=re.escape("get_action: unknown input_shape, got 'B*', expected '*' or 'BT*'")
+        RocketError, match=re.escape("get_action: unknown input_shape, got 'B*', expected '*' or 'BT*'")
     ):
         tiny_policy().get_action(random_window(1, 1), None, input_shape="B*")
 
@@ -243,7 +244,7 @@ def test_backbone_weights_come_from_a_local_file(tmp_path):
 
 def test_unknown_backbone_names_its_neighbours():
     with pytest.raises(
-        PolicyError,
+        RocketError,
         match=r"policy\.backbone: timm .* has no model 'eficientnet_b0'. Close names: .*\befficientnet_b0\b",
     ):
         RocketPolicy("eficientnet_b0")
@@ -251,7 +252,7 @@ def test_unknown_backbone_names_its_neighbours():
 
 def test_unknown_weights_of_a_known_backbone_are_listed():
     with pytest.raises(
-        PolicyError, match=r"efficientnet_b0 has no pretrained weights named 'ra_in2k', expected one of: .*ra_in1k"
+        RocketError, match=r"efficientnet_b0 has no pretrained weights named 'ra_in2k', expected one of: .*ra_in1k"
     ):
         RocketPolicy("efficientnet_b0.ra_in2k")
 
@@ -260,24 +261,24 @@ def test_pretrained_weights_that_cannot_be_fetched_name_the_setting(monkeypatch,
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(
-        PolicyError,
+        RocketError,
         match=r"weights of test_efficientnet\.r160_in1k could not be fetched: .*policy\.backbone_weights=PATH",
     ):
         RocketPolicy("test_efficientnet.r160_in1k", hiddim=32, num_heads=4)
 
 
 def test_backbone_without_pretrained_weights_says_so():
-    with pytest.raises(PolicyError, match=r"policy\.pretrained: timm has no weights for 'efficientnet_b0_g8_gn'"):
+    with pytest.raises(RocketError, match=r"policy\.pretrained: timm has no weights for 'efficientnet_b0_g8_gn'"):
         RocketPolicy("efficientnet_b0_g8_gn")
 
 
 def test_missing_and_wrong_backbone_files_are_named(tmp_path):
-    with pytest.raises(PolicyError, match=r"policy\.backbone_weights: no file .*absent\.pth"):
+    with pytest.raises(RocketError, match=r"policy\.backbone_weights: no file .*absent\.pth"):
         RocketPolicy(**{**TINY, "backbone_weights": tmp_path / "absent.pth"})
     wrong = tmp_path / "wrong.pth"
     wrong.write_bytes(b"no weights at all")
     with pytest.raises(
-        PolicyError, match=r"policy\.backbone_weights: .*wrong\.pth does not hold test_efficientnet's weights: "
+        RocketError, match=r"policy\.backbone_weights: .*wrong\.pth does not hold test_efficientnet's weights: "
     ):
         RocketPolicy(**{**TINY, "backbone_weights": wrong})
 
@@ -287,7 +288,7 @@ def test_backbone_file_that_leaves_weights_random_is_refused(tmp_path):
     del state["conv_stem.weight"], state["blocks.0.0.conv.weight"]
     torch.save(state, tmp_path / "partial.pth")
     with pytest.raises(
-        PolicyError,
+        RocketError,
         match=r"partial\.pth lacks weights of test_efficientnet: conv_stem\.weight, blocks\.0\.0\.conv\.weight\.",
     ):
         RocketPolicy(**{**TINY, "backbone_weights": tmp_path / "partial.pth"})
@@ -302,12 +303,12 @@ def test_backbone_file_that_leaves_weights_random_is_refused(tmp_path):
     ],
 )
 def test_sizes_that_do_not_fit_are_refused(settings, message):
-    with pytest.raises(PolicyError, match=re.escape(message)):
+    with pytest.raises(RocketError, match=re.escape(message)):
         RocketPolicy(**{**TINY, **settings})
 
 
 def test_training_windows_of_another_length_are_refused():
-    with pytest.raises(PolicyError, match=re.escape("got 5 frames, expected policy.timesteps = 8")):
+    with pytest.raises(RocketError, match=re.escape("got 5 frames, expected policy.timesteps = 8")):
         tiny_policy().train()(random_window(1, 5))
 
 
@@ -346,13 +347,13 @@ def broken(change):
     ],
 )
 def test_inputs_that_contradict_each_other_are_refused(frames, message):
-    with pytest.raises(PolicyError, match=re.escape(message)):
+    with pytest.raises(RocketError, match=re.escape(message)):
         tiny_policy()(frames)
 
 
 def test_memory_of_another_size_is_refused():
     policy = tiny_policy()
-    with pytest.raises(PolicyError, match=r"memory: wrong shapes, got .*\(3, 1, 8\).* expected .*\(2, 1, 8\)"):
+    with pytest.raises(RocketError, match=r"memory: wrong shapes, got .*\(3, 1, 8\).* expected .*\(2, 1, 8\)"):
         policy(random_window(2, 8), policy.initial_state(3))
 
 
