@@ -35,12 +35,7 @@ WANDB_SECONDS = 30
 def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
     """The policy with the weights that a run starts from; the same for the same seed.
 
-    Args:
-        config: the run's settings.
-        fetch_weights: false leaves them random, where a checkpoint's take their place anyway.
-
-    Raises:
-        RocketError: an unknown backbone, weights that cannot be had or do not fit.
+    Without `fetch_weights` they are random, where a checkpoint's take their place anyway.
     """
     settings = config.policy
     torch.manual_seed(config.seed)
@@ -58,11 +53,7 @@ def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
 
 
 def load_policy(config: RunConfig, path: Path, content: Mapping[str, Any], averaged: bool = False) -> RocketPolicy:
-    """The policy of these settings with the weights, or their average, of the checkpoint read from `path`.
-
-    Raises:
-        RocketError: they do not fit, or there is no average.
-    """
+    """The policy of these settings with the weights, or their average, of the checkpoint read from `path`."""
     policy = build_policy(config, fetch_weights=False)
     state = policy_state(path, content, averaged)
     load_weights(policy, Weights(state, config.policy_arguments(), str(path)))
@@ -70,11 +61,7 @@ def load_policy(config: RunConfig, path: Path, content: Mapping[str, Any], avera
 
 
 def load_teacher(source: str) -> nn.Module:
-    """The policy that a source holds, in the shape that the source tells.
-
-    Raises:
-        RocketError: it does not tell.
-    """
+    """The policy that a source holds, in the shape that the source tells."""
     weights = read_weights(source)
     if not weights.settings:
         raise RocketError(
@@ -150,12 +137,8 @@ def build_trainer(
 def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS) -> WandbLogger | None:
     """Start wandb as far as the settings and the machine allow; never a question, never a wait without end.
 
-    Call it in the main process only.
-
-    Args:
-        config: the run's settings.
-        resumed: go on with the run's own entry.
-        seconds: how long its server may take; without it, the run is logged into its folder.
+    Call it in the main process only. If its server does not answer in so many seconds, the run is logged into its
+    folder.
     """
     mode = _wandb_mode(config.logging.wandb)
     if mode == "off":

@@ -53,11 +53,7 @@ def changes_on_resume(saved: dict[str, Any], config: RunConfig) -> list[Change]:
 
 
 def check_changes(changes: Sequence[Change], checkpoint: Path) -> None:
-    """Return if a run can go on from the checkpoint with these changes.
-
-    Raises:
-        SettingsError: naming each that would make it a different run.
-    """
+    """Raise SettingsError with each change that would make it a different run than the checkpoint's."""
     refused = [
         f"{one.key}: got {shown(one.new)}, expected {shown(one.old)} as in {checkpoint}: a run cannot change it. "
         f"Set {one.key}={shown(one.old)}, or train from the beginning in another run_dir, without --resume."
@@ -71,10 +67,7 @@ def check_changes(changes: Sequence[Change], checkpoint: Path) -> None:
 def notes_on_record(run_dir: Path, changes: Sequence[Change], config: RunConfig) -> list[str]:
     """A line where the folder's record of its settings is missing, or was edited for nothing.
 
-    Args:
-        run_dir: the run's folder.
-        changes: since its checkpoint, which are told anyway.
-        config: today's settings, with the lanes resolved.
+    The changes since the run's checkpoint are told anyway.
     """
     path = run_dir / CONFIG_FILE
     if not path.is_file():
@@ -98,9 +91,6 @@ def write_record(run_dir: Path, config: RunConfig, changes: Sequence[Change], st
     """The folder holds today's settings, the datasets' fingerprints, and what changed in its history.
 
     A change that is there already for that step, from a start that came to no checkpoint, is not repeated.
-
-    Raises:
-        OSError: the folder cannot be written.
     """
     from omegaconf import OmegaConf
 

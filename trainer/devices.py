@@ -46,11 +46,7 @@ def starts_ranks() -> bool:
 
 
 def check_devices(config: RunConfig) -> None:
-    """Return if the machine has the devices that the settings ask for.
-
-    Raises:
-        SettingsError: it has not.
-    """
+    """Raise SettingsError if the machine lacks the devices that the settings ask for."""
     trainer = config.trainer
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if trainer.accelerator == "gpu" and not available:

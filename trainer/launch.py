@@ -22,11 +22,7 @@ COLLECTIVE_TIMEOUT = timedelta(minutes=30)
 
 
 def start_ranks(num_ranks: int) -> dict[int, subprocess.Popen[bytes]]:
-    """The other ranks of this machine by local rank, started with this process's own command line.
-
-    Args:
-        num_ranks: on this machine, this one included.
-    """
+    """The other ranks of this machine by local rank, started with this process's own command line."""
     os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
     if "MASTER_PORT" not in os.environ:
         with socket.socket() as free:
@@ -41,11 +37,7 @@ def start_ranks(num_ranks: int) -> dict[int, subprocess.Popen[bytes]]:
 
 
 def join_ranks(config: RunConfig, num_ranks: int) -> None:
-    """All ranks have come together in a process group, which Lightning uses as well.
-
-    Raises:
-        RocketError: some did not come.
-    """
+    """All ranks have come together in a process group, which Lightning uses as well."""
     environment: ClusterEnvironment = LightningEnvironment()
     if dist.is_torchelastic_launched():
         environment = TorchElasticEnvironment()

@@ -42,14 +42,7 @@ def MineLightning(  # noqa: N802 (MineStudio's name)
 ) -> RocketModule:
     """The training module; batch size and window are the data module's, gradient clipping the trainer's.
 
-    Args:
-        mine_policy: the policy to train.
-        callbacks: the objectives.
-        hyperparameters: what loggers note about the run.
-        log_freq: steps between speed figures.
-        learning_rate: AdamW's step size after warm-up.
-        weight_decay: AdamW's decoupled decay.
-        warmup_steps: steps in which the learning rate rises linearly.
+    `callbacks` are the objectives; `hyperparameters` is what loggers note about the run.
     """
     config = RunConfig(
         log_freq=log_freq,

@@ -52,7 +52,6 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
     """Check everything that can be checked before a GPU is taken.
 
     Args:
-        config: the run's settings.
         resume: None, `auto`, or a checkpoint's path.
         dry_run: the machine need not have the devices, and there may be no data.
     """
@@ -100,12 +99,9 @@ def prepare(config: RunConfig, resume: str | None, dry_run: bool = False) -> Sta
 
 
 def prepare_together(config: RunConfig, resume: str | None, join: Callable[[], None]) -> Start:
-    """As `prepare`, on all ranks alike: they follow the main process's choice of a checkpoint, or stop together.
+    """As `prepare`, on all ranks alike, once `join` has brought them together.
 
-    Args:
-        config: the run's settings.
-        resume: as for `prepare`; it counts in the main process.
-        join: brings the ranks together.
+    All follow the main process's choice of a checkpoint, or stop together.
 
     Raises:
         AgreedStop: on every rank, if one of them cannot start, or would start from another checkpoint.

@@ -48,7 +48,6 @@ def train(
     """Train until the run's end, a stop that is asked for, or an error; the process's exit status.
 
     Args:
-        config: the run's settings.
         resume: None, `auto`, or a checkpoint's path.
         command: how to start this run again, for messages.
         out: where the plan and the summary go; standard output if None.

@@ -15,11 +15,7 @@ from trainer.settings import RunConfig
 
 @dataclass(frozen=True)
 class Machine:
-    """What a run depends on of the machine that it starts on.
-
-    Attributes:
-        free_bytes: on the disk that the run's folder is on.
-    """
+    """What a run depends on of the machine that it starts on; `free_bytes` are its folder's disk's."""
 
     num_gpus: int
     num_cores: int
@@ -42,12 +38,7 @@ def watch_out(
 ) -> list[str]:
     """What is odd about a run, a line each, with the setting that changes it; mostly none.
 
-    Args:
-        config: settings that `resolve_lanes` has filled in.
-        num_ranks: on all machines together.
-        machine: that the run starts on.
-        policy: its counted weights.
-        data: None where no datasets are given; then only what does not depend on them is looked at.
+    Its lanes are resolved. Without data, only what does not depend on them is looked at.
     """
     found = list(_machine(config, num_ranks, machine))
     if data is not None:

@@ -103,15 +103,12 @@ def load_weights(policy: nn.Module, weights: Weights) -> None:
 def export_weights(
     state_dict: Mapping[str, Tensor], out: str | Path, settings: Mapping[str, Any] | None = None
 ) -> Path:
-    """MineStudio's class loads `out` with strict=True: one `.safetensors` file, or a folder for `from_pretrained`.
+    """MineStudio's class loads `out` with strict=True; the path of the weights file.
 
     Args:
         state_dict: the policy's or a training module's, raw or averaged.
-        out: ends in `.safetensors` for the file alone; otherwise a folder that gets `config.json` too.
-        settings: the policy's settings (`policy.config`), for the folder.
-
-    Returns:
-        The path of the weights file.
+        out: a `.safetensors` file, or a folder for `from_pretrained` that gets `config.json` too.
+        settings: the policy's (`policy.config`), for the folder.
     """
     out = Path(out)
     tensors = to_minestudio(state_dict)

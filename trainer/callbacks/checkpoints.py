@@ -42,8 +42,6 @@ class Checkpoints(Checkpoint):
         """Save under `run_dir`.
 
         Args:
-            run_dir: the run's folder.
-            every_n_steps: optimizer steps between checkpoints.
             resume_hint: the command that continues the run, for messages.
             saved: called with the step and the checkpoint's path, once a step, in the main process.
         """
@@ -61,11 +59,7 @@ class Checkpoints(Checkpoint):
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
-        """Save if it is time.
-
-        Raises:
-            RunInterrupted: some rank got a signal.
-        """
+        """Save if it is time; stop if some rank got a signal."""
         assert pl_module.report is not None
         signal = pl_module.report.stop_signal
         pl_module.validation_due = validation_follows(trainer)
@@ -79,11 +73,7 @@ class Checkpoints(Checkpoint):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Stop in the middle of a validation if some rank got a signal; its checkpoint is there.
-
-        Raises:
-            RunInterrupted: some rank did.
-        """
+        """Stop in the middle of a validation if some rank got a signal; its checkpoint is there."""
         signal = pl_module.requested_signal
         signals = torch.tensor([signal, int(signal > 0)])
         total, count = sum_over_ranks(signals, pl_module.device).tolist()
@@ -109,11 +99,7 @@ class Checkpoints(Checkpoint):
             self.save(trainer, pl_module)
 
     def save(self, trainer: Trainer, pl_module: RocketModule, weights: bool = True) -> None:
-        """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it.
-
-        Raises:
-            RocketError: the files cannot be written.
-        """
+        """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it."""
         step = trainer.global_step
         try:
             if weights and step != self._weights_step:

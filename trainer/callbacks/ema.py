@@ -33,14 +33,7 @@ class Ema(Callback):
         validate_original_weights: bool = True,
         cpu_offload: bool = False,
     ) -> None:
-        """Average nothing yet.
-
-        Args:
-            decay: what an update keeps of the old average.
-            every_n_steps: optimizer steps between updates.
-            validate_original_weights: validate the weights themselves, not the average.
-            cpu_offload: keep the average in the machine's memory, not in the GPU's.
-        """
+        """Average nothing yet; the settings are those of `settings.EmaConfig`."""
         self.decay, self.every_n_steps = decay, every_n_steps
         self.validate_original_weights, self.cpu_offload = validate_original_weights, cpu_offload
         self._last_step = 0

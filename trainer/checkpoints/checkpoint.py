@@ -50,11 +50,7 @@ class Position:
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
-    """The file is whole under its final name, also after a power cut: written aside, flushed, renamed.
-
-    Raises:
-        RocketError: the disk was full, and nobody made room.
-    """
+    """The file is whole under its final name, also after a power cut: written aside, flushed, renamed."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     whole = buffer.getbuffer()
@@ -76,13 +72,10 @@ def write_weights(
     epoch: int = 0,
     global_step: int = 0,
 ) -> None:
-    """The file holds a policy's weights as a checkpoint that Lightning and MineStudio read.
+    """The file holds a policy's weights, or their average, as a checkpoint that Lightning and MineStudio read.
 
     Args:
-        path: the file.
-        state: the policy's weights.
-        config: the settings that it was made with.
-        averaged: the weights are a moving average.
+        config: the settings that the policy was made with.
         counts: how often each action was trained on, for the best constant guess.
         epoch, global_step: of the training.
     """
@@ -135,11 +128,7 @@ def fault_of(path: Path) -> str | None:
 
 
 def content_hash(path: Path) -> str:
-    """A short hash over the names, sizes and checksums of all that the file holds.
-
-    Raises:
-        RocketError: it is not a whole checkpoint.
-    """
+    """A short hash over the names, sizes and checksums of all that a whole checkpoint holds."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
@@ -167,11 +156,7 @@ def set_aside(run_dir: Path, chosen: Path) -> None:
 
 
 def checkpoint_in(path: Path) -> Path:
-    """A run's newest weights, or else its newest full checkpoint, where the path is a run's folder; else the path.
-
-    Raises:
-        RocketError: the folder holds neither.
-    """
+    """The path; of a run's folder its newest weights, or else its newest full checkpoint."""
     if not path.is_dir():
         return path
     found = newest_weights(path) or next(reversed(full_checkpoints(path)), None)
@@ -226,11 +211,7 @@ def read_full(path: Path) -> dict[str, Any]:
 
 
 def policy_state(path: Path, content: Mapping[str, Any], averaged: bool = False) -> dict[str, Tensor]:
-    """The policy's weights in a checkpoint, or their moving average.
-
-    Raises:
-        RocketError: there is no average in it.
-    """
+    """The policy's weights in a checkpoint, or their moving average."""
     if not averaged:
         prefix = "policy."
         state = content["state_dict"]

@@ -15,13 +15,7 @@ from trainer.weights import export_weights, load_weights, read_weights
 def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
     """`out` holds the source's weights as a checkpoint with settings; what to say about it.
 
-    Args:
-        source: a MineStudio checkpoint, safetensors file, Hugging Face folder or repository.
-        out: the checkpoint to write.
-        config: settings for everything that the source does not say; its architecture wins where it says.
-
-    Raises:
-        RocketError: unreadable weights, or weights of another architecture.
+    The settings are for everything that the source does not say; its architecture wins where it says.
     """
     weights = read_weights(source)
     content = config.model_dump()
@@ -41,11 +35,7 @@ def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
 
 
 def export_policy(checkpoint: Path, out: Path, averaged: bool = False) -> list[str]:
-    """`out` holds the checkpoint's policy for MineStudio; what to say about it.
-
-    Raises:
-        RocketError: no such checkpoint, or no average in it.
-    """
+    """`out` holds the checkpoint's policy for MineStudio; what to say about it."""
     checkpoint = checkpoint_in(checkpoint)
     content = read_checkpoint(checkpoint)
     state = policy_state(checkpoint, content, averaged)

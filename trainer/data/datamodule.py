@@ -44,13 +44,11 @@ class RocketDataModule(LightningDataModule):
         """Keep the settings; `setup` opens the datasets.
 
         Args:
-            config: the settings; or give them by name, as `MineDataModule` takes them.
-            data_params: settings by name; `dataset_dirs` is another name for `datasets`.
+            config: the settings; or give them by name, in `data_params` or `settings`, as the tutorial does.
             seed: draws the split, each epoch's order, goals and augmentation.
             watch_events: parts of event names that `watch` marks.
             rank, num_ranks: this process's place; the trainer's where not given.
             worker_timeout_seconds: how long a loader process may take over one window.
-            settings: further settings by name, such as `batch_size=8`.
 
         Raises:
             SettingsError: a setting is unknown or has a wrong value.
@@ -69,11 +67,7 @@ class RocketDataModule(LightningDataModule):
         self._data: DataPlan | None = None
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (all stages need the same)
-        """The datasets are open, split and planned, and this rank's shards are known to be there.
-
-        Raises:
-            RocketError: what is wrong with the datasets or does not fit them.
-        """
+        """The datasets are open, split and planned, and this rank's shards are known to be there."""
         if self._data is None:
             self._use(DataPlan.open(self.config, self.seed, self._num_ranks))
             self.load_state_dict(self._saved or {})
@@ -104,11 +98,7 @@ class RocketDataModule(LightningDataModule):
         return self.data.save_position(*divmod(self.trainer.global_step, self.data.train.num_steps))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Training goes on at the saved position.
-
-        Raises:
-            RocketError: if it is a position in other data, lanes or windows.
-        """
+        """Training goes on at the saved position."""
         if not state_dict:
             return
         self._saved = dict(state_dict)

@@ -69,7 +69,6 @@ class LaneLoader:
         """Start nothing yet: loader processes start with the first iteration.
 
         Args:
-            steps: what each step brings to this rank's lanes.
             prefetch_factor: windows that each loader process keeps ready; two batches are, at least.
             timeout_seconds: how long a loader process may take over a window.
             on_start: called with the memory of all slots when they are made; what it returns undoes it.

@@ -31,11 +31,7 @@ class DataPlan:
 
     @classmethod
     def open(cls, config: DataConfig, seed: int, num_ranks: int) -> Self:
-        """The plan of a run that begins on this many ranks.
-
-        Raises:
-            RocketError: what is wrong with the datasets, or does not fit them.
-        """
+        """The plan of a run that begins on this many ranks."""
         num_lanes = config.batch_size * num_ranks
         if config.num_lanes not in (None, num_lanes):
             raise RocketError(
@@ -70,11 +66,7 @@ class DataPlan:
         return type(self)(self.collection, *plan_splits(self.collection, replace(settings, num_groups=num_groups)))
 
     def check_shards(self, rows: range) -> None:
-        """Return if the shards that these rows of the global batch read are there.
-
-        Raises:
-            RocketError: one is missing, or not the one that was built.
-        """
+        """Raise unless the shards that these rows of the global batch read are there, as they were built."""
         self.collection.check_shards(shards_of_rows(self.collection, (self.train, self.val), rows))
 
     def save_position(self, epoch: int, step: int) -> dict[str, object]:

@@ -43,11 +43,7 @@ class ShuffledSteps:
         collection: Collection,
         source: EpisodeSource,
     ) -> None:
-        """Open nothing yet.
-
-        Args:
-            plan: of the split; its groups of lanes have the streams.
-        """
+        """Open nothing yet."""
         self._plan, self._rows, self._collection, self._source = plan, rows, collection, source
         self._lanes_per_group = plan.settings.lanes_per_group
         self._groups = sorted({lane // self._lanes_per_group for lane in rows})

@@ -22,11 +22,7 @@ class LaneSteps:
     """Steps in the order of the schedule: contiguous windows in every lane."""
 
     def __init__(self, plan: LanePlan | MixedPlan, rows: range, source: EpisodeSource) -> None:
-        """Open nothing yet.
-
-        Args:
-            rows: of the global batch, those of this rank.
-        """
+        """Open nothing yet; the rows of the global batch are those of this rank."""
         self._plan, self._rows, self._source = plan, rows, source
 
     @property

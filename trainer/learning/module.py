@@ -51,13 +51,7 @@ class RocketModule(LightningModule):
         config: RunConfig,
         objectives: Sequence[Objective],
     ) -> None:
-        """Wrap the policy for training.
-
-        Args:
-            policy: a `RocketPolicy`; its value head is frozen unless an objective uses it.
-            config: the run's settings.
-            objectives: the terms of the loss.
-        """
+        """Wrap the policy for training; its value head is frozen unless an objective uses it."""
         super().__init__()
         self.policy = policy
         self.config = config
@@ -96,11 +90,7 @@ class RocketModule(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Take over the data module's settings.
-
-        Raises:
-            SettingsError: what was set twice differs.
-        """
+        """Take over the data module's settings, unless what was set twice differs."""
         module = self.trainer.datamodule  # type: ignore[attr-defined]
         if module is None:  # `evaluate` hands over its loader alone
             return
@@ -219,8 +209,7 @@ class RocketModule(LightningModule):
     ) -> None:
         """Clip, and refuse a step that would harm the weights: stop, or skip it if the settings say so.
 
-        Raises:
-            LossStop: the loss or the gradients are no numbers, or the loss is a spike; on every rank alike.
+        Every rank finds the same: the loss or the gradients are no numbers, or the loss is a spike.
         """
         del gradient_clip_algorithm
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
@@ -258,11 +247,7 @@ class RocketModule(LightningModule):
         return build_optimizer(parameters, self.config.optimizer, lambda: self._num_steps)
 
     def _refuse(self, step: UnfinishedStep, report: StepReport, problem: str) -> None:
-        """Batch statistics are as before the step; the step is recorded as skipped, if the settings allow that.
-
-        Raises:
-            LossStop: they do not, or too many are skipped.
-        """
+        """Batch statistics are as before the step, which is skipped if the settings allow that; else LossStop."""
         torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
         size, (lane, episode, start, stop), lanes = step.worst_lane(report.gradient_norm, self.device)
         name = self.name_of_episode(episode)

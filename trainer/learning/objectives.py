@@ -61,13 +61,7 @@ class ObjectiveLoss:
 
 
 def action_log_prob(pi_logits: Mapping[str, Tensor], head: str, action: Tensor) -> Tensor:
-    """Log-probability (B, T) that the policy gives to the actions.
-
-    Args:
-        pi_logits: the policy's log-probabilities, (B, T, 1, A) a head.
-        head: `buttons` or `camera`.
-        action: (B, T) indices.
-    """
+    """Log-probability (B, T) that a head, `buttons` or `camera`, gives to the actions (B, T)."""
     logits_BTA = pi_logits[head].squeeze(-2)
     return logits_BTA.gather(-1, action.long().unsqueeze(-1)).squeeze(-1)
 
@@ -127,9 +121,8 @@ class Objective(ABC):
         """Prepare the objective, and its teacher where the settings name one.
 
         Args:
-            config: its settings, `options` among them; or give them by name.
+            config: its settings, `options` among them; or give them by name, such as `weight=0.5`.
             load_policy: gives the policy that a checkpoint or Hugging Face source holds, for the teacher.
-            settings: such as `weight=0.5`.
         """
         self.config = config if config is not None else ObjectiveConfig(name=self.name, **settings)
         self.teacher: nn.Module | None = None

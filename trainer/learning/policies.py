@@ -26,8 +26,6 @@ class PolicyAndTeachers:
         """Start with empty memories.
 
         Args:
-            policy: the policy in training.
-            objectives: may each have a teacher.
             carries: tells whether memory is carried from window to window; otherwise none has a past.
             lanes: gives this rank's global lanes in a stage, once there is a rank.
         """

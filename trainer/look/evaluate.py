@@ -17,12 +17,7 @@ SPLITS = ("val", "train", "all")
 
 
 def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
-    """The settings that a checkpoint was made with, and overrides on top.
-
-    Raises:
-        RocketError: it says nothing of them.
-        SettingsError: an override does not fit.
-    """
+    """The settings that a checkpoint was made with, and overrides on top."""
     settings = content.get("hyper_parameters", {}).get("config")
     if not isinstance(settings, dict):
         raise RocketError(

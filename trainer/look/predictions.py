@@ -24,10 +24,6 @@ def predict_windows(config: RunConfig, checkpoint: Path) -> list[list[Stretch]]:
     """The first windows of some validation lanes, by lane, each seen with the memory that the ones before left.
 
     The most likely action of each head is taken. It is computed on the CPU.
-
-    Args:
-        config: the run's settings.
-        checkpoint: weights of the run.
     """
     small = {"batch_size": NUM_LANES, "num_lanes": None, "num_lane_groups": None, "num_workers": 0}
     fixed = {**small, "augment": False, "episode_continuous_batch": True}

@@ -27,11 +27,7 @@ _STRIP_FRAMES = 6
 def write_run_page(run_dir: Path, out: Path | None = None, *, frames: bool = True) -> Path:
     """The run's page is at `out` (default: report.html in its folder); returns where.
 
-    Args:
-        frames: also show frames with predicted actions, which needs the run's datasets and newest weights.
-
-    Raises:
-        RocketError: the folder holds no run, or the page cannot be written.
+    Frames with predicted actions need the run's datasets and newest weights.
     """
     out = out or run_dir / PAGE_FILE
     write_page(run_page(run_dir, frames=frames), out)

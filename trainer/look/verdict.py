@@ -28,13 +28,7 @@ class Finding:
 
 
 def verdict(rows: Rows, validations: Rows, memory: str) -> list[Finding]:
-    """What the figures of a run say, the most important first.
-
-    Args:
-        rows: of metrics.csv.
-        validations: figures of each validation by name without `val/`, with their step.
-        memory: `trainer.memory`.
-    """
+    """What the figures of a run say, the most important first; `memory` is `trainer.memory`."""
     findings = [_learning(rows)]
     if validations:
         last = validations[-1]

@@ -24,11 +24,7 @@ def normalize_name(backbone: str) -> str:
 
 
 def check_name(backbone: str) -> None:
-    """Return if timm knows the architecture and its pretrained tag.
-
-    Raises:
-        RocketError: otherwise, with the names that come closest.
-    """
+    """Raise unless timm knows the architecture and its pretrained tag; with the names that come closest."""
     name = normalize_name(backbone)
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -50,12 +46,8 @@ def build_backbone(
 
     Args:
         backbone: a timm name, with or without a pretrained tag or a leading `timm/`.
-        pretrained: take timm's pretrained weights (from its hub, or from `backbone_weights`).
         backbone_weights: a local file with timm's weights of this model; it wins over the hub and over
             `pretrained=False`. timm turns its three input channels into four.
-
-    Raises:
-        RocketError: unknown name, a model without feature maps, or weights that can't be had.
     """
     check_name(backbone)
     name = normalize_name(backbone)

@@ -47,11 +47,7 @@ class Frames:
 
 
 def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
-    """The frames of the policy's input.
-
-    Raises:
-        RocketError: no frames, or shapes that contradict each other.
-    """
+    """The frames of the policy's input."""
     if "image" in given:
         pixels = given["image"]
         if pixels.ndim != 5 or pixels.shape[-1] != 3:

@@ -55,12 +55,7 @@ class LaneMemory:
         self._memory: Memory | None = None
 
     def fetch(self, lane: Tensor, first: Tensor | None = None) -> Memory:
-        """The memories of lanes (B,), empty where the window's first frame starts an episode.
-
-        Args:
-            lane: global lane of each row.
-            first: (B, T) bool, true where an episode starts.
-        """
+        """The memories of global lanes (B,), empty where `first` (B, T) says that the window starts an episode."""
         memory = self._current(lane.device)
         rows = self._rows(lane)
         fetched = [tensor.index_select(0, rows) for tensor in memory]
@@ -99,11 +94,7 @@ class LaneMemory:
         return {"lanes": all_lanes[order].cpu(), "memory": gathered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """This rank's lanes take their memories from a state that may hold more lanes.
-
-        Raises:
-            RocketError: a lane of this rank is missing, or a tensor has another shape.
-        """
+        """This rank's lanes take their memories from a state that may hold more lanes."""
         memory = self._initial_state(self.num_lanes)
         place = {int(lane): row for row, lane in enumerate(state["lanes"])}
         wanted = range(self.first_lane, self.first_lane + self.num_lanes)
