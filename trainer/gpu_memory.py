@@ -43,15 +43,13 @@ class GpuMemory:
 
 def gpu_memory(config: RunConfig, policy: PolicyFacts) -> GpuMemory:
     """The memory of a run whose lanes are resolved, from all facts of its policy."""
-    data, settings = config.data, config.policy
+    data = config.data
     average = policy.num_bytes if config.ema.enabled and not config.ema.cpu_offload else 0
-    carried = config.trainer.memory == "carry" and data.episode_continuous_batch
-    lane_bytes = settings.num_layers * settings.mem_len * (2 * settings.hiddim * _FLOAT_BYTES + 1)
     window_bytes = BatchLayout(1, data.win_len, data.frame_height, data.frame_width).slot_bytes
     assert policy.activation_bytes is not None
     return GpuMemory(
         weights=policy.num_bytes + 3 * policy.num_parameters * _FLOAT_BYTES + average,
-        lane=(2 * lane_bytes if carried else 0) + 2 * window_bytes,
+        lane=(2 * config.lane_memory_bytes if config.carries_memory else 0) + 2 * window_bytes,
         activations=policy.activation_bytes,
         num_lanes=data.batch_size,
         micro_lanes=config.trainer.micro_lanes or data.batch_size,

@@ -50,8 +50,8 @@ def plan_lines(config: RunConfig, num_ranks: int, policy: PolicyFacts, data: Dat
     if policy.flops_per_frame is not None:
         step += f", {3 * policy.flops_per_frame * frames_per_step / 1e12:.1f} TFLOP forward and backward"
     lines.append(step)
-    if trainer.memory == "carry" and config.data.episode_continuous_batch:
-        lane_bytes = settings.num_layers * settings.mem_len * (2 * settings.hiddim * _FLOAT_BYTES + 1)
+    if config.carries_memory:
+        lane_bytes = config.lane_memory_bytes
         lines.append(
             f"memory       {settings.mem_len} frames x {settings.num_layers} layers = {size(lane_bytes)} a lane, "
             f"{size(lane_bytes * config.data.batch_size)} a rank, carried from window to window"

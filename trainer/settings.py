@@ -237,6 +237,16 @@ class RunConfig(Section):
         if policy.backbone_weights is not None and not policy.pretrained:
             yield "policy.backbone_weights is set, but policy.pretrained is false. Set policy.pretrained=true."
 
+    @property
+    def carries_memory(self) -> bool:
+        """Whether lanes remember from window to window."""
+        return self.trainer.memory == "carry" and self.data.episode_continuous_batch
+
+    @property
+    def lane_memory_bytes(self) -> int:
+        """What a lane remembers: keys and values in float32, and a flag, of each frame and layer."""
+        return self.policy.num_layers * self.policy.mem_len * (2 * self.policy.hiddim * 4 + 1)
+
     def total_steps(self, steps_per_epoch: int) -> int:
         """Optimizer steps of the whole run."""
         limits = [self.trainer.max_steps] if self.trainer.max_steps is not None else []

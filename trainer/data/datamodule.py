@@ -38,7 +38,6 @@ class RocketDataModule(LightningDataModule):
         watch_events: Sequence[str] = (),
         rank: int | None = None,
         num_ranks: int | None = None,
-        worker_timeout_seconds: float = 600.0,
         **settings: Any,
     ) -> None:
         """Keep the settings; `setup` opens the datasets.
@@ -48,7 +47,6 @@ class RocketDataModule(LightningDataModule):
             seed: draws the split, each epoch's order, goals and augmentation.
             watch_events: parts of event names that `watch` marks.
             rank, num_ranks: this process's place; the trainer's where not given.
-            worker_timeout_seconds: how long a loader process may take over one window.
 
         Raises:
             SettingsError: a setting is unknown or has a wrong value.
@@ -57,7 +55,6 @@ class RocketDataModule(LightningDataModule):
         self.config = config if config is not None else DataConfig.of_names(**(data_params or {}), **settings)
         self.seed, self.watch_events = seed, tuple(watch_events)
         self.rank, self.num_ranks = rank, num_ranks
-        self.worker_timeout_seconds = worker_timeout_seconds
         limit = self.config.max_damaged_windows
         self.damage, self.val_damage = DamageReport(limit), DamageReport(limit)
         self._loader: LaneLoader | None = None
@@ -176,7 +173,6 @@ class RocketDataModule(LightningDataModule):
             prefetch_factor=config.prefetch_factor,
             damage=damage,
             only_epoch=0 if validates else None,
-            timeout_seconds=self.worker_timeout_seconds,
             cache=self._cache,
             on_start=pin if self._on_gpu else None,
         )

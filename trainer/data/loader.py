@@ -62,7 +62,6 @@ class LaneLoader:
         prefetch_factor: int,
         damage: DamageReport,
         only_epoch: int | None = None,
-        timeout_seconds: float = 600.0,
         cache: CacheSettings | None = None,
         on_start: Callable[[Tensor], Callable[[], None]] | None = None,
     ) -> None:
@@ -70,11 +69,10 @@ class LaneLoader:
 
         Args:
             prefetch_factor: windows that each loader process keeps ready; two batches are, at least.
-            timeout_seconds: how long a loader process may take over a window.
             on_start: called with the memory of all slots when they are made; what it returns undoes it.
         """
         self.steps, self._layout = steps, layout
-        self._num_workers, self._timeout_seconds, self._cache = num_workers, timeout_seconds, cache
+        self._num_workers, self._cache = num_workers, cache
         self._num_ahead = max(2, -(-num_workers * prefetch_factor // layout.num_rows)) if num_workers else 1
         self._only_epoch = only_epoch
         self.damage = damage
@@ -142,7 +140,7 @@ class LaneLoader:
     def _start(self) -> None:
         # The trainer holds two batches only for the moment in which it asks for the next.
         num_slots = max(self._num_ahead, _HELD_BATCHES) + 1
-        pool = WorkerPool(self._layout, num_slots, self._num_workers, self._timeout_seconds, self._cache)
+        pool = WorkerPool(self._layout, num_slots, self._num_workers, self._cache)
         self._pool, self._free = pool, deque(range(num_slots))
         undo = None
         if self._on_start is not None:

@@ -19,6 +19,8 @@ from trainer.data.layout import BatchLayout
 from trainer.data.shared import SharedSlots
 from trainer.data.worker import STACK_SIGNAL
 
+WINDOW_SECONDS = 600.0
+"""How long a loader process may take over a window."""
 _START = (
     "import sys; sys.path[:] = sys.argv[3:]; from trainer.data.worker import main; "
     "main(int(sys.argv[1]), int(sys.argv[2]))"
@@ -39,15 +41,9 @@ class WorkerPool:
     With no processes, the rows are filled in this one, when the answer is asked for.
     """
 
-    def __init__(
-        self,
-        layout: BatchLayout,
-        num_slots: int,
-        num_workers: int,
-        timeout_seconds: float,
-        cache: CacheSettings | None = None,
-    ) -> None:
-        self._layout, self._timeout_seconds, self._cache = layout, timeout_seconds, cache
+    def __init__(self, layout: BatchLayout, num_slots: int, num_workers: int, cache: CacheSettings | None) -> None:
+        self._layout, self._cache = layout, cache
+        self._timeout_seconds = WINDOW_SECONDS
         self.slots = SharedSlots(layout, num_slots)
         self._num_submitted = 0
         self._local: deque[tuple[int, int, WindowTask]] = deque()

@@ -65,7 +65,9 @@ class RocketModule(LightningModule):
         self.logs_itself = True
         self.validation_due = False
         self.skipped: list[BadStep] = []
-        self.policies = PolicyAndTeachers(policy, self.objectives, lambda: self.carries, self.lanes_of)
+        self.policies = PolicyAndTeachers(
+            policy, self.objectives, lambda: self.config.carries_memory, self.lanes_of
+        )
         self._unfinished: UnfinishedStep | None = None
         self._table: ValidationTable | None = None
         self._buffers_before: list[Tensor] = []
@@ -82,11 +84,6 @@ class RocketModule(LightningModule):
             return lanes
         per_rank = self.config.data.batch_size
         return range(self.global_rank * per_rank, (self.global_rank + 1) * per_rank)
-
-    @property
-    def carries(self) -> bool:
-        """Whether lanes remember from window to window."""
-        return self.config.trainer.memory == "carry" and self.config.data.episode_continuous_batch
 
     @override
     def setup(self, stage: str) -> None:
@@ -133,10 +130,7 @@ class RocketModule(LightningModule):
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Compute all micro-batches but the last one, whose backward pass is where ranks exchange gradients."""
         del batch_idx
-        buffers = list(self.policy.buffers())
-        if not self._buffers_before:
-            self._buffers_before = [torch.empty_like(buffer) for buffer in buffers]
-        torch._foreach_copy_(self._buffers_before, buffers)
+        self._buffers_before = [buffer.clone() for buffer in self.policy.buffers()]
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
         num_frames = mean_over_ranks(batch["valid"].sum().float(), self.device)

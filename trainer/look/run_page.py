@@ -5,7 +5,6 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from shards.display.footage import Stretch
 from shards.display.page import render_page, strip_images, write_page
 from shards.display.player import Film, make_film
 from shards.errors import RocketError
@@ -17,7 +16,6 @@ from trainer.look import run_charts
 from trainer.look.predictions import predict_windows
 from trainer.look.run_folder import read_run
 from trainer.look.verdict import verdict
-from trainer.settings import RunConfig
 
 PAGE_FILE = "report.html"
 _MAX_FILM_BYTES = 6_000_000
@@ -51,7 +49,12 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
     film: Film | None = None
     if frames:
         try:
-            lanes = _predict(run_dir, config)
+            weights = newest_weights(run_dir)
+            if weights is None:
+                raise RocketError(
+                    f"{run_dir}: no weights yet, expected some in {run_dir / 'weights'}. Wait for a checkpoint."
+                )
+            lanes = predict_windows(config, weights)
             strips = [(last.caption, strip_images(last.frames(_STRIP_FRAMES))) for *_, last in lanes]
             size = (config.data.frame_width, config.data.frame_height)
             film = make_film(itertools.chain(*lanes), size, _MAX_FILM_BYTES)
@@ -80,12 +83,3 @@ def run_page(run_dir: Path, *, frames: bool = True) -> str:
         film=film,
         charts=run_charts.run_charts(rows, validations[-1] if validations else {}),
     )
-
-
-def _predict(run_dir: Path, config: RunConfig) -> list[list[Stretch]]:
-    weights = newest_weights(run_dir)
-    if weights is None:
-        raise RocketError(
-            f"{run_dir}: no weights yet, expected some in {run_dir / 'weights'}. Wait for a checkpoint."
-        )
-    return predict_windows(config, weights)

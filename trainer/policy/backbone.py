@@ -64,7 +64,7 @@ def build_backbone(
         absent = _left_random(module, name, overlay) if overlay is not None else []
     except Exception as error:
         if load:
-            _check_feature_maps(name)
+            build_backbone(backbone, pretrained=False)  # fails where it is not the weights that failed
         raise _blame(backbone, backbone_weights, load, error) from error
     if absent:
         raise RocketError(
@@ -88,14 +88,6 @@ def _create(name: str, pretrained: bool, overlay: dict[str, str] | None = None) 
         name, pretrained=pretrained, pretrained_cfg_overlay=overlay, features_only=True, in_chans=NUM_CHANNELS
     )
     return module
-
-
-def _check_feature_maps(name: str) -> None:
-    """Return if the model can be built without weights, so that they are what failed."""
-    try:
-        _create(name, pretrained=False)
-    except Exception as error:
-        raise _blame(name, None, False, error) from error
 
 
 def _blame(backbone: str, weights: str | Path | None, load: bool, error: Exception) -> RocketError:

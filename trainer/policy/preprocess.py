@@ -29,10 +29,10 @@ class Preprocess:
     def from_rgb(self, image_NHW3: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The channels (N, 4, H, W) of RGB frames 0..255; a missing mask is empty."""
         count, height, width, _ = image_NHW3.shape
-        out_N4HW = self._empty(image_NHW3, (count, height, width), dtype)
+        out_N4HW = self._channels(image_NHW3, (count, height, width), mask_NHW, dtype)
         for channel, (mean, std) in enumerate(zip(self.mean, self.std, strict=True)):
             out_N4HW[:, channel] = (image_NHW3[..., channel] * (1.0 / (255.0 * std))).sub_(mean / std)
-        return self._with_mask(out_N4HW, mask_NHW)
+        return out_N4HW
 
     def from_yuv(self, yuv_NPW: Tensor, mask_NHW: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The channels (N, 4, H, W) of planar I420 frames (N, H * 3 / 2, W), BT.601 limited range.
@@ -43,7 +43,7 @@ class Preprocess:
         height = rows * 2 // 3
         luma = yuv_NPW[:, :height].reshape(count, height // 2, 2, width // 2, 2)
         chroma = yuv_NPW[:, height:].reshape(count, 2, height // 2, width // 2).float()
-        out_N4HW = self._empty(yuv_NPW, (count, height, width), dtype)
+        out_N4HW = self._channels(yuv_NPW, (count, height, width), mask_NHW, dtype)
         for channel, (from_u, from_v) in enumerate(_CHROMA):
             mean, std = self.mean[channel], self.std[channel]
             gain = 1.0 / (255.0 * std)
@@ -56,20 +56,17 @@ class Preprocess:
             value = torch.add(colour[:, :, None, :, None], luma, alpha=_LUMA * gain)
             value.clamp_(-mean / std, (1.0 - mean) / std)
             out_N4HW[:, channel] = value.view(count, height, width)
-        return self._with_mask(out_N4HW, mask_NHW)
+        return out_N4HW
 
     @staticmethod
-    def _empty(like: Tensor, size: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    def _channels(
+        frames: Tensor, size: tuple[int, int, int], mask_NHW: Tensor | None, dtype: torch.dtype
+    ) -> Tensor:
+        """Room for the channels (N, 4, H, W), on the frames' device; the mask is in its place."""
         count, height, width = size
-        layout = memory_format(like.device)
-        return torch.empty(count, 4, height, width, dtype=dtype, device=like.device, memory_format=layout)
-
-    @staticmethod
-    def _with_mask(out_N4HW: Tensor, mask_NHW: Tensor | None) -> Tensor:
-        if mask_NHW is None:
-            out_N4HW[:, 3] = 0
-        else:
-            out_N4HW[:, 3] = mask_NHW
+        layout = memory_format(frames.device)
+        out_N4HW = torch.empty(count, 4, height, width, dtype=dtype, device=frames.device, memory_format=layout)
+        out_N4HW[:, 3] = 0 if mask_NHW is None else mask_NHW
         return out_N4HW
 
 

@@ -185,15 +185,14 @@ class RocketPolicy(nn.Module):
             return action, after
         return {name: chosen[0, 0] for name, chosen in action.items()}, [tensor[0] for tensor in after]
 
-    def enable_activation_checkpointing(self, backbone: bool = True) -> None:
+    def enable_activation_checkpointing(self) -> None:
         """Keep only what enters each layer for the backward pass and compute the rest again.
 
-        Args:
-            backbone: the backbone's stages too, where timm can (its BatchNorms still count a batch once).
+        The backbone's stages do so where timm can; its BatchNorms still count a batch once.
         """
         self.pooling.checkpointing = self.recurrent.checkpointing = True
         set_checkpointing = getattr(self.backbone, "set_grad_checkpointing", None)
-        if backbone and callable(set_checkpointing):
+        if callable(set_checkpointing):
             set_checkpointing(True)
 
     def synchronise_batch_norm(self) -> None:

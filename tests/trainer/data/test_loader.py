@@ -293,7 +293,7 @@ def test_loader_process_opens_no_more_files_with_each_epoch(datasets):
 
 
 def test_loader_process_that_hangs_is_named_after_the_time_limit(datasets, capfd):
-    loader = make_module(*datasets, num_workers=1, worker_timeout_seconds=60).train_dataloader()
+    loader = make_module(*datasets, num_workers=1).train_dataloader()
     iterator = iter(loader)
     next(iterator)
     loader._pool._timeout_seconds = 1.0
