@@ -36,7 +36,7 @@ class RocketModule(LightningModule):
     """A policy in training: objectives, optimizer, lanes' memories, validation table.
 
     Attributes:
-        report: figures of the last step.
+        report: figures of the last step; None before the first.
         validation: figures of the last validation, by name without `val/`.
         lost_windows: (shard, frames) of each window that damage cost any rank, known when training has ended.
         requested_signal: set by whoever wants the run to stop after this step; a signal's number.
@@ -44,6 +44,13 @@ class RocketModule(LightningModule):
         validation_due: a validation follows the last step; kept in checkpoints.
         skipped: bad steps that were left out so far (`trainer.on_bad_loss=skip`); kept in checkpoints.
     """
+
+    _step: UnfinishedStep
+    """In the middle of a training step."""
+    _buffers_before: list[Tensor]
+    """The policy's buffers before the step."""
+    _table: ValidationTable
+    """In the middle of a validation."""
 
     def __init__(
         self,
@@ -68,9 +75,6 @@ class RocketModule(LightningModule):
         self.policies = PolicyAndTeachers(
             policy, self.objectives, lambda: self.config.carries_memory, self.lanes_of
         )
-        self._unfinished: UnfinishedStep | None = None
-        self._table: ValidationTable | None = None
-        self._buffers_before: list[Tensor] = []
         if hasattr(policy, "value_head"):
             trained = any(objective.uses_value_head for objective in objectives)
             for parameter in policy.value_head.linear.parameters():  # type: ignore[union-attr]
@@ -134,7 +138,7 @@ class RocketModule(LightningModule):
         for optimizer in self.trainer.optimizers:
             optimizer.zero_grad()
         num_frames = mean_over_ranks(batch["valid"].sum().float(), self.device)
-        self._unfinished = UnfinishedStep(batch, Scale(num_frames, num_lanes=len(batch["valid"])))
+        self._step = UnfinishedStep(batch, Scale(num_frames, num_lanes=len(batch["valid"])))
         *others, _ = self._micro_batches(batch)
         for rows in others:
             with self.trainer.precision_plugin.train_step_context():
@@ -165,8 +169,7 @@ class RocketModule(LightningModule):
         So they are the same on any number of ranks, and after a restart, whatever else drew numbers before.
         """
         batch = rows_of_batch(whole, rows)
-        step = self._unfinished
-        assert step is not None
+        step = self._step
         first_row = self.global_rank * len(whole["valid"]) + rows.start
         place = first_row // (rows.stop - rows.start)
         torch.manual_seed(step_seed(self.config.seed, self.trainer.global_step, place))
@@ -212,8 +215,7 @@ class RocketModule(LightningModule):
             if parameter.grad is not None and parameter.grad.stride() != parameter.stride():  # fused AdamW refuses
                 parameter.grad = torch.empty_like(parameter).copy_(parameter.grad)
         norm = torch.nn.utils.clip_grad_norm_(parameters, limit)
-        step = self._unfinished
-        assert step is not None
+        step = self._step
         rate = float(optimizer.param_groups[0]["lr"])
         self.report = step.report(norm, rate, self.requested_signal, self.device)
         problem = self.guard.verdict(self.report.losses["loss"], self.report.gradient_norm)
@@ -226,13 +228,12 @@ class RocketModule(LightningModule):
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Step, then let the lanes remember: both or neither."""
         super().optimizer_step(*args, **kwargs)
-        step = self._unfinished
-        assert step is not None
+        step = self._step
         step.remember()
         if step.lanes_to_reset is None:
             self.counts = {head: counts.to(self.device) for head, counts in self.counts.items()}
             count_actions(self.counts, step.batch["action"], step.batch["valid"])
-        self._unfinished = None
+        del self._step
 
     @override
     def configure_optimizers(self) -> Any:
@@ -285,7 +286,6 @@ class RocketModule(LightningModule):
     @override
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         del batch_idx
-        assert self._table is not None
         for rows in self._micro_batches(batch):
             part = rows_of_batch(batch, rows)
             latents, memories = self.policies.forward_with_memory("val", part)
@@ -298,10 +298,8 @@ class RocketModule(LightningModule):
 
     @override
     def on_validation_epoch_end(self) -> None:
-        assert self._table is not None
         self._table.reduce(lambda sums: sum_over_ranks(sums, self.device))
         self.validation = self._table.summary(self.gather_counts())
-        self._table = None
         if self.logs_itself:
             self.log_dict({f"val/{name}": value for name, value in self.validation.items()}, sync_dist=True)
 

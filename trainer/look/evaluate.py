@@ -14,6 +14,15 @@ from trainer.learning.module import RocketModule
 from trainer.settings import DatasetConfig, RunConfig
 
 SPLITS = ("val", "train", "all")
+_ALONE = (
+    "data.augment=false",
+    "data.num_lanes=null",
+    "data.num_lane_groups=null",
+    "trainer.devices=1",
+    "trainer.num_nodes=1",
+    "trainer.val_every=1",
+)
+"""The settings of one process that sees every window as it is."""
 
 
 def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
@@ -41,22 +50,13 @@ def evaluate(
     """
     path = checkpoint_in(path)
     content = read_checkpoint(path)
-    config = checkpoint_config(path, content, overrides)
-    datasets = list(datasets) or [one.path for one in config.data.datasets]
-    fixed: dict[str, Any] = {
-        "datasets": [DatasetConfig(path=path) for path in datasets],
-        "augment": False,
-        "num_lanes": None,
-        "num_lane_groups": None,
-    }
+    words = ["trainer.limit_val_steps=null", *overrides, *_ALONE]  # the run's limit was for validations in between
     if split == "all":
-        fixed["split_ratio"] = 1.0
-    data_settings = config.data.model_copy(update=fixed)
-    alone: dict[str, Any] = {"devices": 1, "num_nodes": 1, "val_every": 1}
-    if not any(override.startswith("trainer.limit_val_steps=") for override in overrides):
-        alone["limit_val_steps"] = None  # the run's limit was for validations in between
-    one_rank = config.trainer.model_copy(update=alone)
-    config = resolve_lanes(config.model_copy(update={"data": data_settings, "trainer": one_rank}), 1)
+        words.append("data.split_ratio=1.0")
+    config = resolve_lanes(checkpoint_config(path, content, words), 1)
+    datasets = list(datasets) or [one.path for one in config.data.datasets]
+    data_settings = config.data.model_copy(update={"datasets": [DatasetConfig(path=one) for one in datasets]})
+    config = config.model_copy(update={"data": data_settings})
     check_devices(config)
     policy = load_policy(config, path, content, averaged)
     data = build_data(config, rank=0, num_ranks=1)
