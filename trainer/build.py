@@ -135,10 +135,9 @@ def build_trainer(
 
 
 def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS) -> WandbLogger | None:
-    """Start wandb as far as the settings and the machine allow; never a question, never a wait without end.
+    """Start wandb as far as the settings and the machine allow, in the main process.
 
-    Call it in the main process only. If its server does not answer in so many seconds, the run is logged into its
-    folder.
+    It asks nothing, and where its server does not answer in time, the run is logged into its folder.
     """
     mode = _wandb_mode(config.logging.wandb)
     if mode == "off":

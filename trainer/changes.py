@@ -35,14 +35,10 @@ class Change:
 
 
 def changes_on_resume(saved: dict[str, Any], config: RunConfig) -> list[Change]:
-    """What differs between a checkpoint's settings and today's, in the order of the settings.
+    """What differs between a checkpoint's settings and today's, lanes resolved, in the order of the settings.
 
     A change is refused where it would make the run a different one. Settings that the checkpoint does not know,
     being older, count as their defaults; those that are gone since do not count.
-
-    Args:
-        saved: the nested dict that the checkpoint holds.
-        config: today's settings, with the lanes resolved.
     """
     old, new = flat(saved), flat(config.model_dump())
     return [

@@ -57,11 +57,9 @@ def gpu_memory(config: RunConfig, policy: PolicyFacts) -> GpuMemory:
 
 
 def memory_lines(memory: GpuMemory, num_lanes: int, gpus: Sequence[int]) -> list[str]:
-    """What a GPU needs, what fits on cards, and what to set for the GPUs of this machine.
+    """What a GPU needs, what fits on cards, and what to set for the GPUs of this machine, given by their bytes.
 
-    Args:
-        num_lanes: of all ranks.
-        gpus: bytes of the memory of each GPU here.
+    `num_lanes` are those of all ranks.
     """
     fits = {f"{giga} GB": memory.lanes_that_fit(giga * 1e9, memory.num_lanes) for giga in (24, 80)}
     parts = {

@@ -57,14 +57,9 @@ def validate_now(trainer: Trainer) -> None:
 def loop_state(fresh: Mapping[str, Any], epoch: int, step: int, global_step: int) -> dict[str, Any]:
     """The fit loop's counters at a position, as if everything up to it were done and nothing begun.
 
-    Lightning's own counters differ with the hook that saves a checkpoint; these depend on the position alone.
+    Lightning's own counters differ with the hook that saves a checkpoint; these depend on the position alone. The
+    state of a `fresh` loop gives the layout.
     Source: loops/fit_loop.py, loops/training_epoch_loop.py, loops/progress.py (`state_dict`).
-
-    Args:
-        fresh: the state of a fit loop, for its layout.
-        epoch: the epoch in which the run goes on.
-        step: steps of it that are done.
-        global_step: steps that are done since the run's start.
     """
     state: dict[str, Any] = {name: _filled(value, 0, 0) for name, value in fresh.items()}
     for name in ("batch_progress", "scheduler_progress", "automatic_optimization.optim_progress"):

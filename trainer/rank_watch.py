@@ -39,12 +39,7 @@ class RankWatch:
     """Use: `with RankWatch(...):` around all that ranks do together, in each of them; `connect` once they can."""
 
     def __init__(self, run_dir: Path, resume_command: str) -> None:
-        """Watch nothing yet.
-
-        Args:
-            run_dir: gets the tracebacks of ranks, as rank-N.log.
-            resume_command: continues the run, for the message.
-        """
+        """Watch nothing yet; tracebacks of ranks will be in `run_dir`, as rank-N.log."""
         self._run_dir, self._resume_command = run_dir, resume_command
         self._children: Mapping[int, subprocess.Popen[bytes]] = {}
         self._connections: list[socket.socket] = []

@@ -20,14 +20,8 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 def write_when_room(write: Callable[[], None], path: Path, num_bytes: int) -> None:
     """`write` has succeeded; on a full disk it is tried again, and one line on standard error asks for room.
 
-    Args:
-        write: may be called again after it has failed.
-        path: the file that it writes.
-        num_bytes: how much it needs.
-
     Raises:
         RocketError: after `WAIT_SECONDS`.
-        OSError: any other failure.
     """
     began = time.monotonic()
     asked = False

@@ -17,11 +17,7 @@ class LostWindow:
 
 
 class DamageReport:
-    """What this rank lost to damage so far; the same window in a later epoch counts once.
-
-    Attributes:
-        lost: one entry for each window, in the order in which they were met.
-    """
+    """What this rank lost to damage so far, in order; the same window in a later epoch counts once."""
 
     def __init__(self, max_windows: int) -> None:
         self.max_windows = max_windows
@@ -31,8 +27,7 @@ class DamageReport:
     def add(self, window: LostWindow, start_frame: int, place: str) -> None:
         """The window is counted and logged; `place` names its epoch, step and lane.
 
-        Raises:
-            RocketError: if that is one more than the limit; it names every shard that is concerned.
+        One more than the limit is an error, which names every shard that is concerned.
         """
         damage = window.damage
         key = (damage.shard, damage.episode_id, start_frame)

@@ -25,7 +25,6 @@ class RocketDataModule(LightningDataModule):
     """Batches of contiguous windows, a lane a row; `layout.Batch` says what they hold.
 
     Attributes:
-        config: its settings.
         damage: what this rank lost to damage in training; `val_damage` in validation.
     """
 

@@ -38,7 +38,8 @@ class _Worker:
 class WorkerPool:
     """Loader processes that fill rows of shared slots; tasks go round in turn, so lanes stay with a process.
 
-    With no processes, the rows are filled in this one, when the answer is asked for.
+    One that dies, hangs or cannot read its storage is an error. With no processes, the rows are filled in this
+    one, when the answer is asked for.
     """
 
     def __init__(self, layout: BatchLayout, num_slots: int, num_workers: int, cache: CacheSettings | None) -> None:
@@ -65,11 +66,7 @@ class WorkerPool:
             raise self._died(worker) from None
 
     def collect(self) -> list[tuple[int, int, DamagedClip | None]]:
-        """Slot and row of some finished tasks, one at least, each with the damage that it met.
-
-        Raises:
-            RocketError: if a process died, hung, or could not read its storage.
-        """
+        """Slot and row of some finished tasks, one at least, each with the damage that it met."""
         if not self._workers:
             slot, row, task = self._local.popleft()
             try:

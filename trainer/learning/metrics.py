@@ -143,8 +143,7 @@ class ValidationTable:
     def summary(self, seen: Mapping[str, Tensor] | None = None) -> dict[str, float]:
         """The figures by name, without what no frame speaks for.
 
-        Args:
-            seen: counts of the training frames' actions, for the best constant guess.
+        `seen`, counts of the training frames' actions, makes the best constant guess.
         """
         sums = {name: tensor.cpu().numpy() for name, tensor in self.sums.items()}
         frames, moving = float(sums["frames"][0]), float(sums["moving_frames"][0])

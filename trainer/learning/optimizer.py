@@ -23,11 +23,7 @@ def rate_share(step: int, settings: OptimizerConfig, num_steps: int) -> float:
 def build_optimizer(
     parameters: Iterable[nn.Parameter], settings: OptimizerConfig, num_steps: Callable[[], int]
 ) -> dict[str, Any]:
-    """AdamW over the parameters and its learning rate, as Lightning takes them.
-
-    Args:
-        num_steps: gives the steps of the whole run, which are known once its position is.
-    """
+    """AdamW and its learning rate, as Lightning takes them; the run's steps are known once its position is."""
     optimizer = torch.optim.AdamW(
         parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
     )

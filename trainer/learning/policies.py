@@ -23,12 +23,7 @@ class PolicyAndTeachers:
         carries: Callable[[], bool],
         lanes: Callable[[str], range],
     ) -> None:
-        """Start with empty memories.
-
-        Args:
-            carries: tells whether memory is carried from window to window; otherwise none has a past.
-            lanes: gives this rank's global lanes in a stage, once there is a rank.
-        """
+        """Start with empty memories of the lanes that this rank has in a stage, once there is a rank."""
         self._modules: dict[str, nn.Module] = {POLICY: policy}
         for index, objective in enumerate(objectives):
             if objective.teacher is not None:

@@ -45,7 +45,6 @@ def evaluate(
         path: a full or weights-only checkpoint of rocket-train, or a run's folder.
         datasets: folders or addresses; none: those that it was trained on.
         split: `val` or `train` as the run divided them, or `all` episodes.
-        averaged: take a full checkpoint's moving average instead of its weights.
         overrides: `key=value` on top of the checkpoint's settings; without a `trainer.limit_val_steps`, all steps.
     """
     path = checkpoint_in(path)

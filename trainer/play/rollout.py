@@ -118,10 +118,8 @@ class Rollout:
         """Nothing has been played yet.
 
         Args:
-            policy: in eval mode.
             make_env: gives a new environment, one a lane.
             plans: the episodes; each goes to the first lane that is free.
-            num_lanes: how many are played side by side.
             frame_size: (height, width) px that the policy was trained with; pictures are scaled to it.
             forget_every: frames after which a lane's memory is emptied; None: only where an episode starts.
             deterministic: take the likeliest actions instead of drawing them.

@@ -58,7 +58,6 @@ def play_checkpoint(
 
     Args:
         path: a checkpoint of rocket-train, full or weights only.
-        averaged: use the checkpoint's averaged (EMA) weights.
         video: folder for a video of each episode: mask, keys, how much the policy remembers.
         record: folder for the episodes as recordings.
     """

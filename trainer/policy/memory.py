@@ -37,17 +37,13 @@ def initial_memory(
 class LaneMemory:
     """The memories of this rank's lanes, a separate one for training and for validation.
 
-    Use: `memory = lanes.fetch(batch["lane"], batch["first"])`, run the policy, then
-    `lanes.store(batch["lane"], memory)`.
+    Use: `fetch` what the lanes remember, run the policy, `store` what it returned.
     """
 
     def __init__(self, initial_state: Callable[[int], Memory], lanes: Sequence[int]) -> None:
-        """Start with empty memories.
+        """Start with empty memories of consecutive global lanes.
 
-        Args:
-            initial_state: gives the empty memory of a number of lanes, on the right device
-                (`policy.initial_state`); called on first use.
-            lanes: this rank's global lanes, consecutive.
+        `initial_state` (the policy's) gives that of a number of lanes, on the right device; called on first use.
         """
         assert list(lanes) == list(range(lanes[0], lanes[0] + len(lanes))), lanes
         self._initial_state = initial_state
