@@ -43,8 +43,7 @@ class RankWatch:
         self._run_dir, self._resume_command = run_dir, resume_command
         self._children: Mapping[int, subprocess.Popen[bytes]] = {}
         self._connections: list[socket.socket] = []
-        self._followers: dict[int, threading.Thread] = {}
-        self._last_lines: dict[int, str] = {}
+        self._connected: set[int] = set()
         self._cause: str | None = None
         self._is_connected = False
         self._cause_is_known, self._closed = threading.Event(), threading.Event()
@@ -151,33 +150,33 @@ class RankWatch:
 
     def _follow_rank(self, connection: socket.socket, key: str) -> None:
         """Read until the rank's connection closes; one that does not begin with the key is none of ours."""
+        lines = connection.makefile()
         try:
-            lines = connection.makefile()
-            theirs, rank, host = json.loads(lines.readline() or "[null, 0, null]")
-            if theirs != key:
-                return
-            self._connections.append(connection)
-            self._followers[rank] = threading.current_thread()
-            last = "".join(lines)
+            theirs, rank, host = json.loads(lines.readline())
         except (OSError, ValueError):
-            last = ""
-        if last == _OVER:
-            self._last_lines[rank] = last
             return
-        if last:
-            self._last_lines[rank] = json.loads(last)
-        if rank not in self._children:  # a child's exit status says more, and comes now
-            how = self._last_lines.get(rank, "without a word, as after SIGKILL or for lack of memory")
-            self._end_run(rank, host, how)
+        if theirs != key:
+            return
+        self._connections.append(connection)
+        self._connected.add(rank)
+        try:
+            last = "".join(lines)
+        except OSError:
+            last = ""
+        if last != _OVER:
+            self._end_run(rank, host, json.loads(last) if last else self._how_ended(rank))
 
     def _follow_child(self, rank: int, child: subprocess.Popen[bytes]) -> None:
-        status = child.wait()
-        if status:
-            how = f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
-            if rank in self._followers:  # its last line may still be on its way
-                self._followers[rank].join(GRACE_SECONDS)
-            if self._last_lines.get(rank) != _OVER:
-                self._end_run(rank, socket.gethostname(), self._last_lines.get(rank, how))
+        """Notice that it fails before it is connected; from then on its connection says so."""
+        if child.wait() and rank not in self._connected:
+            self._end_run(rank, socket.gethostname(), self._how_ended(rank))
+
+    def _how_ended(self, rank: int) -> str:
+        """What is known of a rank that has ended without a last line."""
+        if rank not in self._children:
+            return "without a word, as after SIGKILL or for lack of memory"
+        status = self._children[rank].wait()
+        return f"by {signal.Signals(-status).name}" if status < 0 else f"with exit status {status}"
 
     def _end_run(self, rank: int, host: str, how: str) -> None:
         """End the run because of this rank: the first that ends is the cause, and others follow it."""

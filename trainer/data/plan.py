@@ -74,7 +74,7 @@ class DataPlan:
         return {"version": STATE_VERSION, "epoch": epoch, "step": step, **self._key()}
 
     def saved_position(self, state: Mapping[str, Any]) -> tuple[int, int]:
-        """The (epoch, step) that a checkpoint holds; in something else it is refused, by every difference."""
+        """The (epoch, step) that a checkpoint holds; all that differs is named if it is of other data or lanes."""
         if state.get("version") != STATE_VERSION:
             raise RocketError(
                 f"checkpoint: data position of version {state.get('version')}, expected {STATE_VERSION}. "
