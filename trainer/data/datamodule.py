@@ -17,7 +17,7 @@ from trainer.data.pinned import InFlight, pin
 from trainer.data.plan import DataPlan
 from trainer.data.shuffled import ShuffledSteps
 from trainer.data.source import EpisodeSource
-from trainer.data.steps import LaneSteps, Steps
+from trainer.data.steps import LaneSteps
 from trainer.settings import DataConfig
 
 
@@ -160,7 +160,7 @@ class RocketDataModule(LightningDataModule):
             watch_events=self.watch_events,
             num_kept=4 * config.batch_size + 16,
         )
-        steps: Steps
+        steps: LaneSteps | ShuffledSteps
         if isinstance(plan, MixedPlan) or plan.settings.contiguous:
             steps = LaneSteps(plan, self._rows, source)
         else:

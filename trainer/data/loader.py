@@ -22,8 +22,9 @@ from trainer.data.damage import DamageReport, LostWindow
 from trainer.data.fill import blank_row
 from trainer.data.layout import Batch, BatchLayout
 from trainer.data.pool import WorkerPool
+from trainer.data.shuffled import ShuffledSteps
 from trainer.data.source import Assignment
-from trainer.data.steps import Steps
+from trainer.data.steps import LaneSteps
 
 _HELD_BATCHES = 2
 """Batches that the trainer may hold (the last one and the next) before a further one is copied."""
@@ -55,7 +56,7 @@ class LaneLoader:
 
     def __init__(
         self,
-        steps: Steps,
+        steps: LaneSteps | ShuffledSteps,
         layout: BatchLayout,
         *,
         num_workers: int,

@@ -55,6 +55,7 @@ class ShuffledSteps:
         return self._plan.num_steps
 
     def read(self, epoch: int, step: int) -> list[tuple[int, Assignment | None]]:
+        """For each row its lane, and what that gets; None is padding. Cheapest in order of steps."""
         if self._at != (epoch, step):
             self._streams = {group: self._stream(group, epoch) for group in self._groups}
             for _ in range(step):  # read, not decoded

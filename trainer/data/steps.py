@@ -1,21 +1,8 @@
-"""What each step of an epoch brings to a rank's lanes: from the schedule, or from a shuffled stream."""
-
-from typing import Protocol
+"""What each step of an epoch brings to a rank's lanes, from the schedule; shuffled.py has the other way."""
 
 from shards.schedule.lanes import LanePlan
 from shards.schedule.mixing import MixedPlan
 from trainer.data.source import Assignment, EpisodeSource
-
-
-class Steps(Protocol):
-    """The steps of epochs for the rows of a rank."""
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of every epoch."""
-
-    def read(self, epoch: int, step: int) -> list[tuple[int, Assignment | None]]:
-        """For each row its lane, and what that gets; None is padding. Cheapest in order of steps."""
 
 
 class LaneSteps:
@@ -27,9 +14,11 @@ class LaneSteps:
 
     @property
     def num_steps(self) -> int:
+        """Steps of every epoch."""
         return self._plan.num_steps
 
     def read(self, epoch: int, step: int) -> list[tuple[int, Assignment | None]]:
+        """For each row its lane, and what that gets; None is padding."""
         turns = [self._plan.turn(epoch, step, row) for row in self._rows]
         return [
             (turn.lane, None if turn.window is None else self._source.assign(turn.window, turn.epoch))
