@@ -46,11 +46,11 @@ class RocketModule(LightningModule):
     """
 
     _step: UnfinishedStep
-    """In the middle of a training step."""
+    """The training step that is under way."""
     _buffers_before: list[Tensor]
-    """The policy's buffers before the step."""
+    """The policy's buffers before it."""
     _table: ValidationTable
-    """In the middle of a validation."""
+    """The validation that is under way."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class RocketModule(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Take over the data module's settings, unless what was set twice differs."""
+        """Take over the data module's settings; what was set twice must not differ."""
         module = self.trainer.datamodule  # type: ignore[attr-defined]
         if module is None:  # `evaluate` hands over its loader alone
             return
@@ -242,7 +242,7 @@ class RocketModule(LightningModule):
         return build_optimizer(parameters, self.config.optimizer, lambda: self._num_steps)
 
     def _refuse(self, step: UnfinishedStep, report: StepReport, problem: str) -> None:
-        """Batch statistics are as before the step, which is skipped if the settings allow that; else LossStop."""
+        """Batch statistics are as before the step, and it is skipped, or LossStop is raised: the settings say."""
         torch._foreach_copy_(list(self.policy.buffers()), self._buffers_before)
         size, (lane, episode, start, stop), lanes = step.worst_lane(report.gradient_norm, self.device)
         name = self.name_of_episode(episode)
