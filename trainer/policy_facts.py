@@ -35,7 +35,7 @@ def policy_facts(config: RunConfig) -> PolicyFacts:
     """All facts of a run's policy: as counted before, else counted now.
 
     Raises:
-        PolicyError: no such backbone, or one that cannot be built.
+        RocketError: no such backbone, or one that cannot be built.
     """
     key = policy_key(config)
     shipped = json.loads(SHIPPED_FILE.read_bytes())
