@@ -9,16 +9,13 @@ carry no time and no owner.
 
 import os
 import tarfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
-import numpy as np
-
-from shards.clip import CORE_MEMBERS, EXTENSIONS, Clip, ClipArrays, Interaction, checksum, clip_key
-from shards.events import is_measure
-from shards.manifest import CandidateRun, ClipRow, EpisodeRow, EventRow, RecordingRow
+from shards.clip import CORE_MEMBERS, EXTENSIONS, Clip, Interaction, checksum, clip_key
+from shards.episode_sums import EpisodeSums
+from shards.manifest import ClipRow, EpisodeRow, RecordingRow
 
 _COPY_BYTES = 1 << 20
 
@@ -34,11 +31,7 @@ class PartWriter:
         self._file = open(path, "wb")  # noqa: SIM115 (closed in __exit__)
         self._clips: list[ClipRow] = []
         self._start_byte = 0
-        self._num_frames = 0
-        self._runs: list[CandidateRun] = []
-        self._events: dict[int, EventRow] = {}
-        self._buttons: np.ndarray | None = None
-        self._num_camera_frames = self._num_gui_frames = 0
+        self._sums = EpisodeSums()
 
     def add_clip(self, clip: Clip) -> None:
         """The clip lies at the end of the part, as the next one of the episode under way.
@@ -64,7 +57,7 @@ class PartWriter:
                 **places,
             )
         )
-        self._count(clip.arrays, clip.info.events)
+        self._sums.add(clip.arrays, clip.info.events)
 
     def end_episode(
         self,
@@ -73,61 +66,26 @@ class PartWriter:
         interactions: Sequence[Interaction],
     ) -> EpisodeRow:
         """The clips added since the last episode are an episode; its row is the last of `rows`."""
-        assert self._buttons is not None, "an episode has at least one clip"
+        assert self._clips, "an episode has at least one clip"
         row = EpisodeRow(
             episode_id=episode_id,
-            num_frames=self._num_frames,
             start_byte=self._start_byte,
             stop_byte=self._file.tell(),
             recordings=list(recordings),
             interactions=list(interactions),
-            candidate_runs=self._runs,
-            events=[self._events[index] for index in sorted(self._events)],
-            button_counts=self._buttons.tolist(),
-            num_camera_frames=self._num_camera_frames,
-            num_gui_frames=self._num_gui_frames,
             clips=self._clips,
+            **self._sums.fields(),
         )
         self.rows.append(row)
-        self._start_byte, self._num_frames = row.stop_byte, 0
-        self._clips, self._runs, self._events, self._buttons = [], [], {}, None
-        self._num_camera_frames = self._num_gui_frames = 0
+        self._start_byte, self._clips, self._sums = row.stop_byte, [], EpisodeSums()
         return row
-
-    def _count(self, arrays: ClipArrays, event_names: Mapping[int, str]) -> None:
-        for frame in range(arrays.num_frames):
-            candidates = tuple(arrays.candidates(frame).tolist())
-            if not candidates:
-                continue
-            at = self._num_frames + frame
-            last = self._runs[-1] if self._runs else None
-            if last and last.stop == at and last.interactions == candidates:
-                self._runs[-1] = CandidateRun(last.start, at + 1, candidates)
-            else:
-                self._runs.append(CandidateRun(at, at + 1, candidates))
-        for index, name in event_names.items():
-            chosen = arrays.event_name == index
-            before = self._events.get(index, EventRow(name, 0, ()))
-            count = before.count + int(arrays.event_count[chosen].sum())
-            frames = () if is_measure(name) else (arrays.event_frame[chosen] + self._num_frames).tolist()
-            self._events[index] = EventRow(name, count, (*before.frames, *frames))
-        counts = arrays.buttons.sum(axis=0, dtype=np.int64)
-        self._buttons = counts if self._buttons is None else self._buttons + counts
-        self._num_camera_frames += int((arrays.camera != 0).any(axis=1).sum())
-        self._num_gui_frames += int(arrays.gui.sum(dtype=np.int64))
-        self._num_frames += arrays.num_frames
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        exception_type: type[BaseException] | None,
-        exception: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
-            if exception is None:
+            if kind is None:
                 assert not self._clips, "end_episode comes after the last clip"
                 self._file.flush()
                 os.fsync(self._file.fileno())

@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.look.clip_check import EpisodeSums, clip_problems, tar_problems
+from pipeline.look.clip_check import clip_problems, tar_problems
 from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.manifest_check import manifest_faults
 from pipeline.look.pool import check_each
 from pipeline.progress import ProgressReport, progress_on_stderr
-from shards.action_space import ACTION_SPACE
-from shards.display.wording import number_of, print_json, print_lines, size, terminal_columns
-from shards.manifest import ClipRow, EpisodeRow, shard_name
+from shards.clip import Clip
+from shards.display.wording import number_of, print_json, print_lines, shorten, size, terminal_columns
+from shards.episode_sums import EpisodeSums
+from shards.manifest import shard_name
+from shards.members import check_members
 from shards.reader import Dataset, open_dataset
 
 Progress = Callable[[int], None]
@@ -87,56 +89,43 @@ def episode_faults(dataset: Dataset, number: int, *, decode: bool = True) -> lis
     except (ValueError, OSError) as error:
         return [Fault(f"its rows in the manifest cannot be read: {error}", None, dataset.episodes.ids[number])]
     shard = shard_name(int(dataset.episodes.shard[number]))
-    sums = EpisodeSums(np.zeros(len(ACTION_SPACE.buttons), np.int64))
     faults: list[Fault] = []
-    before = episode.start_byte
+
+    def fault(problem: str, clip: int | None = None) -> None:
+        faults.append(Fault(problem, shard, episode.episode_id, clip))
+
+    sums, num_log_lines, stop = EpisodeSums(), 0, episode.start_byte
     for row in episode.clips:
-        faults += [
-            Fault(problem, shard, episode.episode_id, row.clip)
-            for problem in _clip_problems(dataset, shard, before, row, episode, sums, decode)
-        ]
-        before = _padded(row.stop)
-    if before != episode.stop_byte:
-        faults.append(Fault(f"ends at byte {before}, expected {episode.stop_byte}", shard, episode.episode_id))
+        start, stop = stop, -(-row.stop // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
+        try:
+            data = dataset.storage.read_range(shard, start, stop)
+            if len(data) != stop - start:
+                raise ValueError(f"{len(data)} bytes, expected {stop - start}")
+            for problem in tar_problems(data, start, episode.episode_id, row):
+                fault(problem, row.clip)
+            members = {name: data[offset - start :][:size] for name, (offset, size) in row.members.items()}
+            check_members(members, row)
+            clip = Clip.from_members(members)
+        except FileNotFoundError:
+            fault("the shard is missing", row.clip)
+            continue
+        except ValueError as error:
+            fault(str(error), row.clip)
+            continue
+        sums.add(clip.arrays, clip.info.events)
+        num_log_lines += (clip.log or b"").count(b"\n")
+        for problem in clip_problems(clip, row, episode, dataset.info, decode=decode):
+            fault(problem, row.clip)
+    if stop != episode.stop_byte:
+        fault(f"ends at byte {stop}, expected {episode.stop_byte}")
     if not faults:
-        pairs = {
-            "buttons": (sums.buttons.tolist(), list(episode.button_counts)),
-            "num_camera_frames": (sums.num_camera_frames, episode.num_camera_frames),
-            "num_gui_frames": (sums.num_gui_frames, episode.num_gui_frames),
-            "events": ([sums.events[n] for n in range(len(episode.events))], [e.count for e in episode.events]),
-        }
+        pairs = {name: (mine, getattr(episode, name)) for name, mine in sums.fields().items()}
         if any(row.log_size for row in episode.clips):
-            num_used = sum(recording.num_log_lines for recording in episode.recordings)
-            pairs["log lines"] = (sums.num_log_lines, num_used)
-        faults += [
-            Fault(f"{name} add up to {mine}, expected {theirs}", shard, episode.episode_id)
-            for name, (mine, theirs) in pairs.items()
-            if mine != theirs
-        ]
+            pairs["log lines"] = (num_log_lines, sum(one.num_log_lines for one in episode.recordings))
+        for name, (mine, theirs) in pairs.items():
+            if mine != theirs:
+                fault(f"{name} add up to {shorten(str(mine), 80)}, expected {shorten(str(theirs), 80)}")
     return faults
-
-
-def _clip_problems(
-    dataset: Dataset,
-    shard: str,
-    start: int,
-    row: ClipRow,
-    episode: EpisodeRow,
-    sums: EpisodeSums,
-    decode: bool,
-) -> Iterator[str]:
-    stop = _padded(row.stop)
-    try:
-        data = dataset.storage.read_range(shard, start, stop)
-    except FileNotFoundError:
-        yield "the shard is missing"
-        return
-    if len(data) != stop - start:
-        yield f"{len(data)} bytes, expected {stop - start}"
-        return
-    members = {name: data[offset - start :][:size] for name, (offset, size) in row.members.items()}
-    yield from tar_problems(data, start, episode.episode_id, row)
-    yield from clip_problems(members, row, episode, dataset.info, sums, decode=decode)
 
 
 def _ending_faults(dataset: Dataset, shard: int) -> Iterator[Fault]:
@@ -153,10 +142,6 @@ def _ending_faults(dataset: Dataset, shard: int) -> Iterator[Fault]:
         return  # said before
     if data.strip(b"\0"):
         yield Fault("bytes other than zero behind the last episode", shard_name(shard))
-
-
-def _padded(offset: int) -> int:
-    return -(-offset // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def run_verify(
