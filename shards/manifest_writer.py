@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
@@ -25,6 +23,7 @@ from shards.manifest import (
     EpisodeRow,
     shard_name,
 )
+from shards.places import replacing
 from shards.tally import Tally
 
 
@@ -58,8 +57,8 @@ def write_manifest(
     fingerprint = hashlib.sha256()
     shard_bytes: list[int] = []
     with (
-        _replacing(folder / EPISODES_FILE) as episodes_path,
-        _replacing(folder / CLIPS_FILE) as clips_path,
+        replacing(folder / EPISODES_FILE) as episodes_path,
+        replacing(folder / CLIPS_FILE) as clips_path,
         _Table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP) as episodes_table,
         _Table(clips_path, CLIPS_SCHEMA, CLIPS_PER_ROW_GROUP) as clips_table,
     ):
@@ -79,7 +78,7 @@ def write_manifest(
                 counts["frames"] += episode.num_frames
                 counts["recordings"] += len(episode.recordings)
                 counts["interactions"] += len(episode.interactions)
-    with _replacing(folder / REJECTED_FILE) as path, open(path, "w", encoding="utf-8") as file:
+    with replacing(folder / REJECTED_FILE) as path, open(path, "w", encoding="utf-8") as file:
         for row in rejected:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
             counts["rejected"] += 1
@@ -102,7 +101,7 @@ def write_manifest(
             "shard_bytes": shard_bytes,
         },
     )
-    with _replacing(folder / INFO_FILE) as path:
+    with replacing(folder / INFO_FILE) as path:
         path.write_text(json.dumps(asdict(info), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
 
@@ -133,19 +132,6 @@ class _Table:
                 self._flush()
         finally:
             self._writer.close()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; afterwards the file has that content, on the disk; a crash leaves the old one."""
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

@@ -1,8 +1,11 @@
 """Places: what a command writes to, folders and files of this machine for now; and where this package is."""
 
+import os
 import re
 import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +30,35 @@ def on_this_machine(place: Place) -> Place:
             "local path, and copy the result there afterwards."
         )
     return place
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A path to write to; afterwards the file has that content, on the disk. An error or a crash leaves the old."""
+    partial = path.with_name(f"{path.name}.tmp")
+    try:
+        yield partial
+        with open(partial, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def output(path: Path) -> Iterator[Path]:
+    """A path to write what a user asked for to, as with `replacing`; nothing else is done inside.
+
+    Raises:
+        RocketError: it cannot be written.
+    """
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except OSError as error:
+        raise RocketError(
+            f"{path}: cannot be written, got {error.strerror or error}. Give another --out."
+        ) from error
 
 
 def install_command(extra: str) -> str:

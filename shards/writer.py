@@ -16,6 +16,7 @@ from typing import Self
 from shards.clip import CORE_MEMBERS, EXTENSIONS, Clip, Interaction, checksum, clip_key
 from shards.episode_sums import EpisodeSums
 from shards.manifest import ClipRow, EpisodeRow, RecordingRow
+from shards.places import replacing
 
 _COPY_BYTES = 1 << 20
 
@@ -108,12 +109,8 @@ def join_parts(parts: Sequence[tuple[Path, Sequence[EpisodeRow]]], shard: Path) 
             start = rows[-1].stop_byte if rows else 0
             rows += [episode.moved(start) for episode in episodes]
             pieces.append((path, 0, episodes[-1].stop_byte))
-    temporary = shard.with_name(shard.name + ".tmp")
-    try:
-        write_shard(temporary, pieces)
-        os.replace(temporary, shard)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(shard) as partial:
+        write_shard(partial, pieces)
     return rows
 
 

@@ -26,8 +26,9 @@ from shards.display.chart import (
     to_svg,
 )
 from shards.display.wording import count, number_of, percent, play_time
-from shards.errors import DamagedClip, RocketError
+from shards.errors import DamagedClip
 from shards.interaction_types import interaction_type
+from shards.places import output
 from shards.schedule.collection import Collection
 
 if TYPE_CHECKING:
@@ -180,10 +181,8 @@ def save_lanes(plan: EpochPlan, out: Path) -> None:
             f"{percent(plan.padding_fraction)} padding",
             color=INK,
         )
-        try:
-            figure.savefig(out, format="png", dpi=150, facecolor=PAPER, metadata={"Software": None})
-        except OSError as error:
-            raise RocketError(f"{out}: cannot be written, got {error}. Give another --out.") from error
+        with output(out) as partial:
+            figure.savefig(partial, format="png", dpi=150, facecolor=PAPER, metadata={"Software": None})
 
 
 def _lanes_inches(plan: EpochPlan) -> float:

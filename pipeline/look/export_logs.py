@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pipeline.episodes.grouping import episode_id_from
-from shards.errors import RocketError
+from shards.places import output
 from shards.reader import Dataset
 
 
 def export_logs(dataset: Dataset, folder: Path) -> tuple[int, int]:
     """The folder holds `<recording>.jsonl` of each recording, equal to the source's log up to the last line used.
-
-    Each file is written aside and renamed.
 
     Returns:
         How many logs and how many lines.
@@ -31,20 +28,9 @@ def export_logs(dataset: Dataset, folder: Path) -> tuple[int, int]:
             name = (
                 recording.name if Path(recording.name).name == recording.name else episode_id_from(recording.name)
             )
-            path = folder / f"{name}.jsonl"
-            temporary = path.with_name(f"{path.name}.tmp")
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-                with open(temporary, "wb") as file:
-                    file.writelines(next(lines).data for _ in range(recording.num_log_lines))
-                os.replace(temporary, path)
-            except OSError as error:
-                if error.filename is None:
-                    raise  # of the storage
-                raise RocketError(
-                    f"{error.filename}: cannot be written, got {error.strerror}. Give another --out."
-                ) from error
-            finally:
-                temporary.unlink(missing_ok=True)
+            data = b"".join(next(lines).data for _ in range(recording.num_log_lines))
+            with output(folder / f"{name}.jsonl") as partial:
+                partial.parent.mkdir(parents=True, exist_ok=True)
+                partial.write_bytes(data)
             num_logs, num_lines = num_logs + 1, num_lines + recording.num_log_lines
     return num_logs, num_lines

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.look.pictures import Strip, contact_sheet, save_picture
+from pipeline.look.pictures import Strip, draw_strips, is_film
 from pipeline.recording import Recording, RecordingContent
 from pipeline.sources import find_recordings, source_of
 from pipeline.sources.masks import Candidate, RecordingMasks, decode_rle
@@ -18,8 +18,6 @@ from pipeline.transcode.decode import source_frames
 from pipeline.transcode.probe import BadVideo
 from shards.clip import Interaction
 from shards.display.chart import INK, SERIES, WIDE_INCHES, new_chart, to_svg
-from shards.display.drawing import draw_frame
-from shards.display.film import FILM_WIDTH_PX, write_film
 from shards.display.footage import spaced
 from shards.display.page import render_page, strip_images, write_page
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask
@@ -57,6 +55,11 @@ class MaskStretch:
         """Of the masks whose tracker said how sure it was, by frame."""
         return {frame: one.confidence for frame, one in self.candidates.items() if one.confidence is not None}
 
+    def some(self) -> list[int]:
+        """A row of evenly spaced frames."""
+        numbers = list(self.candidates)
+        return [numbers[place] for place in spaced(0, len(numbers), COLUMNS)]
+
     def area(self, frame: int) -> float:
         """The share of the frame that the mask covers."""
         lengths = self.candidates[frame].rle.split()[1::2]
@@ -86,17 +89,16 @@ def preview_masks(sources: Sequence[Path], out: Path, name: str | None, num_stre
             f"{shlex.join(['rocket-prep', 'segment', *map(str, sources)])} --out MASKS"
         )
     chosen = [stretches[place] for place in spaced(0, len(stretches), num_stretches or STRETCHES)]
-    suffix = out.suffix.lower()
-    if suffix == ".mp4":
-        shown = (frame for stretch in chosen for frame in _frames(stretch, list(stretch.candidates)))
-        write_film(out, (draw_frame(frame, FILM_WIDTH_PX) for frame in shown))
-    elif suffix == ".html":
+    if out.suffix.lower() == ".html":
         write_page(_page(sources, stretches, chosen), out)
-    else:
-        size = (chosen[0].masks.width, chosen[0].masks.height)
-        strips = [Strip(f"{stretch.title}: {stretch.note}", _some_frames(stretch)) for stretch in chosen]
-        title = f"{len(chosen)} of {number_of(len(stretches), 'stretch', 'stretches')}"
-        save_picture(contact_sheet(title, ", ".join(map(str, sources)), strips, size, COLUMNS), out)
+        return len(chosen)
+    strips = []
+    for stretch in chosen:
+        numbers = list(stretch.candidates) if is_film(out) else stretch.some()
+        strips.append(Strip(f"{stretch.title}: {stretch.note}", _frames(stretch, numbers), len(numbers)))
+    title = f"{len(chosen)} of {number_of(len(stretches), 'stretch', 'stretches')}"
+    size = (chosen[0].masks.width, chosen[0].masks.height)
+    draw_strips(out, title, ", ".join(map(str, sources)), strips, size, COLUMNS)
     return len(chosen)
 
 
@@ -114,11 +116,6 @@ def _stretches(sources: Sequence[Path], name: str | None) -> Iterator[MaskStretc
         for interaction, shown in zip(masks.interactions, candidates, strict=True):
             if shown:
                 yield MaskStretch(recording, masks, interaction, shown)
-
-
-def _some_frames(stretch: MaskStretch) -> list[ShownFrame]:
-    numbers = list(stretch.candidates)
-    return list(_frames(stretch, [numbers[place] for place in spaced(0, len(numbers), COLUMNS)]))
 
 
 def _frames(stretch: MaskStretch, wanted: Sequence[int]) -> Iterator[ShownFrame]:
@@ -178,7 +175,7 @@ def _page(sources: Sequence[Path], stretches: Sequence[MaskStretch], chosen: Seq
             {
                 "title": stretch.title,
                 "note": stretch.note,
-                "images": strip_images(_some_frames(stretch)),
+                "images": strip_images(_frames(stretch, stretch.some())),
                 "chart": _chart(stretch, f"stretch-{place}"),
             }
             for place, stretch in enumerate(chosen)

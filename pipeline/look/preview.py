@@ -9,16 +9,12 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
 from pipeline.look.lane_plan import EpochPlan
-from pipeline.look.pictures import Strip, contact_sheet, save_picture
+from pipeline.look.pictures import SILENT, Strip, draw_strips, is_film
 from pipeline.progress import ProgressReport
-from shards.display.drawing import cell_size, draw_frame
-from shards.display.film import FILM_WIDTH_PX, write_film
 from shards.display.footage import Stretch, goals_of
 from shards.display.page import render_page, write_page
-from shards.display.palette import ALARM, BACKGROUND, FAINT, INK, font
 from shards.display.player import make_film
 from shards.display.wording import count, number_of, play_time, short_event
 from shards.errors import RocketError
@@ -28,12 +24,7 @@ from shards.reader import Dataset, open_dataset
 FORMATS = (".png", ".jpg", ".mp4", ".html")
 EPISODE_CELLS, LANE_CELLS = 24, 6
 _COLUMNS = 6
-_NOTICE_FRAMES = 10
-"""Frames of a film for which a memory reset stays announced."""
-
-_BAND_PX = 26
 _RANGE = re.compile(r"(\d+)?:(\d+)?|(\d+)")
-_SILENT = ProgressReport()
 
 Span = tuple[int | None, int | None]
 """[start, stop), None where it is left out."""
@@ -78,7 +69,7 @@ def preview_episode(
     span: Span,
     out: Path,
     num_cells: int | None = None,
-    progress: ProgressReport = _SILENT,
+    progress: ProgressReport = SILENT,
 ) -> int:
     """A contact sheet, film or player of an episode's frames is at `out`; returns how many frames it shows.
 
@@ -91,19 +82,13 @@ def preview_episode(
     start, stop = _bounds("--frames", span, num_frames, "frames", 200)
     size = (dataset.info.frame_width, dataset.info.frame_height)
     whole = Stretch(dataset, episode, start, stop, "")
+    title = f"Episode {episode_id}"
+    subtitle = f"{dataset.path}: frames {start}:{stop} of {count(num_frames)}, {play_time(num_frames)}"
     if out.suffix.lower() == ".html":
-        subtitle = f"{dataset.path}: {number_of(num_frames, 'frame')}, {play_time(num_frames)}"
-        return _write_player(out, f"Episode {episode_id}", subtitle, _by_interaction(whole), size)
-    if out.suffix.lower() == ".mp4":
-        pictures = (draw_frame(frame, FILM_WIDTH_PX) for frame in whole.frames())
-        return write_film(out, _counted(pictures, stop - start, progress))
-    frames = list(whole.frames(num_cells or EPISODE_CELLS))
-    subtitle = (
-        f"{dataset.path} | {len(frames)} of frames {start}:{stop} of {count(num_frames)}, {play_time(num_frames)}"
-    )
-    columns = min(_COLUMNS, len(frames))
-    save_picture(contact_sheet(f"episode {episode_id}", subtitle, [Strip("", frames)], size, columns), out)
-    return len(frames)
+        return _write_player(out, title, subtitle, _by_interaction(whole), size)
+    strip = Strip.of(whole, None if is_film(out) else num_cells or EPISODE_CELLS)
+    draw_strips(out, title, subtitle, [strip], size, min(_COLUMNS, strip.num_frames), progress)
+    return strip.num_frames
 
 
 def preview_lane(
@@ -112,7 +97,7 @@ def preview_lane(
     span: Span,
     out: Path,
     num_cells: int | None = None,
-    progress: ProgressReport = _SILENT,
+    progress: ProgressReport = SILENT,
 ) -> int:
     """A contact sheet, film or player of a lane's steps is at `out`; returns how many frames it shows.
 
@@ -123,22 +108,18 @@ def preview_lane(
     steps = lane_stretches(plan, lane, span)
     size = (plan.collection.frame_width, plan.collection.frame_height)
     title = (
-        f"lane {lane} of {plan.settings.num_lanes}, epoch {plan.epoch}, "
+        f"Lane {lane} of {plan.settings.num_lanes}, epoch {plan.epoch}, "
         f"windows of {number_of(plan.settings.window_frames, 'frame')}"
     )
     paths = ", ".join(one.path for one in plan.collection.datasets)
-    if out.suffix.lower() == ".html":
-        subtitle = f"{paths}: what the policy is shown, step by step"
-        return _write_player(out, title.capitalize(), subtitle, (step for step in steps if step.stop), size)
-    if out.suffix.lower() == ".mp4":
-        total = sum(step.stop - step.start or 1 for step in steps)
-        return write_film(out, _counted(_lane_pictures(steps, size), total, progress))
-    cells = num_cells or LANE_CELLS
-    strips = [Strip(step.caption, list(step.frames(cells)), step.memory == "empty") for step in steps]
     resets = number_of(sum(step.memory == "empty" for step in steps), "time")
-    subtitle = f"{paths} | up to {cells} frames a window, with the goal's mask; memory starts empty {resets}"
-    save_picture(contact_sheet(title, subtitle, strips, size, cells), out)
-    return sum(len(strip.frames) for strip in strips)
+    subtitle = f"{paths}: what the policy is shown, step by step; memory starts empty {resets}"
+    if out.suffix.lower() == ".html":
+        return _write_player(out, title, subtitle, (step for step in steps if step.stop), size)
+    cells = num_cells or LANE_CELLS
+    strips = [Strip.of(step, None if is_film(out) else cells) for step in steps]
+    draw_strips(out, title, subtitle, strips, size, cells, progress)
+    return sum(strip.num_frames for strip in strips)
 
 
 def lane_stretches(plan: EpochPlan, lane: int, span: Span = (None, None)) -> list[Stretch]:
@@ -203,33 +184,3 @@ def _write_player(
     )
     write_page(page, out)
     return film.num_frames
-
-
-def _lane_pictures(steps: Sequence[Stretch], size_px: tuple[int, int]) -> Iterator[Image.Image]:
-    """A film's frames: each with a band that says step and memory; padding is one still frame a window."""
-    for step in steps:
-        if not step.stop:
-            still = Image.new("RGB", cell_size(*size_px, FILM_WIDTH_PX), BACKGROUND)
-            yield _banded(still, step.caption, BACKGROUND, FAINT)
-        for place, shown in enumerate(step.frames()):
-            is_reset = step.memory == "empty" and place < _NOTICE_FRAMES
-            fill, ink = (ALARM, (255, 255, 255)) if is_reset else (BACKGROUND, INK)
-            yield _banded(draw_frame(shown, FILM_WIDTH_PX), step.caption, fill, ink)
-
-
-def _banded(picture: Image.Image, text: str, fill: tuple[int, int, int], ink: tuple[int, int, int]) -> Image.Image:
-    banded = Image.new("RGB", (picture.width, picture.height + _BAND_PX), fill)
-    banded.paste(picture, (0, _BAND_PX))
-    draw = ImageDraw.Draw(banded)
-    size = 13
-    while size > 8 and draw.textlength(text, font(size)) > picture.width - 12:
-        size -= 1
-    draw.text((6, _BAND_PX / 2), text, fill=ink, font=font(size), anchor="lm")
-    return banded
-
-
-def _counted(pictures: Iterator[Image.Image], total: int, progress: ProgressReport) -> Iterator[Image.Image]:
-    progress.start("drawing", total, "frames")
-    for picture in pictures:
-        yield picture
-        progress.advance(1)

@@ -17,16 +17,13 @@ from pipeline.look.clip_check import clip_problems, tar_problems
 from pipeline.look.faults import Fault, fault_lines, summary
 from pipeline.look.manifest_check import manifest_faults
 from pipeline.look.pool import check_each
-from pipeline.progress import ProgressReport, progress_on_stderr
+from pipeline.progress import progress_on_stderr
 from shards.clip import Clip
 from shards.display.wording import number_of, print_json, print_lines, shorten, size, terminal_columns
 from shards.episode_sums import EpisodeSums
 from shards.manifest import shard_name
 from shards.members import check_members
 from shards.reader import Dataset, open_dataset
-
-Progress = Callable[[int], None]
-"""Called with a number of frames that were checked since the last call."""
 
 
 @dataclass(frozen=True)
@@ -47,37 +44,33 @@ class Verification:
 def verify(
     dataset: Dataset,
     *,
-    episodes: Sequence[int] | None = None,
     num_workers: int = 1,
     decode: bool = True,
-    progress: Progress = lambda _: None,
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Verification:
-    """Each clip of the dataset is read, checked and decoded.
+    """The manifest is checked, and each clip of the dataset is read, checked and decoded.
 
     Args:
-        episodes: only these, and not the manifest; None: all.
         decode: False leaves the videos undecoded, which is several times as fast.
+        progress: told how many more frames are checked.
 
     Raises:
         RocketError: if a process of the check dies.
         OSError: if the storage fails.
     """
-    faults = list(manifest_faults(dataset)) if episodes is None else []
-    chosen = range(len(dataset.episodes)) if episodes is None else episodes
     table = dataset.episodes
-    check = partial(episode_faults, decode=decode)
-    for number, found in zip(chosen, check_each(check, dataset, chosen, num_workers), strict=True):
-        faults += found
-        progress(int(table.num_frames[number]))
-    if episodes is None:
-        for shard in range(dataset.info.counts["num_shards"]):
-            faults += _ending_faults(dataset, shard)
-    index = np.fromiter(chosen, np.int64)
+    faults = list(manifest_faults(dataset))
+    found = check_each(partial(episode_faults, decode=decode), dataset, range(len(table)), num_workers)
+    for num_frames, of_episode in zip(table.num_frames.tolist(), found, strict=True):
+        faults += of_episode
+        progress(num_frames)
+    for shard in range(dataset.info.counts["num_shards"]):
+        faults += _ending_faults(dataset, shard)
     return Verification(
-        num_episodes=len(index),
-        num_clips=int(table.num_clips[index].sum()),
-        num_frames=int(table.num_frames[index].sum(dtype=np.int64)),
-        num_bytes=int((table.stop_byte[index] - table.start_byte[index]).sum()),
+        num_episodes=len(table),
+        num_clips=int(table.num_clips.sum()),
+        num_frames=int(table.num_frames.sum(dtype=np.int64)),
+        num_bytes=int((table.stop_byte - table.start_byte).sum()),
         faults=faults,
     )
 
@@ -156,36 +149,50 @@ def run_verify(
     """The dataset is checked, repaired and compared as asked for, and the result printed; returns the exit status.
 
     Args:
-        path: of the dataset.
         num_workers: None for one for each core.
-        decode: whether to decode the videos.
         repair_from: recordings to build damaged episodes from.
         sources: recordings to compare actions and pictures with.
-        as_json: print JSON.
 
     Raises:
         RocketError: if the dataset cannot be opened or repaired at all.
     """
     dataset = open_dataset(path)
     num_workers = num_workers or len(os.sched_getaffinity(0))
+    lines: list[str] = []
+
+    def say(what: str, faults: Sequence[Fault]) -> None:
+        lines.append(f"{what}: {summary(faults)}")
+        lines.extend(fault_lines(faults, terminal_columns()))
+
     with progress_on_stderr() as progress:
         total = int(dataset.episodes.num_frames.sum())
         progress.start("checking", total, "frames")
         checked = verify(dataset, num_workers=num_workers, decode=decode, progress=progress.advance)
+        left = checked.faults
         record: dict[str, Any] = {"decoded": decode, **asdict(checked)}
         seen = (
             f"{number_of(checked.num_episodes, 'episode')}, {number_of(checked.num_clips, 'clip')}, "
             f"{number_of(checked.num_frames, 'frame')}, {size(checked.num_bytes)}"
         )
-        lines = [f"{path}: {seen} {'read and decoded' if decode else 'read'}: {summary(checked.faults)}"]
-        lines += fault_lines(checked.faults, terminal_columns())
-        left = checked.faults
+        say(f"{path}: {seen} {'read and decoded' if decode else 'read'}", left)
         if repair_from and left:
-            left, repaired = _repair(dataset, left, repair_from, progress, decode=decode)
-            record |= {"repair": repaired, "faults_left": list(map(asdict, left))}
-            shards = ", ".join(repaired["shards"]) or "no shard"
-            done = f"Built again: {number_of(len(repaired['episodes']), 'episode')}; written again: {shards}"
-            lines += [f"{done}; left: {summary(left)}", *fault_lines(left, terminal_columns())]
+            from pipeline.build.repair import repair
+
+            done = repair(
+                dataset,
+                left,
+                repair_from,
+                start=lambda num_frames: progress.start("building", num_frames, "frames"),
+                progress=progress.advance,
+            )
+            # All is looked at again: what was wrong with the manifest still is.
+            again = verify(open_dataset(path), decode=decode)
+            named = {(fault.shard, fault.episode_id) for fault in done.failures}
+            left = [*done.failures, *(one for one in again.faults if (one.shard, one.episode_id) not in named)]
+            record["repair"] = {"episodes": list(done.episodes), "shards": list(done.shards)}
+            record["faults_left"] = list(map(asdict, left))
+            shards = ", ".join(done.shards) or "no shard"
+            say(f"Built again: {number_of(len(done.episodes), 'episode')}; written again: {shards}; left", left)
         elif left:
             lines.append(f"Build what is damaged again: rocket-prep verify {shlex.quote(path)} --repair SOURCE")
         if sources and not left:
@@ -193,10 +200,9 @@ def run_verify(
 
             progress.start("comparing", total, "frames")
             compared = compare_with_sources(open_dataset(path), sources, num_workers, progress.advance)
-            record["sources"] = asdict(compared)
-            lines.append(f"{compared.line()}: {summary(compared.faults)}")
-            lines += fault_lines(compared.faults, terminal_columns())
             left = compared.faults
+            record["sources"] = asdict(compared)
+            say(compared.line(), left)
         elif sources:
             lines.append("Not compared with the recordings: what is damaged comes first.")
     if as_json:
@@ -204,28 +210,3 @@ def run_verify(
     else:
         print_lines(lines)
     return 1 if left else 0
-
-
-def _repair(
-    dataset: Dataset,
-    faults: Sequence[Fault],
-    sources: Sequence[Path],
-    progress: ProgressReport,
-    *,
-    decode: bool,
-) -> tuple[list[Fault], dict[str, Any]]:
-    """The faults that are left, and what was done."""
-    from pipeline.build.repair import repair
-
-    done = repair(
-        dataset,
-        faults,
-        sources,
-        start=lambda num_frames: progress.start("building", num_frames, "frames"),
-        progress=progress.advance,
-    )
-    # All is looked at again: what was wrong with the manifest still is.
-    again = verify(open_dataset(dataset.path), decode=decode)
-    named = {(fault.shard, fault.episode_id) for fault in done.failures}
-    left = [*done.failures, *(fault for fault in again.faults if (fault.shard, fault.episode_id) not in named)]
-    return left, {"episodes": list(done.episodes), "shards": list(done.shards)}

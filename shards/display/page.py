@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,6 +20,7 @@ from shards.display.drawing import draw_frame
 from shards.display.palette import CSS_VARIABLES
 from shards.display.shown_frame import ShownFrame
 from shards.errors import RocketError
+from shards.places import output
 from shards.settings import shown
 
 _FILTERS = (
@@ -84,15 +84,10 @@ def check_out(out: Path, *endings: str) -> None:
 
 
 def write_page(html: str, out: Path) -> None:
-    """The page is at `out`; it is written to a file beside it and renamed.
+    """The page is at `out`.
 
     Raises:
         RocketError: if it cannot be written.
     """
-    partial = out.with_name(f".{out.name}.part")
-    try:
+    with output(out) as partial:
         partial.write_text(html, encoding="utf-8")
-        os.replace(partial, out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise RocketError(f"{out}: cannot be written, got {error.strerror}. Give another --out.") from error
