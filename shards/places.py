@@ -34,7 +34,7 @@ def on_this_machine(place: Place) -> Place:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path to write to; afterwards the file has that content, on the disk. An error or a crash leaves the old."""
+    """A path to write to; afterwards the file has that content, on the disk. A crash leaves the old one."""
     partial = path.with_name(f"{path.name}.tmp")
     try:
         yield partial

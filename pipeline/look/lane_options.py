@@ -81,8 +81,10 @@ class LaneOptions:
         Raises:
             RocketError: the datasets cannot be opened, or the settings do not fit them.
         """
-        from pipeline.look.lane_plan import RunLanes, lane_settings, lanes_of_run, plan_lanes
+        from pipeline.look.lane_plan import RunLanes, lanes_of_run, plan_lanes
         from shards.schedule.collection import open_collection
+        from shards.schedule.lanes import lanes_of_rank
+        from shards.schedule.settings import ScheduleSettings
 
         of_run = RunLanes([], 1, {"num_lanes": 1}) if self.run is None else lanes_of_run(self.run)
         given = {
@@ -94,10 +96,11 @@ class LaneOptions:
             "num_groups": self.lane_groups,
         }
         num_ranks = self.ranks or of_run.num_ranks
-        values = of_run.values | {name: value for name, value in given.items() if value is not None}
+        values = {"num_groups": num_ranks, **of_run.values}
+        values |= {name: value for name, value in given.items() if value is not None}
         collection = open_collection(self.paths())
-        settings = lane_settings(num_ranks, values)
-        return plan_lanes(collection, settings, num_ranks, split=self.split, epoch=self.epoch)
+        lanes_of_rank(0, num_ranks, values["num_lanes"])  # do the lanes divide over the ranks?
+        return plan_lanes(collection, ScheduleSettings(**values), num_ranks, split=self.split, epoch=self.epoch)
 
 
 def takes_lane_options(command: Callable[..., None]) -> Callable[..., None]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,11 +14,11 @@ from numpy.typing import NDArray
 
 from shards.errors import RocketError
 from shards.schedule.collection import Collection
-from shards.schedule.lanes import Schedule, lanes_of_rank
+from shards.schedule.lanes import LanePlan, Schedule, lanes_of_rank
 from shards.schedule.mixing import MixedPlan
 from shards.schedule.plan import plan_splits
-from shards.schedule.settings import ScheduleSettings, setting_keys
-from shards.schedule.watch_out import odd_data
+from shards.schedule.settings import ScheduleSettings, divisors, setting_keys
+from shards.schedule.watch_out import odd_data, padding_share
 from shards.settings import CONFIG_FILE, flat, override, read_yaml
 
 Split = Literal["train", "val"]
@@ -45,30 +46,50 @@ class EpochPlan:
     """One epoch of a run over its datasets.
 
     Attributes:
-        episodes: those of the split.
-        num_val_episodes: of the split for validation, whichever is planned.
-        by_episode: True where there are fewer shards than groups of lanes, so that groups share shards.
-        whole_shard_ranks: numbers of ranks that the run could continue on, each rank with shards of its own.
-        sharing_ranks: further numbers of ranks that it could continue on, by reading byte ranges of shared shards.
+        splits: the plans for training and validation; `split` says which of the two is shown.
     """
 
     collection: Collection
-    settings: ScheduleSettings
+    splits: tuple[LanePlan, LanePlan]
     num_ranks: int
     split: Split
     epoch: int
-    schedule: Schedule
-    episodes: NDArray[np.int64]
-    by_episode: bool
-    ranks: Sequence[RankShare]
-    whole_shard_ranks: Sequence[int]
-    sharing_ranks: Sequence[int]
-    num_val_episodes: int
+
+    @property
+    def lane_plan(self) -> LanePlan:
+        return self.splits[self.split == "val"]
+
+    @property
+    def settings(self) -> ScheduleSettings:
+        return self.lane_plan.settings
+
+    @property
+    def episodes(self) -> NDArray[np.int64]:
+        """Those of the split."""
+        return self.lane_plan.episodes
+
+    @cached_property
+    def schedule(self) -> Schedule:
+        return self.lane_plan.epoch(self.epoch)
+
+    @cached_property
+    def ranks(self) -> list[RankShare]:
+        return [_share(self.collection, self.schedule, rank, self.num_ranks) for rank in range(self.num_ranks)]
+
+    @property
+    def whole_shard_ranks(self) -> list[int]:
+        """Numbers of ranks that the run could continue on, each rank with shards of its own."""
+        return [] if self.lane_plan.by_episode else divisors(self.settings.num_groups)
+
+    @property
+    def sharing_ranks(self) -> list[int]:
+        """Further numbers of ranks that it could continue on, by reading byte ranges of shared shards."""
+        return [ranks for ranks in divisors(self.settings.num_lanes) if ranks not in self.whole_shard_ranks]
 
     @property
     def padding_fraction(self) -> float:
         """The share of all (step, lane) pairs without a window."""
-        return self.schedule.num_padding / max(self.schedule.num_lanes * self.schedule.num_steps, 1)
+        return padding_share(self.lane_plan)
 
     @property
     def frames_per_step(self) -> int:
@@ -84,9 +105,9 @@ class EpochPlan:
         Args:
             of_run: the settings are a run's; otherwise a split that all train in is only the default.
         """
-        train, _ = plan_splits(self.collection, self.settings)
         validates = of_run or self.settings.split_ratio < 1
-        return odd_data(self.collection, train, self.num_val_episodes, self.num_ranks, validates=validates)
+        train, val = self.splits
+        return odd_data(self.collection, train, len(val.episodes), self.num_ranks, validates=validates)
 
     def to_json(self) -> dict[str, Any]:
         """The plan for scripts."""
@@ -111,16 +132,6 @@ class EpochPlan:
         }
 
 
-def lane_settings(num_ranks: int, values: Mapping[str, Any]) -> ScheduleSettings:
-    """The settings with these values; without `num_groups`, lanes have a group for each rank.
-
-    Raises:
-        RocketError: if the lanes do not divide over the ranks, or do not form equal groups.
-    """
-    lanes_of_rank(0, num_ranks, values["num_lanes"])
-    return ScheduleSettings(**{"num_groups": num_ranks, **values})
-
-
 def plan_lanes(
     collection: Collection,
     settings: ScheduleSettings,
@@ -140,36 +151,20 @@ def plan_lanes(
             "It has no lanes to plan or to show."
         )
     lanes_of_rank(0, num_ranks, settings.num_lanes)  # do the lanes divide over the ranks?
-    splits = plan_splits(collection, settings)
-    plan = splits[split == "val"]
-    if isinstance(plan, MixedPlan):
-        shares = "; ".join(f"{one.path} {one.share:.2%}" for one in plan.shares)
+    train, val = plan_splits(collection, settings)
+    if isinstance(train, MixedPlan):
+        shares = "; ".join(f"{one.path} {one.share:.2%}" for one in train.shares)
         raise RocketError(
             f"data.datasets: the run mixes its datasets by weight, expected none ({shares} of the windows). Run: "
             "rocket-train CONFIG --dry-run"
         )
+    plan = EpochPlan(collection, (train, val), num_ranks, split, epoch)
     if not len(plan.episodes):
         raise RocketError(
             f"{', '.join(one.path for one in collection.datasets)}: the {split} split has no episode, got split "
             f"ratio {settings.split_ratio:g} of {len(collection.episode_ids)} episodes. Use another --split-ratio."
         )
-    schedule = plan.epoch(epoch)
-    divisors = [ranks for ranks in range(1, settings.num_lanes + 1) if settings.num_lanes % ranks == 0]
-    whole = [] if plan.by_episode else [ranks for ranks in divisors if settings.num_groups % ranks == 0]
-    return EpochPlan(
-        collection=collection,
-        settings=settings,
-        num_ranks=num_ranks,
-        split=split,
-        epoch=epoch,
-        schedule=schedule,
-        episodes=plan.episodes,
-        by_episode=plan.by_episode,
-        ranks=[_share(collection, schedule, rank, num_ranks) for rank in range(num_ranks)],
-        whole_shard_ranks=whole,
-        sharing_ranks=[ranks for ranks in divisors if ranks not in whole],
-        num_val_episodes=len(splits[1].episodes),
-    )
+    return plan
 
 
 def _share(collection: Collection, schedule: Schedule, rank: int, num_ranks: int) -> RankShare:

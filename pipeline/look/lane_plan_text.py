@@ -77,7 +77,7 @@ def _rank_lines(plan: EpochPlan, columns: int) -> list[str]:
 def _shard_sentence(plan: EpochPlan) -> str:
     num_ranks = Counter(shard for share in plan.ranks for shard in share.shards).values()
     shared = sum(number > 1 for number in num_ranks)
-    if plan.by_episode:
+    if plan.lane_plan.by_episode:
         return "shards: fewer than groups of lanes, so ranks share them and read byte ranges"
     if shared:
         return f"shards: {count(shared)} are read by several ranks, each its own byte ranges"

@@ -58,7 +58,11 @@ def setting_keys() -> dict[str, str]:
     return {one.name: one.metadata["key"] for one in fields(ScheduleSettings)}
 
 
+def divisors(number: int) -> list[int]:
+    """All numbers that divide this one, ascending."""
+    return [n for n in range(1, number + 1) if number % n == 0]
+
+
 def nearest_divisor(number: int, wanted: int) -> int:
     """The divisor of a number that is nearest to the wanted one."""
-    divisors = [n for n in range(1, max(number, 1) + 1) if number % n == 0]
-    return min(divisors, key=lambda divisor: (abs(divisor - wanted), -divisor))
+    return min(divisors(max(number, 1)), key=lambda divisor: (abs(divisor - wanted), -divisor))
