@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Self
 
@@ -102,7 +101,7 @@ def write_manifest(
         },
     )
     with replacing(folder / INFO_FILE) as path:
-        path.write_text(json.dumps(asdict(info), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(vars(info), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return info
 
 

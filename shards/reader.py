@@ -4,6 +4,7 @@ import difflib
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -156,7 +157,7 @@ class Dataset:
         """
         names = [row.name for row in self.event_rows(episode)]
         for row in self.clip_rows(episode):
-            arrays = self._read_arrays(episode, row)
+            arrays = self.read_arrays(episode, row)
             frames = (arrays.event_frame + row.start_frame).tolist()
             counted = zip(frames, arrays.event_name.tolist(), arrays.event_count.tolist(), strict=True)
             yield from (Event(frame, names[name], count) for frame, name, count in counted)
@@ -178,15 +179,13 @@ class Dataset:
                     f"{self.path}: built without logs. Build it again with keep_log=true to have them."
                 )
             members = self.read_members(episode, row, ("arrays", "log"))
-            try:
-                arrays, log = ClipArrays.from_bytes(members["arrays"]), unpack_log(members["log"])
-            except ValueError as error:
-                raise self.damaged(episode, row, str(error)) from error
+            with self.naming(episode, row):
+                arrays = ClipArrays.from_bytes(members["arrays"])
+                lines = unpack_log(members["log"]).split(b"\n")[:-1]
+                if lines_before + len(lines) > len(places):
+                    raise ValueError("more lines than the manifest says")
             own = np.cumsum(arrays.dropped_before + 1) - 1  # the line of each frame, in the clip
             frame_of = {line: frames_before + frame for frame, line in enumerate(own.tolist())}
-            lines = log.split(b"\n")[:-1]
-            if lines_before + len(lines) > len(places):
-                raise self.damaged(episode, row, "more lines than the manifest says")
             for number, line in enumerate(lines):
                 recording, source_frame = places[lines_before + number]
                 last = recordings[recording]
@@ -214,10 +213,14 @@ class Dataset:
             OSError: if the storage fails.
         """
         members = self.read_members(episode, row, row.members)
-        try:
+        with self.naming(episode, row):
             return Clip.from_members(members)
-        except ValueError as error:
-            raise self.damaged(episode, row, str(error)) from error
+
+    def read_arrays(self, episode: int, row: ClipRow) -> ClipArrays:
+        """The arrays of that clip, checked; raises as `read_clip` does."""
+        data = self.read_members(episode, row, ("arrays",))["arrays"]
+        with self.naming(episode, row):
+            return ClipArrays.from_bytes(data)
 
     def read_members(self, episode: int, row: ClipRow, wanted: Collection[str]) -> dict[str, bytes]:
         """Some of a clip's members as bytes, checked; one range of the shard is read.
@@ -226,22 +229,17 @@ class Dataset:
             DamagedClip: if the bytes are missing or changed.
             OSError: if the storage fails.
         """
-        try:
+        with self.naming(episode, row):
             return read_members(self.storage, int(self.episodes.shard[episode]), row, wanted)
-        except ValueError as error:
-            raise self.damaged(episode, row, str(error)) from error
 
-    def _read_arrays(self, episode: int, row: ClipRow) -> ClipArrays:
-        data = self.read_members(episode, row, ("arrays",))["arrays"]
+    @contextmanager
+    def naming(self, episode: int, row: ClipRow) -> Iterator[None]:
+        """A ValueError or IndexError about a clip's bytes inside the block becomes a DamagedClip that names it."""
         try:
-            return ClipArrays.from_bytes(data)
-        except ValueError as error:
-            raise self.damaged(episode, row, str(error)) from error
-
-    def damaged(self, episode: int, row: ClipRow, problem: str) -> DamagedClip:
-        """The error that names this clip and what is wrong with it."""
-        shard = f"{self.path}/{shard_name(int(self.episodes.shard[episode]))}"
-        return DamagedClip(shard, self.episodes.ids[episode], row.clip, problem)
+            yield
+        except (ValueError, IndexError) as error:
+            shard = f"{self.path}/{shard_name(int(self.episodes.shard[episode]))}"
+            raise DamagedClip(shard, self.episodes.ids[episode], row.clip, str(error)) from error
 
     def check_shards(self, shards: Sequence[int]) -> None:
         """These shards are there, with the size that the manifest says.

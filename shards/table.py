@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,7 @@ class ManifestTable:
 
     def __init__(self, dataset: str, storage: Storage, name: str, sha256: str) -> None:
         self._dataset, self._storage, self._name, self._sha256 = dataset, storage, name, sha256
-        self._kept: dict[tuple[int, tuple[str, ...] | None], pa.Table] = {}
+        self._group = lru_cache(_KEPT_ROW_GROUPS)(self._read_group)
 
     def __reduce__(self) -> Any:
         return ManifestTable, (self._dataset, self._storage, self._name, self._sha256)
@@ -36,7 +36,7 @@ class ManifestTable:
     def groups(self, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
         """Some columns, or all, a row group at a time."""
         for group in range(self._file.metadata.num_row_groups):
-            yield self._file.read_row_group(group, columns=columns, use_threads=False)
+            yield self._read_group(group, columns)
 
     def rows(self, start: int, stop: int, columns: Sequence[str] | None = None) -> list[dict[str, Any]]:
         """Some columns of the rows [start, stop), or all."""
@@ -46,8 +46,11 @@ class ManifestTable:
         for group in range(first, last):
             begin = int(self._bounds[group])
             part = slice(max(start - begin, 0), stop - begin)
-            rows += self._group(group, columns)[part].to_pylist()
+            rows += self._group(group, None if columns is None else tuple(columns))[part].to_pylist()
         return rows
+
+    def _read_group(self, group: int, columns: Sequence[str] | None) -> pa.Table:
+        return self._file.read_row_group(group, columns=columns, use_threads=False)
 
     @cached_property
     def _file(self) -> pq.ParquetFile:
@@ -65,11 +68,3 @@ class ManifestTable:
         """The first row of each row group, and the number of all rows."""
         metadata = self._file.metadata
         return np.cumsum([0, *(metadata.row_group(group).num_rows for group in range(metadata.num_row_groups))])
-
-    def _group(self, group: int, columns: Sequence[str] | None) -> pa.Table:
-        key = (group, None if columns is None else tuple(columns))
-        if key not in self._kept:
-            while len(self._kept) >= _KEPT_ROW_GROUPS:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = self._file.read_row_group(group, columns=columns, use_threads=False)
-        return self._kept[key]

@@ -3,8 +3,9 @@
 So whoever asks what is in a dataset need not read its tables, however large they are.
 """
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 from shards.action_space import ACTION_SPACE
@@ -23,7 +24,7 @@ class InteractionTally:
 
     num_interactions: int = 0
     num_frames: int = 0
-    events: dict[str, int] = field(default_factory=dict)
+    events: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass
@@ -46,8 +47,8 @@ class Tally:
     num_camera_frames: int = 0
     num_gui_frames: int = 0
     num_source_frames: int = 0
-    sources: dict[str, int] = field(default_factory=dict)
-    events: dict[str, int] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def from_json(cls, record: Mapping[str, Any]) -> Self:
@@ -57,8 +58,8 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """The sums as what JSON can hold."""
-        types = {str(type_id): asdict(tally) for type_id, tally in sorted(self.interactions.items())}
-        return {**asdict(self), "interactions": types}
+        types = {str(type_id): vars(tally) for type_id, tally in sorted(self.interactions.items())}
+        return {**vars(self), "interactions": types}
 
     def add(self, episode: Mapping[str, Any]) -> None:
         """The episode of this row of episodes.parquet is counted, too.
@@ -70,7 +71,7 @@ class Tally:
         for interaction in episode["interactions"]:
             of_type = self.interactions.setdefault(interaction["type"], InteractionTally())
             of_type.num_interactions += 1
-            _count(of_type.events, interaction["event"], 1)
+            of_type.events[interaction["event"]] += 1
         for run in episode["candidate_runs"]:
             named, length = run["interactions"], run["stop"] - run["start"]
             try:
@@ -86,15 +87,11 @@ class Tally:
             for type_id in types:
                 self.interactions[type_id].num_frames += length
         for recording in episode["recordings"]:
-            _count(self.sources, recording["source"], 1)
+            self.sources[recording["source"]] += 1
             self.num_source_frames += recording["num_source_frames"]
         for button, number in zip(ACTION_SPACE.buttons, episode["button_counts"], strict=True):
             self.buttons[button] += number
         for event in episode["events"]:
-            _count(self.events, event["name"], event["count"])
+            self.events[event["name"]] += event["count"]
         self.num_camera_frames += episode["num_camera_frames"]
         self.num_gui_frames += episode["num_gui_frames"]
-
-
-def _count(counts: dict[str, int], key: str, number: int) -> None:
-    counts[key] = counts.get(key, 0) + number

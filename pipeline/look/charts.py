@@ -1,7 +1,5 @@
 """The charts of a dataset, as SVG for its report, the lanes also as a PNG; and what the manifest does not tell."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +10,6 @@ from numpy.typing import NDArray
 
 from pipeline.look.lane_plan import EpochPlan
 from pipeline.look.overview import Overview
-from shards.clip import ClipArrays
 from shards.display.chart import (
     FAINT,
     GRID,
@@ -108,12 +105,9 @@ def sample_actions(collection: Collection, num_clips: int = _SAMPLED_CLIPS) -> S
         dataset, place = collection.locate(episode)
         row = dataset.clip_rows(place)[clip - int(stops[episode])]  # counted from the episode's end
         try:
-            data = dataset.read_members(place, row, ("arrays",))["arrays"]
-            camera.append(ClipArrays.from_bytes(data).camera)
+            camera.append(dataset.read_arrays(place, row).camera)
         except DamagedClip as damage:
             damaged.append(damage)
-        except ValueError as error:
-            damaged.append(dataset.damaged(place, row, str(error)))
     return SampledActions(np.concatenate(camera), len(camera) - 1, damaged)
 
 
@@ -190,7 +184,7 @@ def _lanes_inches(plan: EpochPlan) -> float:
     return min(max(1.6 + 0.16 * plan.settings.num_lanes, 2.2), 12.0)
 
 
-def _draw_lanes(axes: Axes, plan: EpochPlan) -> None:
+def _draw_lanes(axes: "Axes", plan: EpochPlan) -> None:
     """The axes show a lane a row, steps from left to right.
 
     Neighbouring episodes differ in shade, ranks in colour; each block starts with empty memory.

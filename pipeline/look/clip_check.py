@@ -1,7 +1,5 @@
 """One clip held against the manifest and the format: its place in the tar, its bytes, every frame and mask."""
 
-from __future__ import annotations
-
 import io
 import tarfile
 from collections.abc import Iterator

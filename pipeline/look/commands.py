@@ -4,8 +4,6 @@
 Heavy imports wait until a command needs them, so that `inspect` answers at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated

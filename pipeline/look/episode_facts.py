@@ -1,7 +1,5 @@
 """What the manifest alone says of one episode."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The recordings' logs, written again from the lines that a dataset keeps."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pipeline.episodes.grouping import episode_id_from

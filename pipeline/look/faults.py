@@ -1,7 +1,5 @@
 """What is wrong with a dataset, named by shard, episode and clip."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

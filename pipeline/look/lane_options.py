@@ -1,7 +1,5 @@
 """Which lanes to look at: the options that `plan`, `preview` and `report` share."""
 
-from __future__ import annotations
-
 import functools
 import inspect
 from collections.abc import Callable
@@ -75,7 +73,7 @@ class LaneOptions:
             )
         return self.datasets or of_run
 
-    def plan(self) -> EpochPlan:
+    def plan(self) -> "EpochPlan":
         """The plan that the options ask for, on top of a run's settings where one is given.
 
         Raises:
@@ -105,8 +103,8 @@ class LaneOptions:
 
 def takes_lane_options(command: Callable[..., None]) -> Callable[..., None]:
     """The command with the options of `LaneOptions` on its command line, in the place of its own `options`."""
-    shared = inspect.signature(LaneOptions, eval_str=True).parameters
-    own = inspect.signature(command, eval_str=True).parameters.values()
+    shared = inspect.signature(LaneOptions).parameters
+    own = inspect.signature(command).parameters.values()
 
     @functools.wraps(command)
     def run(**given: Any) -> None:

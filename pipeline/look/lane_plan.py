@@ -1,7 +1,5 @@
 """What a training run will do with its datasets: steps, padding, and what each rank reads."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass

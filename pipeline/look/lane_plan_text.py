@@ -1,7 +1,5 @@
 """A lane plan as text for one screen, 60 columns or more."""
 
-from __future__ import annotations
-
 import textwrap
 from collections import Counter
 

@@ -1,7 +1,5 @@
 """The manifest held against itself and against the files that lie beside it; no clip is read."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """Masks of recordings before any build: sheets, films and a page of some stretches, as `preview` draws them."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

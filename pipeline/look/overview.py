@@ -3,11 +3,9 @@
 Nothing here opens a shard or reads more than the episodes' light columns, so that the answer comes at once.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +44,7 @@ class Lengths:
     num_episodes: Sequence[int]
 
     @classmethod
-    def of(cls, num_frames: NDArray[np.integer[Any]]) -> Lengths:
+    def of(cls, num_frames: NDArray[np.integer[Any]]) -> Self:
         longest = int(num_frames.max(initial=1))
         few = float(np.quantile(num_frames, _SMALL_SHARE)) if num_frames.size else 0.0
         nice = [second * ACTION_SPACE.frames_per_second for second in _EDGES_SECONDS]

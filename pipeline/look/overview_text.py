@@ -1,7 +1,5 @@
 """An overview as text for one screen, 60 columns or more."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from typing import Any

@@ -1,10 +1,9 @@
 """Drawn frames as a contact sheet or as a film."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from PIL import Image, ImageDraw
 
@@ -34,7 +33,7 @@ class Strip:
     is_reset: bool = False
 
     @classmethod
-    def of(cls, stretch: Stretch, limit: int | None) -> Strip:
+    def of(cls, stretch: Stretch, limit: int | None) -> Self:
         """The stretch, by evenly spaced frames where it has more than `limit`."""
         num_frames = stretch.stop - stretch.start
         num_frames = num_frames if limit is None else min(num_frames, limit)

@@ -4,8 +4,6 @@ The build's engines run tasks that write files, and try again what was killed. A
 leaves nothing behind, so a process pool is enough.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor

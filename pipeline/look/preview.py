@@ -1,7 +1,5 @@
 """Pictures, films and players of an episode or a lane, as `rocket-prep preview` writes them."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterator, Sequence

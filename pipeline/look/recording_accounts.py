@@ -1,7 +1,5 @@
 """What became of each recording's frames: `rocket-prep inspect --recordings`."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """The page that shows a dataset to a colleague: facts as charts, frames, the lane plan, what was left out."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

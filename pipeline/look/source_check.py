@@ -7,8 +7,6 @@ All actions are compared, and a few frames of each clip: those in which most mov
 nothing. Frames with an open menu are left out: a cursor is drawn into them.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -59,7 +57,7 @@ class Comparison:
     num_right: int = 0
     faults: list[Fault] = field(default_factory=list)
 
-    def add(self, other: Comparison) -> None:
+    def add(self, other: "Comparison") -> None:
         """This one includes the other."""
         self.num_actions += other.num_actions
         self.num_pictures += other.num_pictures

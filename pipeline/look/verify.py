@@ -1,7 +1,5 @@
 """`rocket-prep verify`: every byte of a dataset is compared with its manifest, by a process for each core."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import tarfile

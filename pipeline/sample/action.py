@@ -1,7 +1,5 @@
 """What the player does in one tick, the habits that make it learnable, and what the recorder counts of it."""
 
-from __future__ import annotations
-
 from collections import Counter
 from dataclasses import dataclass, field
 

@@ -9,8 +9,6 @@ which is about 4 x 2 px once the frame is scaled to 64x64:
 Only luma carries the code, so that chroma subsampling and colour conversion can't hurt it.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ The picture shears with the pitch, so upright edges stay upright: a wall is a tr
 distance, and a top or bottom face has one distance in each row.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any

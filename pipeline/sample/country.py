@@ -1,7 +1,5 @@
 """The land around the player: sky with hills and clouds, the ground, and the scenery beside the road."""
 
-from __future__ import annotations
-
 import functools
 import math
 

@@ -3,8 +3,6 @@
 Observations and actions have MineStudio's names, so that a policy plays here as it plays in its simulator.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import gymnasium

@@ -4,8 +4,6 @@ The mouse cursor is not drawn: it belongs to the operating system, so the contra
 either.
 """
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Turns the player's actions into the recorder's jsonl lines, in the dialect of each recorder version."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Plays the sessions of a sample and writes them as contractor recordings."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import shlex

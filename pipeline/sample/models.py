@@ -4,8 +4,6 @@ Boxes are given around the thing's foot: x0, x1, y0, y1, z0, z1 in blocks; the p
 has the front texture.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from pipeline.sample.scene import Thing

@@ -8,8 +8,6 @@ picture tells it afterwards: two sessions that differ only in the lamps' colours
 lamp is lit.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Writes recordings in OpenAI's contractor format (mp4 and jsonl) and the masks that ROCKET-1 adds (rle)."""
 
-from __future__ import annotations
-
 import json
 import pickle
 from collections.abc import Sequence

@@ -4,8 +4,6 @@ Alongside the colours a plane of numbers is kept: which goal each pixel shows. T
 mask is exactly what can be seen of its goal.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ World axes as in Minecraft: x to the east, z to the south, y up, one unit a bloc
 to the right, pitch grows downwards, both in degrees. The village road runs along +z at x = 0.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, field
 

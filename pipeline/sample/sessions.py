@@ -1,7 +1,5 @@
 """Who played when: the sessions of a sample, with the oddities that the published recordings have."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 

@@ -10,12 +10,10 @@ The first bell is rung soon after the lamp, so the rule can be learnt there. Fro
 window of that many frames or fewer shows both the lit lamp and the bell: these frames need memory.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import numpy as np
 
@@ -83,7 +81,7 @@ class Story:
     @classmethod
     def begin(
         cls, seed: np.random.SeedSequence, theme: str, lengths: Sequence[int], settings: StorySettings
-    ) -> Story:
+    ) -> Self:
         """Return the story of a new world; its recordings are to have at least these lengths, frames."""
         world, habits, signals = (np.random.default_rng(child) for child in seed.spawn(3))
         scene = Scene(theme=theme, hotbar=list(HOTBAR), scenery_seed=int(world.integers(2**31)))

@@ -3,8 +3,6 @@
 Pixels are packed as little-endian 0x00BBGGRR in uint32 (ffmpeg's rgb0), so that drawing moves one number a pixel.
 """
 
-from __future__ import annotations
-
 import functools
 import zlib
 from dataclasses import dataclass

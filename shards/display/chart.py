@@ -4,8 +4,6 @@ A figure is drawn in the palette's light colours. In SVG each of them becomes a 
 serves light and dark pages and paper; as PNG it stays light.
 """
 
-from __future__ import annotations
-
 import io
 import json
 import re
@@ -63,7 +61,7 @@ _STYLE: dict[Any, Any] = {
 
 
 @contextmanager
-def new_chart(width_inches: float = NARROW_INCHES, height_inches: float = 2.8) -> Iterator[tuple[Figure, Axes]]:
+def new_chart(width_inches: float, height_inches: float) -> Iterator[tuple["Figure", "Axes"]]:
     """A figure with one set of axes, in the house's style for as long as the block lasts: save it inside."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
@@ -107,7 +105,7 @@ class Reading:
     text: str
 
 
-def to_svg(figure: Figure, name: str, description: str, readings: Sequence[Reading] = ()) -> Markup:
+def to_svg(figure: "Figure", name: str, description: str, readings: Sequence[Reading] = ()) -> Markup:
     """The figure as an SVG element of a page.
 
     Args:
@@ -138,7 +136,7 @@ def to_svg(figure: Figure, name: str, description: str, readings: Sequence[Readi
     return Markup(f'<div class="chart-box">{drawing}</div>')  # noqa: S704 (matplotlib escapes its texts)
 
 
-def _places(figure: Figure, readings: Sequence[Reading]) -> list[tuple[float, float, str]]:
+def _places(figure: "Figure", readings: Sequence[Reading]) -> list[tuple[float, float, str]]:
     """(x, y, text) in the drawing's own units, 72 to the inch from its upper left corner."""
     places = figure.axes[0].transData.transform([(reading.x, reading.y) for reading in readings])
     places *= 72 / figure.dpi

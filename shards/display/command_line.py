@@ -1,7 +1,5 @@
 """What the command lines of both programs have in common."""
 
-from __future__ import annotations
-
 import pkgutil
 from typing import Annotated, Any
 

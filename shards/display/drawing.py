@@ -12,8 +12,6 @@
 With a policy's action there is a second panel and a second arrow, in another colour.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

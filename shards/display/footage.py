@@ -1,7 +1,5 @@
 """Stretches of episodes, and their frames with all that is known of them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -11,7 +9,6 @@ from numpy.typing import NDArray
 
 from shards.clip import Clip
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
-from shards.errors import RocketError
 from shards.manifest import ClipRow
 from shards.masks import decode_runs
 from shards.reader import Dataset
@@ -61,7 +58,7 @@ class Stretch:
         """Frames of one clip; `places` count from its start."""
         clip = self.dataset.read_clip(self.episode, row)
         arrays, first = clip.arrays, places[0]
-        try:
+        with self.dataset.naming(self.episode, row):
             yuv = decode_yuv(clip.video, first, places[-1] + 1)
             for place in places:
                 frame = row.start_frame + place
@@ -75,10 +72,6 @@ class Stretch:
                     masks=list(self._masks(clip, place, frame)),
                     predicted=self.predicted[frame - self.start] if self.predicted else None,
                 )
-        except (ValueError, IndexError) as error:
-            if isinstance(error, RocketError):
-                raise
-            raise self.dataset.damaged(self.episode, row, str(error)) from error
 
     def _masks(self, clip: Clip, place: int, frame: int) -> Iterator[ShownMask]:
         """All candidates' masks of a frame, or the goal's."""

@@ -1,7 +1,5 @@
 """Keys, mouse buttons and the hotbar, on which is lit what a player presses."""
 
-from __future__ import annotations
-
 from PIL import ImageDraw
 
 from shards.action_space import ACTION_SPACE

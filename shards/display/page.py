@@ -4,8 +4,6 @@ A page is a Jinja2 template that extends `page.html` and shows panels, tables an
 `parts.html`. Whatever a template is given is escaped, except charts, which are `Markup`.
 """
 
-from __future__ import annotations
-
 import base64
 import io
 import shlex

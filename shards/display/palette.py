@@ -1,7 +1,5 @@
 """The colours of pages, charts and drawn frames; those of interaction types are in `shards.interaction_types`."""
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

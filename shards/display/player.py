@@ -4,8 +4,6 @@ The clips travel as they are stored; the page decodes them, so nothing is encode
 is `player.js`.
 """
 
-from __future__ import annotations
-
 import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """One frame with all that is known of it, ready to be drawn."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -1,7 +1,5 @@
 """Numbers and small charts as text that reads well in a terminal of any width, in a pipe, and without colours."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

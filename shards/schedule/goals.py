@@ -9,29 +9,18 @@ Source: CraftJarvis/MineStudio, minestudio/data/minecraft/callbacks/segmentation
 """
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from shards.manifest import CandidateRun
 from shards.schedule.draws import draw_below, stream
 
 NO_GOAL = -1
 
 
-class FrameRun(Protocol):
-    """Frames [start, stop) of an episode that have the same candidates (see manifest.CandidateRun)."""
-
-    @property
-    def start(self) -> int: ...
-    @property
-    def stop(self) -> int: ...
-    @property
-    def interactions(self) -> Sequence[int]: ...
-
-
 def choose_goals(
-    candidate_runs: Sequence[FrameRun], num_frames: int, *, seed: int, epoch: int, episode_id: str
+    candidate_runs: Sequence[CandidateRun], num_frames: int, *, seed: int, epoch: int, episode_id: str
 ) -> NDArray[np.int32]:
     """The interaction that each frame of an episode shows, i32 (num_frames,), NO_GOAL where it has none.
 
