@@ -79,13 +79,7 @@ def buttons_chart(overview: Overview) -> Markup:
 
 @dataclass(frozen=True)
 class SampledActions:
-    """Actions of evenly spread clips.
-
-    Attributes:
-        camera: f64 (n, 2), degrees, [pitch, yaw].
-        num_clips: how many clips that are.
-        damaged: clips that could not be read.
-    """
+    """Actions of evenly spread clips: camera movements, f64 (n, 2), degrees, [pitch, yaw]."""
 
     camera: NDArray[np.float64]
     num_clips: int
@@ -93,11 +87,7 @@ class SampledActions:
 
 
 def sample_actions(collection: Collection, num_clips: int = _SAMPLED_CLIPS) -> SampledActions:
-    """The actions of at most so many clips, evenly spread over the datasets.
-
-    Raises:
-        OSError: if the storage fails.
-    """
+    """The actions of at most so many clips, evenly spread over the datasets."""
     stops = np.cumsum(np.concatenate([one.episodes.num_clips for one in collection.datasets]))
     camera, damaged = [np.zeros((0, 2))], []
     for clip in np.unique(np.linspace(0, stops[-1] - 1, num_clips).round().astype(np.int64)).tolist():
@@ -161,11 +151,7 @@ def lanes_chart(plan: EpochPlan) -> Markup:
 
 
 def save_lanes(plan: EpochPlan, out: Path) -> None:
-    """The picture of the plan's lanes is at `out`, a PNG.
-
-    Raises:
-        RocketError: if it cannot be written.
-    """
+    """The picture of the plan's lanes is at `out`, a PNG."""
     settings = plan.settings
     with new_chart(WIDE_INCHES, _lanes_inches(plan)) as (figure, axes):
         _draw_lanes(axes, plan)
@@ -180,15 +166,11 @@ def save_lanes(plan: EpochPlan, out: Path) -> None:
 
 
 def _lanes_inches(plan: EpochPlan) -> float:
-    """Height that the picture needs."""
     return min(max(1.6 + 0.16 * plan.settings.num_lanes, 2.2), 12.0)
 
 
 def _draw_lanes(axes: "Axes", plan: EpochPlan) -> None:
-    """The axes show a lane a row, steps from left to right.
-
-    Neighbouring episodes differ in shade, ranks in colour; each block starts with empty memory.
-    """
+    """A lane a row, steps from left to right; neighbouring episodes differ in shade, ranks in colour."""
     from matplotlib.ticker import MaxNLocator
 
     schedule, settings = plan.schedule, plan.settings

@@ -23,7 +23,6 @@ class EpisodeFacts:
     row: EpisodeRow
 
     def to_json(self) -> dict[str, Any]:
-        """The facts as what JSON can hold."""
         record = {"index": self.index, "shard": self.shard, **self.row.to_record()}
         del record["clips"], record["candidate_runs"], record["button_counts"]
         return record | {
@@ -38,16 +37,11 @@ class EpisodeFacts:
 
     @property
     def button_frames(self) -> dict[str, int]:
-        """For each button, the frames in which it is down."""
         return dict(zip(ACTION_SPACE.buttons, self.row.button_counts, strict=True))
 
 
 def episode_facts(dataset: Dataset, episode_id: str) -> EpisodeFacts:
-    """The facts of an episode.
-
-    Raises:
-        DatasetError: if there is no such episode; the nearest names are given.
-    """
+    """The facts of the episode of that name."""
     index = dataset.index_of(episode_id)
     return EpisodeFacts(index, shard_name(int(dataset.episodes.shard[index])), dataset.episode_row(index))
 

@@ -24,12 +24,7 @@ Split = Literal["train", "val"]
 
 @dataclass(frozen=True)
 class RankShare:
-    """What one rank does in an epoch.
-
-    Attributes:
-        shards: those that it reads from, ascending.
-        num_bytes: of the episodes on its lanes.
-    """
+    """What one rank does in an epoch: its lanes, and what it reads for them."""
 
     rank: int
     lanes: range
@@ -108,7 +103,6 @@ class EpochPlan:
         return odd_data(self.collection, train, len(val.episodes), self.num_ranks, validates=validates)
 
     def to_json(self) -> dict[str, Any]:
-        """The plan for scripts."""
         return {
             "num_lanes": self.settings.num_lanes,
             "num_ranks": self.num_ranks,

@@ -69,12 +69,8 @@ def preview_masks(sources: Sequence[Path], out: Path, name: str | None, num_stre
 
     Args:
         sources: recordings and their masks.
-        out: .png, .jpg, .mp4 or .html.
         name: of the recording to show; None: all.
         num_stretches: how many to draw, evenly spread over all; None: `STRETCHES`.
-
-    Raises:
-        RocketError: there are no masks, or the file cannot be written.
     """
     stretches = list(_stretches(sources, name))
     if not stretches:

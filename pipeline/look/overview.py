@@ -67,11 +67,7 @@ class Lengths:
 
 @dataclass(frozen=True)
 class TypeFacts:
-    """One interaction type: how many there are, and the frames in which one of them has a mask.
-
-    Attributes:
-        top_events: the most frequent events with their number.
-    """
+    """One interaction type: how many there are, the frames in which one has a mask, the most frequent events."""
 
     type: int
     name: str
@@ -94,12 +90,7 @@ class ShardFacts:
 
 @dataclass(frozen=True)
 class RejectedFacts:
-    """What was left out for one reason.
-
-    Attributes:
-        num_frames: of the entries that know; `num_unknown` entries do not.
-        example: the first entry's recording and detail.
-    """
+    """What was left out for one reason; `num_unknown` entries do not know their number of frames."""
 
     reason: str
     num_entries: int
@@ -174,17 +165,11 @@ class Overview:
         return num_frames / self.num_frames if self.num_frames else 0.0
 
     def to_json(self) -> dict[str, Any]:
-        """The facts as what JSON can hold."""
         return asdict(self)
 
 
 def overview_of(*datasets: Dataset) -> Overview:
-    """The facts of a dataset, or of several together; how it was made is that of the first.
-
-    Raises:
-        DatasetError: if its manifest is damaged.
-        OSError: if its storage fails.
-    """
+    """The facts of a dataset, or of several together; how it was made is that of the first."""
     info, lengths = datasets[0].info, np.concatenate([one.episodes.num_frames for one in datasets])
     counts = _sum([one.info.counts for one in datasets])
     tally = Tally.from_json(_sum([one.info.tally for one in datasets]))

@@ -58,10 +58,6 @@ def draw_strips(
 
     Args:
         size_px: (width, height) of the dataset's frames.
-
-    Raises:
-        RocketError: if it cannot be written.
-        DamagedClip: if a clip's bytes are missing, changed or do not decode.
     """
     if is_film(out):
         progress.start("drawing", sum(strip.num_frames or 1 for strip in strips), "frames")

@@ -42,11 +42,7 @@ def parse_range(option: str, text: str) -> Span:
 
 
 def _bounds(option: str, span: Span, size: int, unit: str, suggested: int) -> tuple[int, int]:
-    """The span with its ends filled in.
-
-    Raises:
-        RocketError: it is empty, or reaches out of the `size` that there are.
-    """
+    """The span with its ends filled in, if it lies within the `size` that there are."""
     start, stop = span[0] or 0, size if span[1] is None else span[1]
     if not 0 <= start < stop <= size:
         raise RocketError(
@@ -69,12 +65,7 @@ def preview_episode(
     num_cells: int | None = None,
     progress: ProgressReport = SILENT,
 ) -> int:
-    """A contact sheet, film or player of an episode's frames is at `out`; returns how many frames it shows.
-
-    Raises:
-        RocketError: if there is no such episode or frame, or the file cannot be written.
-        DamagedClip: if a clip's bytes are missing, changed or do not decode.
-    """
+    """A contact sheet, film or player of an episode's frames is at `out`; returns how many frames it shows."""
     episode = dataset.index_of(episode_id)
     num_frames = int(dataset.episodes.num_frames[episode])
     start, stop = _bounds("--frames", span, num_frames, "frames", 200)
@@ -97,12 +88,7 @@ def preview_lane(
     num_cells: int | None = None,
     progress: ProgressReport = SILENT,
 ) -> int:
-    """A contact sheet, film or player of a lane's steps is at `out`; returns how many frames it shows.
-
-    Raises:
-        RocketError: if the plan has no such lane or steps, or the file cannot be written.
-        DamagedClip: if a clip's bytes are missing, changed or do not decode.
-    """
+    """A contact sheet, film or player of a lane's steps is at `out`; returns how many frames it shows."""
     steps = lane_stretches(plan, lane, span)
     size = (plan.collection.frame_width, plan.collection.frame_height)
     title = (
@@ -121,11 +107,7 @@ def preview_lane(
 
 
 def lane_stretches(plan: EpochPlan, lane: int, span: Span = (None, None)) -> list[Stretch]:
-    """The windows of a lane's steps, as the policy gets them but for augmentation; padding has no frames.
-
-    Raises:
-        RocketError: the plan has no such lane, or the epoch no such steps.
-    """
+    """The windows of a lane's steps, as the policy gets them but for augmentation; padding has no frames."""
     num_lanes, num_steps = plan.settings.num_lanes, plan.schedule.num_steps
     if not 0 <= lane < num_lanes:
         raise RocketError(f"--lane: no lane {lane}, expected 0 to {num_lanes - 1}. Use --lanes for more lanes.")

@@ -113,11 +113,7 @@ def _counted(datasets: Sequence[Dataset], overview: Overview) -> list[tuple[str,
 
 
 def _strips(stretches: Sequence[Stretch], alarms: list[str]) -> Iterator[tuple[str, Any]]:
-    """(caption, images as parts.html takes them) of each stretch; `alarms` get what is damaged.
-
-    Raises:
-        OSError: if the storage fails.
-    """
+    """(caption, images as parts.html takes them) of each stretch; `alarms` get what is damaged."""
     for stretch in stretches:
         try:
             yield stretch.caption, strip_images(stretch.frames(STRIP_FRAMES))

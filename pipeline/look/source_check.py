@@ -35,9 +35,6 @@ from shards.video import decode_yuv
 FRAMES_PER_CLIP = 8
 _MOVES = 16.0  # mean squared difference of luma between neighbours from which on an encoder's own error is less
 
-Progress = Callable[[int], None]
-"""Called with a number of dataset frames that were compared since the last call."""
-
 
 @dataclass
 class Comparison:
@@ -75,7 +72,7 @@ class Comparison:
 
 
 def compare_with_sources(
-    dataset: Dataset, sources: Sequence[Path], num_workers: int, progress: Progress = lambda _: None
+    dataset: Dataset, sources: Sequence[Path], num_workers: int, progress: Callable[[int], None] = lambda _: None
 ) -> Comparison:
     """All actions of the dataset and some of its pictures are compared with the recordings'.
 
@@ -118,11 +115,7 @@ def _difference(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> float:
 def compare_episode(
     dataset: Dataset, job: tuple[int, Mapping[str, PlannedRecording]], settings: BuildSettings
 ) -> Comparison:
-    """An episode's actions and some of its pictures are compared with those of its recordings.
-
-    Args:
-        job: the episode's number, and its recordings by name.
-    """
+    """An episode is compared with its recordings; `job` is its number, and the recordings by name."""
     number, planned = job
     episode = dataset.episode_row(number)
     shard = shard_name(int(dataset.episodes.shard[number]))

@@ -51,10 +51,6 @@ def verify(
     Args:
         decode: False leaves the videos undecoded, which is several times as fast.
         progress: told how many more frames are checked.
-
-    Raises:
-        RocketError: if a process of the check dies.
-        OSError: if the storage fails.
     """
     table = dataset.episodes
     faults = list(manifest_faults(dataset))
@@ -150,9 +146,6 @@ def run_verify(
         num_workers: None for one for each core.
         repair_from: recordings to build damaged episodes from.
         sources: recordings to compare actions and pictures with.
-
-    Raises:
-        RocketError: if the dataset cannot be opened or repaired at all.
     """
     dataset = open_dataset(path)
     num_workers = num_workers or len(os.sched_getaffinity(0))
