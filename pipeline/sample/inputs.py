@@ -17,8 +17,7 @@ class Dialect:
 
     has_hotbar: bool = True
     has_milli_and_wheel: bool = True
-    nulls: bool = False
-    """Quiet ticks may have null for mouse or keyboard."""
+    """Without them, quiet ticks may have null for mouse or keyboard."""
     screen_scaler: float = 1.0
     """With a screen open, the movement is the recorded one times this."""
 
@@ -31,7 +30,6 @@ def dialect_of(version: str) -> Dialect:
     return Dialect(
         has_hotbar=(major, minor) >= (6, 11),
         has_milli_and_wheel=False,
-        nulls=True,
         screen_scaler=2.0 if (major, minor) in ((6, 7), (6, 8), (6, 9)) else 1.0,
     )
 
@@ -76,9 +74,9 @@ class InputLog:
         if not dialect.has_milli_and_wheel:
             assert mouse is not None
             del mouse["dwheel"]
-        if dialect.nulls and action.is_noop and not self._stuck and scene.screen is None:
-            mouse = None if index % 7 == 3 else mouse
-            keyboard = None if index % 5 == 2 else keyboard
+            if action.is_noop and not self._stuck and scene.screen is None:
+                mouse = None if index % 7 == 3 else mouse
+                keyboard = None if index % 5 == 2 else keyboard
         line: dict[str, Any] = {
             "mouse": mouse,
             "keyboard": keyboard,

@@ -25,14 +25,11 @@ MAX_SESSIONS = (MAX_RECORDING + 1) // 3
 
 @dataclass(frozen=True)
 class SampleSettings:
-    """How much to record and what it is like.
+    """How much to record; the same settings give the same recordings.
 
     Attributes:
-        seed: the same seed gives the same recordings.
         num_sessions: play sessions, each of one to three recordings.
-        min_recording_frames: shortest length that is asked for, frames (20 a second).
         max_recording_frames: longest length that is asked for; a recording may run on to the end of a goal.
-        story: what a session's rounds are like.
     """
 
     seed: int = 0
@@ -67,17 +64,14 @@ class SampleSummary:
 
     @property
     def num_sessions(self) -> int:
-        """Play sessions, which a build should find again as episodes."""
         return len({recording.session for recording in self.recordings})
 
     @property
     def num_frames(self) -> int:
-        """Frames with an action."""
         return sum(recording.num_frames for recording in self.recordings)
 
     @property
     def num_noops(self) -> int:
-        """Frames in which nothing is pressed and nothing moves."""
         return sum(recording.num_noops for recording in self.recordings)
 
 
@@ -89,8 +83,7 @@ def make_sample(out: Path, settings: SampleSettings, progress: ProgressReport | 
     its frames show the signal or need it.
 
     Raises:
-        RocketError: the folder is not empty or the settings make no sense.
-        RocketError: there is no ffmpeg program.
+        RocketError: the folder is not empty, the settings make no sense, or there is no ffmpeg program.
     """
     _check(out, settings)
     ffmpeg_program()

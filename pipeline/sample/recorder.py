@@ -67,8 +67,6 @@ class RecordingWriter:
     """Writes one recording: frame by frame its video and its log, at the end its masks.
 
     Attributes:
-        num_video_frames: so far; those of the log are `log.num_lines`.
-        num_noops: frames so far in which nothing is pressed and nothing moves.
         roles: by what frames are about, "signal" or "recall", their ranges.
     """
 

@@ -62,11 +62,7 @@ class Film:
 
 
 def write_film(path: Path, pictures: Iterable[Image.Image]) -> None:
-    """The file holds the pictures.
-
-    Raises:
-        RocketError: if it cannot be written.
-    """
+    """The file holds the pictures."""
     film, finished = Film(path), False
     try:
         for picture in pictures:

@@ -69,11 +69,7 @@ def strip_images(frames: Iterable[ShownFrame]) -> list[tuple[str, int, int, str]
 
 
 def check_out(out: Path, *endings: str) -> None:
-    """A file of one of these kinds can be written there.
-
-    Raises:
-        RocketError: if its ending is another or its folder is missing.
-    """
+    """The file has one of these endings, and its folder is there."""
     if out.suffix.lower() not in endings:
         raise RocketError(f"--out: {out} ends in {out.suffix or 'nothing'}, expected {' or '.join(endings)}.")
     if not out.parent.is_dir():
@@ -82,10 +78,6 @@ def check_out(out: Path, *endings: str) -> None:
 
 
 def write_page(html: str, out: Path) -> None:
-    """The page is at `out`.
-
-    Raises:
-        RocketError: if it cannot be written.
-    """
+    """The page is at `out`."""
     with output(out) as partial:
         partial.write_text(html, encoding="utf-8")

@@ -132,6 +132,7 @@ class LanePlan:
     """
 
     ends_with_epoch = True
+    shares: tuple[()] = ()  # no dataset has a set share of the windows
 
     def __init__(
         self,
@@ -233,11 +234,6 @@ class LanePlan:
     def episodes_of_groups(self, groups: set[int]) -> NDArray[np.int64]:
         """The episodes of these groups of lanes."""
         return self.episodes[np.isin(self.group_of, list(groups))]
-
-    @property
-    def shares(self) -> tuple[()]:
-        """No dataset has a set share of the windows."""
-        return ()
 
     def lanes_of_rows(self, rows: range) -> range:
         """The lanes that these rows go through."""
