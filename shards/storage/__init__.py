@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from shards.storage.base import CacheSettings, Storage
-from shards.storage.local import LocalStorage
+from shards.storage.cache import CacheSettings
+from shards.storage.local import LocalStorage, Storage
 
 __all__ = ["CacheSettings", "LocalStorage", "Storage", "open_storage"]
 

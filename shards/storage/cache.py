@@ -12,10 +12,9 @@ import hashlib
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-
-from shards.storage.base import CacheSettings
 
 BLOCK_BYTES = 8 << 20
 _FULL_SHARE, _EMPTIED_SHARE = 0.85, 0.75
@@ -25,6 +24,21 @@ _LOOK_AFTER_SHARE = 1 / 512
 _NUM_LOCKS = 16
 
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CacheSettings:
+    """A bounded cache on a local disk for datasets that lie elsewhere.
+
+    Attributes:
+        folder: where the copies go; the processes of a machine share it.
+        max_bytes: what all copies in it may take together.
+        fingerprints: of each dataset, by address; a rebuilt dataset never meets copies of the old one.
+    """
+
+    folder: str
+    max_bytes: int
+    fingerprints: Mapping[str, str] = field(default_factory=dict)
 
 
 class BlockCache:

@@ -1,7 +1,27 @@
-"""Datasets in a folder."""
+"""What a place that holds datasets can do; datasets in a folder."""
 
 import os
 from pathlib import Path
+from typing import Protocol
+
+
+class Storage(Protocol):
+    """Where a dataset's files lie."""
+
+    def read(self, name: str) -> bytes:
+        """A file's bytes; FileNotFoundError where there is none."""
+
+    def read_range(self, name: str, start: int, stop: int) -> bytes:
+        """Bytes [start, stop) of a file, fewer where it ends before."""
+
+    def size(self, name: str) -> int | None:
+        """A file's size in bytes; None where there is none."""
+
+    def prefetch(self, name: str, start: int, stop: int) -> None:
+        """That range will be read soon."""
+
+    def forget(self, name: str, start: int, stop: int) -> bool:
+        """No copy of that range is kept; whether reading it again can give anything else."""
 
 
 class LocalStorage:

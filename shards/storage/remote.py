@@ -12,8 +12,7 @@ import fsspec
 
 from shards.errors import RocketError, StorageError
 from shards.places import install_command
-from shards.storage.base import CacheSettings
-from shards.storage.cache import BlockCache
+from shards.storage.cache import BlockCache, CacheSettings
 
 _log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
