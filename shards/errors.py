@@ -28,13 +28,7 @@ class StorageError(OSError):
 
 
 class DamagedClip(DatasetError):
-    """One clip fails its checksum or does not decode.
-
-    Attributes:
-        shard: file name of the shard.
-        episode_id: the episode that the clip belongs to.
-        clip: index of the clip in its episode.
-    """
+    """One clip fails its checksum or does not decode; `clip` is its number in the episode."""
 
     def __init__(self, shard: str, episode_id: str, clip: int, problem: str) -> None:
         super().__init__(shard, episode_id, clip, problem)

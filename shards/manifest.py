@@ -154,7 +154,6 @@ class EpisodeRow:
         )
 
     def to_record(self) -> dict[str, Any]:
-        """The row as what JSON can hold."""
         return asdict(self)
 
     @classmethod

@@ -16,11 +16,7 @@ def packed_size(height_px: int, width_px: int) -> int:
 
 
 def encode_runs(mask: NDArray[np.bool_]) -> NDArray[np.uint32]:
-    """The run lengths of a mask.
-
-    Args:
-        mask: bool, shape (height, width).
-    """
+    """The run lengths of a mask, bool of shape (height, width)."""
     flat = np.ascontiguousarray(mask, dtype=bool).reshape(-1)
     # The sentinel makes a run of zeros come first, an empty one if need be.
     edges = np.flatnonzero(flat != np.concatenate(([False], flat[:-1])))
@@ -48,20 +44,12 @@ def centroid(mask: NDArray[np.bool_]) -> tuple[float, float] | None:
 
 
 def decode_runs(runs: NDArray[np.uint32], height_px: int, width_px: int) -> NDArray[np.bool_]:
-    """The mask that `encode_runs` was given, shape (height_px, width_px).
-
-    Raises:
-        ValueError: if the lengths are odd in number or do not add up to the mask's size.
-    """
+    """The mask that `encode_runs` was given, shape (height_px, width_px); ValueError if the lengths make none."""
     return _repeat(runs, height_px * width_px).reshape(height_px, width_px)
 
 
 def runs_to_packed_bits(masks: Sequence[NDArray[np.uint32]], height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """The masks bit-packed, shape (len(masks), packed_size(height_px, width_px)).
-
-    Raises:
-        ValueError: if the lengths of any mask are odd in number or do not add up to the mask's size.
-    """
+    """The masks bit-packed, shape (len(masks), packed_size(height_px, width_px)); ValueError as `decode_runs`."""
     packed = np.zeros((len(masks), packed_size(height_px, width_px)), np.uint8)
     for row, runs in zip(packed, masks, strict=True):
         row[:] = np.packbits(_repeat(runs, height_px * width_px))

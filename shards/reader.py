@@ -63,7 +63,7 @@ class LogLine:
 
     Attributes:
         recording: index into the episode's recordings.
-        source_frame: number of the line in that recording's log, 0-based; the frame of that number goes with it.
+        source_frame: number of the line in that recording's log, 0-based.
         frame: the frame's number in the episode; None for a frame that was dropped.
         data: the line with its line end, if it has one.
     """
@@ -86,7 +86,9 @@ class Event:
 class Dataset:
     """A dataset that is open for reading; `open_dataset` makes it.
 
-    It can be pickled and forked: what it reads lazily, it reads again in another process.
+    It can be pickled and forked: what it reads lazily, it reads again in another process. Methods that read clips
+    raise DamagedClip where a clip's bytes are missing, changed or not of a clip's form, and OSError where the
+    storage fails.
 
     Attributes:
         path: the folder or address that it was opened from.
@@ -149,12 +151,7 @@ class Dataset:
         return self._part(episode, "events")
 
     def events(self, episode: int) -> Iterator[Event]:
-        """The events of an episode, by frame; read from its clips.
-
-        Raises:
-            DamagedClip: if a clip's bytes are missing, changed or not of a clip's form.
-            OSError: if the storage fails.
-        """
+        """The events of an episode, by frame; read from its clips."""
         names = [row.name for row in self.event_rows(episode)]
         for row in self.clip_rows(episode):
             arrays = self.read_arrays(episode, row)
@@ -167,8 +164,6 @@ class Dataset:
 
         Raises:
             DatasetError: if the dataset was built without logs.
-            DamagedClip: if a clip's bytes are missing, changed or not of a clip's form.
-            OSError: if the storage fails.
         """
         recordings = self.episode_row(episode).recordings
         places = [(index, line) for index, row in enumerate(recordings) for line in range(row.num_log_lines)]
@@ -206,29 +201,19 @@ class Dataset:
         return [json.loads(line) for line in self.storage.read(REJECTED_FILE).splitlines()]
 
     def read_clip(self, episode: int, row: ClipRow) -> Clip:
-        """The clip of that row of `clip_rows(episode)`, read whole and checked.
-
-        Raises:
-            DamagedClip: if its bytes are missing, changed or not of a clip's form.
-            OSError: if the storage fails.
-        """
+        """The clip of that row of `clip_rows(episode)`, read whole and checked."""
         members = self.read_members(episode, row, row.members)
         with self.naming(episode, row):
             return Clip.from_members(members)
 
     def read_arrays(self, episode: int, row: ClipRow) -> ClipArrays:
-        """The arrays of that clip, checked; raises as `read_clip` does."""
+        """The arrays of that clip, checked."""
         data = self.read_members(episode, row, ("arrays",))["arrays"]
         with self.naming(episode, row):
             return ClipArrays.from_bytes(data)
 
     def read_members(self, episode: int, row: ClipRow, wanted: Collection[str]) -> dict[str, bytes]:
-        """Some of a clip's members as bytes, checked; one range of the shard is read.
-
-        Raises:
-            DamagedClip: if the bytes are missing or changed.
-            OSError: if the storage fails.
-        """
+        """Some of a clip's members as bytes, checked; one range of the shard is read."""
         with self.naming(episode, row):
             return read_members(self.storage, int(self.episodes.shard[episode]), row, wanted)
 

@@ -57,7 +57,6 @@ class Tally:
         return cls(**{**record, "interactions": types})
 
     def to_json(self) -> dict[str, Any]:
-        """The sums as what JSON can hold."""
         types = {str(type_id): vars(tally) for type_id, tally in sorted(self.interactions.items())}
         return {**vars(self), "interactions": types}
 

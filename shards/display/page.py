@@ -29,7 +29,6 @@ _FILTERS = (
     wording.percent,
     wording.play_time,
     wording.short_count,
-    wording.short_event,
     wording.size,
     wording.span,
 )

@@ -42,11 +42,6 @@ class RemoteStorage:
     """Files under an address."""
 
     def __init__(self, address: str, cache: CacheSettings | None = None, retries: Retries | None = None) -> None:
-        """Connect to nothing yet.
-
-        Raises:
-            RocketError: if no package for the address is installed, or none knows it.
-        """
         self._address, self._cache_settings, self._retries = address, cache, retries or Retries()
         self._connect()
 
