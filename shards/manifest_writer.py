@@ -2,9 +2,10 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -58,19 +59,19 @@ def write_manifest(
     with (
         replacing(folder / EPISODES_FILE) as episodes_path,
         replacing(folder / CLIPS_FILE) as clips_path,
-        _Table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP) as episodes_table,
-        _Table(clips_path, CLIPS_SCHEMA, CLIPS_PER_ROW_GROUP) as clips_table,
+        _table(episodes_path, EPISODES_SCHEMA, EPISODES_PER_ROW_GROUP) as append_episode,
+        _table(clips_path, CLIPS_SCHEMA, CLIPS_PER_ROW_GROUP) as append_clip,
     ):
         for shard, episodes in enumerate(shards):
             shard_bytes.append((folder / shard_name(shard)).stat().st_size)
             for episode in episodes:
                 record = {**episode.to_record(), "shard": shard, "num_clips": len(episode.clips)}
                 del record["clips"]
-                episodes_table.append(record)
+                append_episode(record)
                 tally.add(record)
                 fingerprint.update(f"{episode.episode_id}\n".encode())
                 for clip in episode.clips:
-                    clips_table.append({**vars(clip), "episode": counts["episodes"], "shard": shard})
+                    append_clip({**vars(clip), "episode": counts["episodes"], "shard": shard})
                     fingerprint.update(f"{clip.clip} {clip.num_frames} {clip.crc32} {clip.log_crc32}\n".encode())
                 counts["episodes"] += 1
                 counts["clips"] += len(episode.clips)
@@ -105,32 +106,24 @@ def write_manifest(
     return info
 
 
-class _Table:
-    """A parquet file that grows by rows and is flushed by row groups."""
+@contextmanager
+def _table(path: Path, schema: pa.Schema, rows_per_group: int) -> Iterator[Callable[[Mapping[str, Any]], None]]:
+    """What appends a row to a parquet file, which is written by row groups."""
+    rows: list[Mapping[str, Any]] = []
 
-    def __init__(self, path: Path, schema: pa.Schema, rows_per_group: int) -> None:
-        self._schema, self._rows_per_group = schema, rows_per_group
-        self._writer = pq.ParquetWriter(path, schema, compression="zstd")
-        self._rows: list[Mapping[str, Any]] = []
+    def flush() -> None:
+        writer.write_table(pa.Table.from_pylist(rows, schema))
+        rows.clear()
 
-    def append(self, row: Mapping[str, Any]) -> None:
-        self._rows.append(row)
-        if len(self._rows) == self._rows_per_group:
-            self._flush()
+    def append(row: Mapping[str, Any]) -> None:
+        rows.append(row)
+        if len(rows) == rows_per_group:
+            flush()
 
-    def _flush(self) -> None:
-        self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
-        self._rows = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        try:
-            if exception[0] is None and self._rows:
-                self._flush()
-        finally:
-            self._writer.close()
+    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+        yield append
+        if rows:
+            flush()
 
 
 def _sha256(path: Path) -> str:

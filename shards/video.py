@@ -31,7 +31,7 @@ def decode_yuv(data: bytes, start: int, stop: int, out: NDArray[np.uint8] | None
                 out = np.empty(shape, np.uint8)
             elif out.shape != shape:
                 raise ValueError(f"video: frames of {shape}, expected {out.shape}")
-            planes = _Planes(out, height, width)
+            assert out.flags.c_contiguous, "frames lie one after the other"
             # A frame's number is its time in frame durations: the writer sets both.
             if not stream.average_rate or not stream.time_base:
                 raise ValueError("video: no frame rate")
@@ -48,7 +48,7 @@ def decode_yuv(data: bytes, start: int, stop: int, out: NDArray[np.uint8] | None
                     raise ValueError(f"video: frame {number} follows frame {expected - 1}")
                 expected = number + 1
                 if number >= start:
-                    planes.copy(frame, number - start)
+                    _copy(frame, out[number - start])
                 if expected >= stop:
                     return out
             raise ValueError(f"video: ends before frame {stop - 1}")
@@ -56,31 +56,17 @@ def decode_yuv(data: bytes, start: int, stop: int, out: NDArray[np.uint8] | None
         raise ValueError(f"video: {error}") from error
 
 
-class _Planes:
-    """The planes of frames in an array u8 (n, height * 3 // 2, width), as rows that are copied whole."""
-
-    def __init__(self, frames: NDArray[np.uint8], height: int, width: int) -> None:
-        assert frames.flags.c_contiguous, "frames lie one after the other"
-        flat = frames.reshape(len(frames), -1)
-        luma_bytes, chroma_bytes = height * width, (height // 2) * (width // 2)
-        self._size = (height, width)
-        self._parts = [
-            flat[:, at : at + rows * columns].view(f"V{columns}")
-            for at, rows, columns in (
-                (0, height, width),
-                (luma_bytes, height // 2, width // 2),
-                (luma_bytes + chroma_bytes, height // 2, width // 2),
-            )
-        ]
-
-    def copy(self, frame: VideoFrame, number: int) -> None:
-        """Frame `number` of the array holds the decoded frame, without the decoder's row padding."""
-        if frame.format.name not in ("yuv420p", "yuvj420p"):
-            raise ValueError(f"video: pixel format {frame.format.name}, expected yuv420p")
-        if (frame.height, frame.width) != self._size:
-            raise ValueError(f"video: a frame of {frame.height} x {frame.width}, expected {self._size}")
-        for plane, target in zip(frame.planes, self._parts, strict=True):
-            target[number] = plane_rows(plane)
+def _copy(frame: VideoFrame, target: NDArray[np.uint8]) -> None:
+    """The target, (height * 3 // 2, width), is the decoded frame, without the decoder's row padding."""
+    if frame.format.name not in ("yuv420p", "yuvj420p"):
+        raise ValueError(f"video: pixel format {frame.format.name}, expected yuv420p")
+    if (frame.height * 3 // 2, frame.width) != target.shape:
+        raise ValueError(f"video: a frame of {frame.height} x {frame.width}, expected {target.shape} with chroma")
+    flat, start = target.reshape(-1), 0
+    for plane in frame.planes:
+        stop = start + plane.height * plane.width
+        flat[start:stop].view(f"V{plane.width}")[:] = plane_rows(plane)
+        start = stop
 
 
 def plane_rows(plane: VideoPlane) -> NDArray[np.void]:

@@ -16,7 +16,6 @@ from shards.reader import Dataset, open_dataset
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
-_JOBS_PER_WORKER = 4
 
 
 def check_each(
@@ -36,10 +35,9 @@ def check_each(
         return
     # Forking a process that has threads (pyarrow's, for one) may hang.
     context = multiprocessing.get_context("spawn")
-    chunk = max(1, min(16, len(jobs) // (num_workers * _JOBS_PER_WORKER)))
     with ProcessPoolExecutor(num_workers, context) as pool:
         try:
-            yield from pool.map(partial(_check, check, dataset.path), jobs, chunksize=chunk)
+            yield from pool.map(partial(_check, check, dataset.path), jobs)
         except BrokenProcessPool as error:
             raise RocketError(
                 f"{dataset.path}: a process of the check died, perhaps for want of memory. Use fewer --workers."

@@ -117,20 +117,10 @@ def _draw_camera(
 
 
 def _draw_labels(draw: ImageDraw.ImageDraw, shown: ShownFrame, unit: float) -> None:
-    y = 4 * unit
-    for item in shown.masks:
-        name = interaction_type(item.interaction.type).name
-        event = short_event(item.interaction.event)
-        _chip(
-            draw,
-            4 * unit,
-            y,
-            f"{name} | {event}" if event else name,
-            type_rgb(item.interaction.type),
-            DARK_INK,
-            unit,
-        )
-        y += 16 * unit
+    for place, item in enumerate(shown.masks):
+        kind = item.interaction.type
+        text = " | ".join(filter(None, (interaction_type(kind).name, short_event(item.interaction.event))))
+        _chip(draw, 4 * unit, (4 + 16 * place) * unit, text, type_rgb(kind), DARK_INK, unit)
 
 
 def _chip(draw: ImageDraw.ImageDraw, x: float, y: float, text: str, fill: RGB, ink: RGB, unit: float) -> None:

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import hashlib
 import logging
+import math
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -50,8 +51,7 @@ class BlockCache:
         self._folder = self._root / hashlib.sha256(name.encode()).hexdigest()[:16]
         self._max_bytes = settings.max_bytes
         self._locks = [threading.Lock() for _ in range(_NUM_LOCKS)]  # a block has one of them
-        self._added_bytes = 0
-        self._checked = False
+        self._added_bytes = math.inf  # look at what others left when the first block is kept
         self._broken = False
 
     def read(self, name: str, start: int, stop: int, fetch: Callable[[int, int], bytes]) -> bytes:
@@ -91,7 +91,7 @@ class BlockCache:
             temporary.write_bytes(data)
             os.replace(temporary, path)
             self._added_bytes += len(data)
-            if not self._checked or self._added_bytes >= _LOOK_AFTER_SHARE * self._max_bytes:
+            if self._added_bytes >= _LOOK_AFTER_SHARE * self._max_bytes:
                 self._clean_up()
         except OSError as error:
             self._broken = True
@@ -106,7 +106,7 @@ class BlockCache:
 
     def _clean_up(self) -> None:
         """All blocks in the folder together take no more than the limit allows."""
-        self._checked, self._added_bytes = True, 0
+        self._added_bytes = 0
         with open(self._root / "lock", "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

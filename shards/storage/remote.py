@@ -43,7 +43,20 @@ class RemoteStorage:
 
     def __init__(self, address: str, cache: CacheSettings | None = None, retries: Retries | None = None) -> None:
         self._address, self._cache_settings, self._retries = address, cache, retries or Retries()
-        self._connect()
+        protocol = address.partition("://")[0]
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(address, **_options(protocol))
+        except ImportError as error:
+            extra = _EXTRAS.get(protocol)
+            remedy = f"Run: {install_command(extra)}" if extra else f"Install what fsspec asks for: {error}"
+            raise RocketError(f"{address}: no package for {protocol}:// is installed. {remedy}") from error
+        except ValueError as error:
+            raise RocketError(
+                f"{address}: not an address that can be read ({error}). Use a folder, https://, s3:// or gs://."
+            ) from error
+        self._cache = BlockCache(address, cache) if cache else None
+        self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fetch")
+        self._ahead: dict[tuple[str, int, int], Future[bytes]] = {}
 
     def read(self, name: str) -> bytes:
         data: bytes = self._try(name, lambda: self._files.cat_file(self._path(name)))
@@ -70,28 +83,8 @@ class RemoteStorage:
             self._cache.forget(name, start, stop)
         return True
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: vars(self)[name] for name in ("_address", "_cache_settings", "_retries")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state)
-        self._connect()
-
-    def _connect(self) -> None:
-        protocol = self._address.split("://")[0]
-        try:
-            self._files, self._root = fsspec.core.url_to_fs(self._address, **_options(protocol))
-        except ImportError as error:
-            extra = _EXTRAS.get(protocol)
-            remedy = f"Run: {install_command(extra)}" if extra else f"Install what fsspec asks for: {error}"
-            raise RocketError(f"{self._address}: no package for {protocol}:// is installed. {remedy}") from error
-        except ValueError as error:
-            raise RocketError(
-                f"{self._address}: not an address that can be read ({error}). Use a folder, https://, s3:// or gs://."
-            ) from error
-        self._cache = BlockCache(self._address, self._cache_settings) if self._cache_settings else None
-        self._threads = ThreadPoolExecutor(_NUM_THREADS, thread_name_prefix="fetch")
-        self._ahead: dict[tuple[str, int, int], Future[bytes]] = {}
+    def __reduce__(self) -> Any:
+        return RemoteStorage, (self._address, self._cache_settings, self._retries)
 
     def _path(self, name: str) -> str:
         return f"{self._root.rstrip('/')}/{name}"
