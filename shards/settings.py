@@ -237,19 +237,13 @@ def _problems(model: type[Section], error: ValidationError) -> list[str]:
 def _place(model: type[Section], loc: Sequence[int | str]) -> tuple[str, type[Section], FieldInfo | None]:
     """The dotted key of a place, the section around it, and its field; pydantic's union branches are left out."""
     key, holder, field = "", model, None
-    inside: Any = model
     for part in loc:
-        if isinstance(part, int):
-            key += f"[{part}]"
-            inside, field = get_args(_bare(inside))[0], None
-        elif _is_section(_bare(inside)) and part in _bare(inside).model_fields:
-            holder = _bare(inside)
-            field = holder.model_fields[part]
-            key, inside = f"{key}.{part}".lstrip("."), field.annotation
-    if _is_section(_bare(inside)):
-        return key, _bare(inside), None
-    if field is None and loc and isinstance(loc[-1], int):
-        field = FieldInfo.from_annotation(inside)
+        if isinstance(part, int) and field is not None:
+            key, field = f"{key}[{part}]", FieldInfo.from_annotation(get_args(_bare(field.annotation))[0])
+        elif part in holder.model_fields:
+            key, field = f"{key}.{part}".lstrip("."), holder.model_fields[str(part)]
+        if field is not None and _is_section(_bare(field.annotation)):
+            holder = _bare(field.annotation)
     return key, holder, field
 
 

@@ -3,6 +3,7 @@
 import io
 import tarfile
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import av
 import numpy as np
@@ -30,14 +31,10 @@ def tar_problems(data: bytes, start: int, episode_id: str, row: ClipRow) -> Iter
     except (tarfile.TarError, ValueError, EOFError) as error:
         yield f"tar: {error}, expected members {', '.join(name for name, _, _ in expected)}"
         return
-    for place, wanted in enumerate(expected):
-        got = found[place] if place < len(found) else None
+    for got, wanted in zip_longest(found, expected):
         if got != wanted:
             yield f"tar: got {_member(got)}, expected {_member(wanted)}"
             return
-    if len(found) > len(expected):
-        yield f"tar: got {_member(found[len(expected)])}, which the manifest does not know"
-        return
     for _, offset, size in expected:
         end = offset - start + size
         padding = data[end : end + -size % tarfile.BLOCKSIZE]

@@ -36,14 +36,12 @@ def fault_lines(faults: Sequence[Fault], columns: int) -> list[str]:
     """A line for each fault, its place first; places are never cut, problems are where the line gets too long."""
     lines = []
     for fault in faults:
-        line = f"  {fault.where()}: {fault.problem}"
-        room = columns - len(fault.where()) - 4
-        if len(line) <= columns:
-            lines.append(line)
-        elif room >= 30:
-            lines.append(f"  {fault.where()}: {shorten(fault.problem, room)}")
+        where, problem = f"  {fault.where()}:", fault.problem
+        room = columns - len(where) - 1
+        if room >= min(30, len(problem)):
+            lines.append(f"{where} {shorten(problem, room)}")
         else:
-            lines += [f"  {fault.where()}:", f"    {fault.problem}"]
+            lines += [where, f"    {problem}"]
     return lines
 
 

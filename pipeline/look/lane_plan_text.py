@@ -84,12 +84,15 @@ def _shard_sentence(plan: EpochPlan) -> str:
 
 def _resume_lines(plan: EpochPlan, columns: int) -> list[str]:
     groups = number_of(plan.settings.num_groups, "lane group")
-    lines = [f"Resume: the same batches on any of these numbers of ranks ({groups})"]
-    if plan.whole_shard_ranks:
-        lines += _wrapped(f"with shards of their own: {', '.join(map(str, plan.whole_shard_ranks))}", columns)
-    if plan.sharing_ranks:
-        lines += _wrapped(f"sharing shards: {', '.join(map(str, plan.sharing_ranks))}", columns)
-    return textwrap.wrap(lines[0], columns, subsequent_indent="  ") + lines[1:]
+    heading = f"Resume: the same batches on any of these numbers of ranks ({groups})"
+    lines = textwrap.wrap(heading, columns, subsequent_indent="  ")
+    for how, ranks in (
+        ("with shards of their own", plan.whole_shard_ranks),
+        ("sharing shards", plan.sharing_ranks),
+    ):
+        if ranks:
+            lines += _wrapped(f"{how}: {', '.join(map(str, ranks))}", columns)
+    return lines
 
 
 def _wrapped(text: str, columns: int) -> list[str]:

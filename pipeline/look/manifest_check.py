@@ -1,7 +1,6 @@
 """The manifest held against itself and against the files that lie beside it; no clip is read."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -49,7 +48,7 @@ def _shard_faults(dataset: Dataset) -> Iterator[Fault]:
             yield Fault("the shard is missing", shard_name(shard))
         elif size != expected:
             yield Fault(f"{size} bytes, expected {expected}", shard_name(shard))
-    folder = Path(os.fspath(dataset.path))
+    folder = Path(dataset.path)
     if folder.is_dir():
         known = {shard_name(shard) for shard in range(len(sizes))}
         for path in sorted(folder.glob("*.tar")):

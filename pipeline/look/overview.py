@@ -45,23 +45,21 @@ class Lengths:
 
     @classmethod
     def of(cls, num_frames: NDArray[np.integer[Any]]) -> Self:
-        longest = int(num_frames.max(initial=1))
-        few = float(np.quantile(num_frames, _SMALL_SHARE)) if num_frames.size else 0.0
+        longest = int(num_frames.max())
+        few = float(np.quantile(num_frames, _SMALL_SHARE))
         nice = [second * ACTION_SPACE.frames_per_second for second in _EDGES_SECONDS]
         low = max((edge for edge in nice if edge <= few), default=0)
         last = next((edge for edge in nice if edge > longest), longest + 1)
-        inner = [edge for edge in nice if max(low, 1) <= edge <= longest]
-        edges = np.array([0, *inner, last])
+        edges = np.array([0, *(edge for edge in nice if max(low, 1) <= edge <= longest), last])
         counts = np.histogram(num_frames, edges)[0]
-        filled = int(np.flatnonzero(counts)[0]) if counts.any() else 0
-        edges, counts = edges[filled:], counts[filled:]
+        filled = int(np.flatnonzero(counts)[0])
         return cls(
-            min=int(num_frames.min(initial=longest)),
-            median=float(np.median(num_frames)) if num_frames.size else 0.0,
-            mean=float(num_frames.mean()) if num_frames.size else 0.0,
-            max=longest if num_frames.size else 0,
-            edges_frames=edges.tolist(),
-            num_episodes=counts.tolist(),
+            min=int(num_frames.min()),
+            median=float(np.median(num_frames)),
+            mean=float(num_frames.mean()),
+            max=longest,
+            edges_frames=edges[filled:].tolist(),
+            num_episodes=counts[filled:].tolist(),
         )
 
 
@@ -162,7 +160,7 @@ class Overview:
 
     def share(self, num_frames: float) -> float:
         """A number of frames as a share of all frames."""
-        return num_frames / self.num_frames if self.num_frames else 0.0
+        return num_frames / self.num_frames
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -189,7 +187,7 @@ def overview_of(*datasets: Dataset) -> Overview:
         num_source_frames=tally.num_source_frames,
         hours=num_frames / ACTION_SPACE.frames_per_second / 3600,
         num_bytes=num_bytes,
-        bytes_per_frame=num_bytes / num_frames if num_frames else 0.0,
+        bytes_per_frame=num_bytes / num_frames,
         lengths=Lengths.of(lengths),
         num_interactions=sum(of_type.num_interactions for of_type in tally.interactions.values()),
         num_masked_frames=tally.num_masked_frames,
@@ -239,11 +237,11 @@ def _shard_facts(datasets: Sequence[Dataset]) -> ShardFacts:
     )
     return ShardFacts(
         num_shards=len(sizes),
-        min_bytes=int(sizes.min(initial=sizes.max(initial=0))),
-        median_bytes=float(np.median(sizes)) if sizes.size else 0.0,
-        max_bytes=int(sizes.max(initial=0)),
-        min_episodes=int(episodes.min(initial=episodes.max(initial=0))),
-        max_episodes=int(episodes.max(initial=0)),
+        min_bytes=int(sizes.min()),
+        median_bytes=float(np.median(sizes)),
+        max_bytes=int(sizes.max()),
+        min_episodes=int(episodes.min()),
+        max_episodes=int(episodes.max()),
     )
 
 

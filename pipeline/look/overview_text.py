@@ -69,9 +69,9 @@ def _lengths(o: Overview, columns: int) -> list[str]:
     summary = (
         f"shortest {play_time(lengths.min)}, median {play_time(lengths.median)}, longest {play_time(lengths.max)}"
     )
-    most = max(lengths.num_episodes, default=0)
+    most = max(lengths.num_episodes)
     rows = [
-        [play_time(start), "to", play_time(stop), count(number), bar(number / most, columns - 44) if most else ""]
+        [play_time(start), "to", play_time(stop), count(number), bar(number / most, columns - 44)]
         for start, stop, number in zip(
             lengths.edges_frames, lengths.edges_frames[1:], lengths.num_episodes, strict=False
         )
@@ -150,7 +150,7 @@ def _rejected(o: Overview, columns: int) -> list[str]:
     lines = account + _titled(
         "Left out",
         f"{number_of(o.num_rejected, 'entry', 'entries')}, {number_of(o.num_rejected_frames, 'frame')} "
-        f"({percent(o.num_rejected_frames / whole if whole else 0)} of all)",
+        f"({percent(o.num_rejected_frames / whole)} of all)",
         columns,
     )
     rows = []

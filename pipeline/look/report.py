@@ -143,7 +143,7 @@ def _choose_stretches(collection: Collection) -> Iterator[Stretch]:
             best = longest.get(item.type)
             if best is None or item.stop - item.start > best[1].stop - best[1].start:
                 longest[item.type] = (episode, item)
-    if not longest and num_episodes:
+    if not longest:
         dataset, stop = collection.datasets[0], int(collection.num_frames[0])
         yield Stretch(dataset, 0, 0, stop, f"episode {collection.episode_ids[0]}, frames 0:{stop}")
     for type_id, (episode, item) in sorted(longest.items()):

@@ -186,9 +186,7 @@ def _compare_pictures(
 ) -> None:
     """Each sample is compared with the source frame of its number and those beside it; a fault for each clip."""
     every = planned.extent.every
-    near = {sample.number: (sample.number - every, sample.number + every) for sample in samples}
-    wanted = {*near, *(number for beside in near.values() for number in beside)}
-    last = max(wanted)
+    wanted = {sample.number + step for sample in samples for step in (-every, 0, every)}
     lumas: dict[int, NDArray[np.uint8]] = {}
     scaler = FrameScaler(settings.frame_width, settings.frame_height)
     try:
@@ -196,7 +194,7 @@ def _compare_pictures(
             if number in wanted:
                 plane = np.frombuffer(scaler.scale(frame, None)[0], np.uint8)
                 lumas[number] = plane.reshape(settings.frame_height, settings.frame_width).copy()
-            if number == last:
+            if number == max(wanted):
                 break
     except (BadVideo, SourceError) as error:
         fault(str(error), None)
@@ -208,7 +206,7 @@ def _compare_pictures(
         mine = lumas[sample.number]
         errors = {
             number: _difference(sample.luma, lumas[number])
-            for number in near[sample.number]
+            for number in (sample.number - every, sample.number + every)
             if number in lumas and _difference(mine, lumas[number]) >= _MOVES
         }
         nearest = min(errors, key=lambda number: errors[number], default=sample.number)

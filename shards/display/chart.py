@@ -127,8 +127,8 @@ def to_svg(figure: "Figure", name: str, description: str, readings: Sequence[Rea
         text = re.sub(colour, f"var({variable})", text, flags=re.IGNORECASE)
     text = re.sub(r"font: (\d*\.?\d+)px [^;\"]*", r"font-size: \1px", text)
     # The page scales it: the drawing's own width and height would win over the style sheet.
-    text = re.sub(r"(<svg [^>]*?)height=\"[^\"]*\"", r"\1", text, count=1)
-    text = re.sub(r"(<svg [^>]*?)width=\"[^\"]*\"", r"\1", text, count=1)
+    for side in ("height", "width"):
+        text = re.sub(rf"(<svg [^>]*?){side}=\"[^\"]*\"", r"\1", text, count=1)
     label = f'role="img" aria-label="{escape(description)}" class="chart"'
     if readings:
         label += f' tabindex="0" data-readings="{escape(json.dumps(_places(figure, readings)))}"'

@@ -20,10 +20,9 @@ def new_app(program: str, **options: Any) -> typer.Typer:
 
     version = typer.Option("--version", help="Print the version.", callback=show_version, is_eager=True)
 
-    def of_program(_: bool = False) -> None: ...
+    @app.callback()
+    def of_program(_: Annotated[bool, version] = False) -> None: ...
 
-    of_program.__annotations__["_"] = Annotated[bool, version]
-    app.callback()(of_program)
     return app
 
 
