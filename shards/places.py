@@ -4,7 +4,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -30,6 +30,23 @@ def on_this_machine(place: Place) -> Place:
             "local path, and copy the result there afterwards."
         )
     return place
+
+
+def file_of(*endings: str) -> Callable[[Path | None], Path | None]:
+    """An option's callback: the path, where a file with one of these endings can be on this machine."""
+
+    def check(out: Path | None) -> Path | None:
+        on_this_machine(out)
+        if out is None:
+            return None
+        if out.suffix.lower() not in endings:
+            raise RocketError(f"--out: {out} ends in {out.suffix or 'nothing'}, expected {' or '.join(endings)}.")
+        if not out.parent.is_dir():
+            remedy = f"Make it: mkdir -p {shlex.quote(str(out.parent))}"
+            raise RocketError(f"--out: the folder {out.parent} is missing. {remedy}")
+        return out
+
+    return check
 
 
 @contextmanager

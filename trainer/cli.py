@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 
 from shards.display.command_line import command_with_settings, new_app
 from shards.errors import RocketError, UsageError
-from shards.places import on_this_machine
+from shards.places import file_of, on_this_machine
 from shards.settings import yaml_lines
 from trainer.ranks import is_main_process
 
@@ -177,16 +177,18 @@ def play(
 def compare(
     run_dirs: Annotated[list[Path], typer.Argument(help="Folders of runs.")],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Also write a page with the curves.")
+        Path | None,
+        typer.Option(
+            metavar="FILE.html", callback=file_of(".html", ".htm"), help="Also write a page with the curves."
+        ),
     ] = None,
 ) -> None:
     """Print the last validation of runs side by side, their differing settings, and if their data differ."""
     from trainer.look.compare import compare_lines, compare_page
 
     if out is not None:
-        from shards.display.page import check_out, write_page
+        from shards.display.page import write_page
 
-        check_out(out, ".html", ".htm")
         write_page(compare_page(run_dirs), out)
     typer.echo("\n".join(compare_lines(run_dirs)))
     if out is not None:

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pipeline.look.lane_options import LaneOptions, takes_lane_options
-from shards.places import on_this_machine
+from shards.places import file_of, on_this_machine
 
 DatasetArgument = Annotated[str, typer.Argument(metavar="DATASET", help="Folder or address of a dataset.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -58,7 +58,7 @@ def plan(
         typer.Option("--fps", metavar="N", min=0.001, help="Frames/s of all ranks together."),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", callback=on_this_machine, help="Also draw the lanes.")
+        Path | None, typer.Option(metavar="FILE.png", callback=file_of(".png"), help="Also draw the lanes.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -68,10 +68,6 @@ def plan(
 
     if options.lanes is None and options.run is None:
         raise typer.BadParameter("give --lanes L or --run RUN_DIR", param_hint="--lanes")
-    if out is not None:
-        from shards.display.page import check_out
-
-        check_out(out, ".png")
     planned, columns = options.plan(), terminal_columns()
     if out is not None:
         from pipeline.look.charts import save_lanes
@@ -92,7 +88,7 @@ def preview(
         Path,
         typer.Option(
             metavar="FILE",
-            callback=on_this_machine,
+            callback=file_of(".png", ".jpg", ".mp4", ".html"),
             help="A sheet (.png, .jpg), a video (.mp4) or a page that plays (.html).",
         ),
     ],
@@ -114,11 +110,9 @@ def preview(
     A lane shows what training gets: the goal of each frame, and where memory starts empty. Give it the settings of
     the run. Recordings and the folder of their masks, in the place of a dataset, show some of their stretches.
     """
-    from pipeline.look.preview import FORMATS, dataset_with, parse_range, preview_episode, preview_lane
+    from pipeline.look.preview import dataset_with, parse_range, preview_episode, preview_lane
     from pipeline.progress import progress_on_stderr
-    from shards.display.page import check_out
 
-    check_out(out, *FORMATS)
     if episode is None and lane is None and options.datasets and _are_recordings(options.datasets):
         from pipeline.look.masks import preview_masks
 
@@ -198,16 +192,17 @@ def export_logs(
 @takes_lane_options
 def report(
     options: LaneOptions,
-    out: Annotated[Path, typer.Option(metavar="FILE.html", callback=on_this_machine, help="The page to write.")],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE.html", callback=file_of(".html", ".htm"), help="The page to write.")
+    ],
 ) -> None:
     """Write a page that shows a dataset: charts, frames with masks, what was left out, the lane plan.
 
     It is one file and needs no network. Without --lanes or --run it plans as many lanes as the data fill.
     """
     from pipeline.look.report import fitting_plan, report_page
-    from shards.display.page import check_out, write_page
+    from shards.display.page import write_page
 
-    check_out(out, ".html", ".htm")
     unsaid = options.lanes is None and options.run is None
     if unsaid and (options.ranks or options.lane_groups):
         raise typer.BadParameter("goes with --lanes L", param_hint="--ranks" if options.ranks else "--lane-groups")

@@ -86,10 +86,8 @@ def _resume_lines(plan: EpochPlan, columns: int) -> list[str]:
     groups = number_of(plan.settings.num_groups, "lane group")
     heading = f"Resume: the same batches on any of these numbers of ranks ({groups})"
     lines = textwrap.wrap(heading, columns, subsequent_indent="  ")
-    for how, ranks in (
-        ("with shards of their own", plan.whole_shard_ranks),
-        ("sharing shards", plan.sharing_ranks),
-    ):
+    ways = {"with shards of their own": plan.whole_shard_ranks, "sharing shards": plan.sharing_ranks}
+    for how, ranks in ways.items():
         if ranks:
             lines += _wrapped(f"{how}: {', '.join(map(str, ranks))}", columns)
     return lines

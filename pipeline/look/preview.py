@@ -19,7 +19,6 @@ from shards.errors import RocketError
 from shards.interaction_types import interaction_type
 from shards.reader import Dataset, open_dataset
 
-FORMATS = (".png", ".jpg", ".mp4", ".html")
 EPISODE_CELLS, LANE_CELLS = 24, 6
 _COLUMNS = 6
 _RANGE = re.compile(r"(\d+)?:(\d+)?|(\d+)")

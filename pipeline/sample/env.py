@@ -18,6 +18,7 @@ from pipeline.sample.render import Renderer
 from pipeline.sample.scene import VIEW_HEIGHT, VIEW_WIDTH
 from pipeline.sample.story import TASKS, Story, StorySettings
 from pipeline.sample.textures import THEMES
+from pipeline.sources.masks import TYPE_OF_OBJECT_ID
 from shards.action_space import ACTION_SPACE
 from shards.errors import RocketError
 from shards.interaction_types import NO_INTERACTION
@@ -27,8 +28,6 @@ ENV_ID = "rocket1/Sample-v0"
 ZOOM = 2
 """The game is drawn at half the size of the contractors' 640x360 px."""
 MAX_STEPS = 300
-_MERGED_TYPES = {1: 3}
-"""Raw ids of ROCKET-1's annotations that the policy knows by another."""
 
 
 def register() -> None:
@@ -104,7 +103,7 @@ class SampleEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
         small = Image.frombytes("RGB", (VIEW_WIDTH, VIEW_HEIGHT), pixels.tobytes(), "raw", "RGBX")
         image = small.resize((VIEW_WIDTH * ZOOM, VIEW_HEIGHT * ZOOM), Image.Resampling.NEAREST)
         mask = masks[0].astype(np.uint8) if masks else np.zeros((VIEW_HEIGHT, VIEW_WIDTH), np.uint8)
-        obj_id = NO_INTERACTION if goal is None else _MERGED_TYPES.get(goal.obj_id, goal.obj_id)
+        obj_id = NO_INTERACTION if goal is None else TYPE_OF_OBJECT_ID[goal.obj_id]
         large = mask.repeat(ZOOM, axis=1).repeat(ZOOM, axis=0)
         return {"image": np.array(image), "segment": {"obj_id": obj_id, "obj_mask": large}}
 

@@ -6,7 +6,6 @@ A page is a Jinja2 template that extends `page.html` and shows panels, tables an
 
 import base64
 import io
-import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from shards.display import wording
 from shards.display.drawing import draw_frame
 from shards.display.palette import CSS_VARIABLES
 from shards.display.shown_frame import ShownFrame
-from shards.errors import RocketError
 from shards.places import output
 from shards.settings import shown
 
@@ -65,15 +63,6 @@ def strip_images(frames: Iterable[ShownFrame]) -> list[tuple[str, int, int, str]
         address = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
         images.append((address, *picture.size, f"frame {frame.frame} of episode {frame.episode_id}"))
     return images
-
-
-def check_out(out: Path, *endings: str) -> None:
-    """The file has one of these endings, and its folder is there."""
-    if out.suffix.lower() not in endings:
-        raise RocketError(f"--out: {out} ends in {out.suffix or 'nothing'}, expected {' or '.join(endings)}.")
-    if not out.parent.is_dir():
-        remedy = f"Make it: mkdir -p {shlex.quote(str(out.parent))}"
-        raise RocketError(f"--out: the folder {out.parent} is missing. {remedy}")
 
 
 def write_page(html: str, out: Path) -> None:

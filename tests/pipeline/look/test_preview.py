@@ -8,16 +8,16 @@ import pytest
 from PIL import Image
 
 from pipeline.look.lane_plan import plan_lanes
-from pipeline.look.preview import FORMATS, lane_stretches, parse_range, preview_episode, preview_lane
+from pipeline.look.preview import lane_stretches, parse_range, preview_episode, preview_lane
 from shards import DatasetError, RocketError, open_dataset
 from shards.action_space import ACTION_SPACE
 from shards.clip import Interaction
 from shards.display.drawing import draw_frame, outline, tint_masks
 from shards.display.film import FILM_WIDTH_PX
 from shards.display.footage import Stretch
-from shards.display.page import check_out
 from shards.display.palette import HUMAN, POLICY, type_rgb
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask, yuv_to_rgb
+from shards.places import file_of
 from shards.schedule.collection import Collection
 from shards.schedule.settings import ScheduleSettings
 from tests.synthetic import HEIGHT, WIDTH, actions_of, mask_of
@@ -174,9 +174,9 @@ def test_unknown_lane_step_frame_and_episode_are_refused_by_name(dataset, tmp_pa
     with pytest.raises(DatasetError, match="no episode eq003. Did you mean ep003"):
         preview_episode(dataset, "eq003", (0, 1), tmp_path / "sheet.png")
     with pytest.raises(RocketError, match="sheet.gif ends in .gif, expected .png or .jpg or .mp4"):
-        check_out(tmp_path / "sheet.gif", *FORMATS)
+        file_of(".png", ".jpg", ".mp4")(tmp_path / "sheet.gif")
     with pytest.raises(RocketError, match="the folder .* is missing. Make it: mkdir -p"):
-        check_out(tmp_path / "nowhere" / "sheet.png", *FORMATS)
+        file_of(".png", ".jpg", ".mp4")(tmp_path / "nowhere" / "sheet.png")
     assert list(tmp_path.iterdir()) == []
 
 
