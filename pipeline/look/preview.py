@@ -28,11 +28,7 @@ Span = tuple[int | None, int | None]
 
 
 def parse_range(option: str, text: str) -> Span:
-    """`10:20`, `:20`, `10:`, `:`, or `10` for the one that follows.
-
-    Raises:
-        RocketError: if it is none of these.
-    """
+    """The span that is meant by `10:20`, `:20`, `10:`, `:`, or `10` for that one alone."""
     found = _RANGE.fullmatch(text.strip())
     if found is None:
         raise RocketError(f"{option}: got {text!r}, expected START:STOP, such as 100:164.")

@@ -74,11 +74,7 @@ class Comparison:
 def compare_with_sources(
     dataset: Dataset, sources: Sequence[Path], num_workers: int, progress: Callable[[int], None] = lambda _: None
 ) -> Comparison:
-    """All actions of the dataset and some of its pictures are compared with the recordings'.
-
-    Raises:
-        RocketError: the sources cannot be read, or this release does not know the settings of the build.
-    """
+    """All actions of the dataset and some of its pictures are compared with the recordings'."""
     settings = settings_of_build(dataset)
     found = find_recordings(sources)
     planned = {

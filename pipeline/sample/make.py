@@ -173,7 +173,7 @@ def _record_session(
                 session=plan.index,
                 start=start.isoformat(),
                 num_frames=log.num_lines,
-                num_video_frames=writer.num_video_frames,
+                num_video_frames=writer.video.num_frames,
                 num_noops=writer.num_noops,
                 signal_frames=writer.roles["signal"],
                 recall_frames=writer.roles["recall"],

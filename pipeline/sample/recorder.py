@@ -73,15 +73,11 @@ class RecordingWriter:
     def __init__(self, stem: Path, masks_path: Path, number: int, log: InputLog, player: Player) -> None:
         self.number, self.log = number, log
         self._masks_path, self._player, self._renderer = masks_path, player, Renderer()
-        self._video = video_encoder(stem.with_name(stem.name + ".mp4"))
+        self.video = video_encoder(stem.with_name(stem.name + ".mp4"))
         self._lines: IO[str] = open(stem.with_name(stem.name + ".jsonl"), "w", encoding="utf-8", newline="\n")  # noqa: SIM115
         self._seen: dict[Interaction, dict[int, _Sight]] = {}
         self.num_noops = 0
         self.roles: dict[str, list[list[int]]] = {"signal": [], "recall": []}
-
-    @property
-    def num_video_frames(self) -> int:
-        return self._video.num_frames
 
     def add(self, tick: Tick) -> None:
         """Append a frame, its action and its masks."""
@@ -108,20 +104,20 @@ class RecordingWriter:
         """The video has the player's view as its next frame; returns what is seen of each target."""
         mark = FrameMark(self.number, self.log.num_lines)
         pixels, masks = self._renderer.draw(self._player.scene, targets, mark)
-        self._video.write([pixels.view(np.uint8).reshape(-1).data])
+        self.video.write([pixels.view(np.uint8).reshape(-1).data])
         return masks
 
     def finish(self) -> None:
         """All three files are finished."""
         self._lines.close()
-        self._video.end()
+        self.video.end()
         with open(self._masks_path, "wb") as file:
             pickle.dump(self._annotations(), file, protocol=4)
 
     def close(self) -> None:
         """No ffmpeg runs and no file is open any more."""
         self._lines.close()
-        self._video.close()
+        self.video.close()
 
     def _annotations(self) -> dict[str, Any]:
         """Return ROCKET-1's structure; an interaction is named by the frame of its event.
