@@ -14,7 +14,7 @@ from shards.errors import RocketError
 from shards.schedule.collection import Collection
 from shards.schedule.lanes import LanePlan, Schedule, lanes_of_rank
 from shards.schedule.mixing import MixedPlan
-from shards.schedule.plan import plan_splits
+from shards.schedule.plan import SplitPlan, plan_splits
 from shards.schedule.settings import ScheduleSettings, divisors, setting_keys
 from shards.schedule.watch_out import odd_data, padding_share
 from shards.settings import CONFIG_FILE, flat, override, read_yaml
@@ -39,18 +39,16 @@ class EpochPlan:
     """One epoch of a run over its datasets.
 
     Attributes:
-        splits: the plans for training and validation; `split` says which of the two is shown.
+        splits: the plans for training and validation.
+        lane_plan: that one of the two which `split` names.
     """
 
     collection: Collection
-    splits: tuple[LanePlan, LanePlan]
+    splits: tuple[SplitPlan, LanePlan]
+    lane_plan: LanePlan
     num_ranks: int
     split: Split
     epoch: int
-
-    @property
-    def lane_plan(self) -> LanePlan:
-        return self.splits[self.split == "val"]
 
     @property
     def settings(self) -> ScheduleSettings:
@@ -143,20 +141,20 @@ def plan_lanes(
             "It has no lanes to plan or to show."
         )
     lanes_of_rank(0, num_ranks, settings.num_lanes)  # do the lanes divide over the ranks?
-    train, val = plan_splits(collection, settings)
-    if isinstance(train, MixedPlan):
-        shares = "; ".join(f"{one.path} {one.share:.2%}" for one in train.shares)
+    splits = plan_splits(collection, settings)
+    plan = splits[split == "val"]
+    if isinstance(plan, MixedPlan):
+        shares = "; ".join(f"{one.path} {one.share:.2%}" for one in plan.shares)
         raise RocketError(
             f"data.datasets: the run mixes its datasets by weight, expected none ({shares} of the windows). Run: "
             "rocket-train CONFIG --dry-run"
         )
-    plan = EpochPlan(collection, (train, val), num_ranks, split, epoch)
     if not len(plan.episodes):
         raise RocketError(
             f"{', '.join(one.path for one in collection.datasets)}: the {split} split has no episode, got split "
             f"ratio {settings.split_ratio:g} of {len(collection.episode_ids)} episodes. Use another --split-ratio."
         )
-    return plan
+    return EpochPlan(collection, splits, plan, num_ranks, split, epoch)
 
 
 def _share(collection: Collection, schedule: Schedule, rank: int, num_ranks: int) -> RankShare:
