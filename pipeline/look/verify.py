@@ -50,7 +50,7 @@ def verify(
 
     Args:
         decode: False leaves the videos undecoded, which is several times as fast.
-        progress: told how many more frames are checked.
+        progress: called with the number of frames checked since the last call.
     """
     table = dataset.episodes
     faults = list(manifest_faults(dataset))

@@ -108,7 +108,7 @@ def draw_country(canvas: Pixels, scene: Scene) -> None:
 
 @functools.lru_cache(maxsize=4096)
 def _cell_scenery(seed: int, theme: str, column: int, row: int) -> Thing | None:
-    """Return what stands in a cell of the land, if anything; nothing within 8 blocks of the road."""
+    """Return the tree or house in a cell of the land, if any; there is none within 8 blocks of the road."""
     rng = np.random.default_rng([seed, column + 1000, row + 1000])
     x = column * _CELL_BLOCKS + rng.uniform(1.5, _CELL_BLOCKS - 1.5)
     z = row * _CELL_BLOCKS + rng.uniform(1.5, _CELL_BLOCKS - 1.5)

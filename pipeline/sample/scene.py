@@ -23,7 +23,7 @@ LAMP_COLOURS = ("amber", "blue")
 
 @dataclass
 class Thing:
-    """Something that stands in the world; `grown` rises from 0 to 1 when it appears."""
+    """Something in the world; `grown` rises from 0 to 1 when it appears."""
 
     kind: str
     x: float

@@ -26,7 +26,7 @@ SERIES = [pair.light for pair in palette.SERIES]
 _VARIABLES = {pair.light: f"--{name}" for name, pair in palette.CSS_VARIABLES.items()}
 
 NARROW_INCHES, WIDE_INCHES = 4.7, 10.0
-"""Widths of charts that stand two in a row, or alone; letters come out as large as the page's on a phone."""
+"""Widths of charts, two in a row or alone; letters come out as large as the page's on a phone."""
 
 _ROW_INCHES = 0.28
 _STYLE: dict[Any, Any] = {
@@ -110,7 +110,7 @@ def to_svg(figure: "Figure", name: str, description: str, readings: Sequence[Rea
 
     Args:
         name: unique on the page; ids in the drawing begin with it.
-        description: what a reader who cannot see the chart is told.
+        description: for a reader who cannot see the chart.
         readings: values to show on demand, of the first axes.
     """
     import matplotlib as mpl

@@ -187,7 +187,7 @@ class Player {
     return this.videos.get(number).ready;
   }
 
-  // The frame at this time has been presented: when "seeked" is told, a browser may still draw the one before.
+  // The frame at this time has been presented: when "seeked" comes, a browser may still draw the one before.
   async seek(video, time) {
     const isThere = () => video.presented !== undefined && Math.abs(video.presented + 0.5 / this.film.fps - time) < 0.25 / this.film.fps;
     if (isThere() && !video.seeking) return;

@@ -84,7 +84,7 @@ def open_collection(paths: Sequence[str]) -> Collection:
     """The datasets at these folders or addresses, as one.
 
     Raises:
-        RocketError: if one cannot be opened, stands there twice, or does not fit the others.
+        RocketError: if one cannot be opened, appears twice, or does not fit the others.
     """
     datasets = [open_dataset(path) for path in paths]
     seen: dict[str, str] = {}
