@@ -40,7 +40,7 @@ def check_each(
             yield from pool.map(partial(_check, check, dataset.path), jobs)
         except BrokenProcessPool as error:
             raise RocketError(
-                f"{dataset.path}: a process of the check died, perhaps because memory ran out. Use fewer --workers."
+                f"{dataset.path}: a process of the check died: perhaps memory ran out. Use fewer --workers."
             ) from error
 
 

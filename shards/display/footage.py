@@ -65,18 +65,22 @@ class Stretch:
                     rgb=yuv_to_rgb(yuv[place - first]),
                     action=ShownAction(arrays.buttons[place], (pitch, yaw)),
                     gui=bool(arrays.gui[place]),
-                    masks=list(self._masks(clip, place, frame)),
+                    masks=[self._mask(clip, at) for at in self.shown(clip, place)],
                     predicted=self.predicted[frame - self.start] if self.predicted else None,
                 )
 
-    def _masks(self, clip: Clip, place: int, frame: int) -> Iterator[ShownMask]:
-        """All candidates' masks of a frame, or the goal's."""
-        arrays, info = clip.arrays, self.dataset.info
-        for at in range(int(arrays.candidate_offsets[place]), int(arrays.candidate_offsets[place + 1])):
-            interaction = int(arrays.candidate_interaction[at])
-            if self.goals is None or interaction == self.goals[frame]:
-                mask = decode_runs(arrays.runs(at), info.frame_height, info.frame_width)
-                yield ShownMask(clip.info.interactions[interaction], mask)
+    def shown(self, clip: Clip, place: int) -> list[int]:
+        """The candidates to show in a clip's frame, by their number in the clip: all, or the goal's."""
+        first, stop = clip.arrays.candidate_offsets[place : place + 2].tolist()
+        goal = None if self.goals is None else self.goals[clip.info.start_frame + place]
+        return [at for at in range(first, stop) if goal is None or clip.arrays.candidate_interaction[at] == goal]
+
+    def _mask(self, clip: Clip, candidate: int) -> ShownMask:
+        info = self.dataset.info
+        interaction = clip.info.interactions[int(clip.arrays.candidate_interaction[candidate])]
+        return ShownMask(
+            interaction, decode_runs(clip.arrays.runs(candidate), info.frame_height, info.frame_width)
+        )
 
 
 def goals_of(dataset: Dataset, episode: int, *, seed: int, epoch: int) -> NDArray[np.int32]:

@@ -115,8 +115,7 @@ def _piece(clip: Clip, stretch: Stretch, number: int, start: int, stop: int) -> 
         "masks": [
             [
                 [int(arrays.candidate_interaction[at]), " ".join(map(str, arrays.runs(at).tolist()))]
-                for at in range(int(arrays.candidate_offsets[place]), int(arrays.candidate_offsets[place + 1]))
-                if stretch.goals is None or arrays.candidate_interaction[at] == stretch.goals[base + place]
+                for at in stretch.shown(clip, place)
             ]
             for place in places
         ],
