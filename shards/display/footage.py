@@ -76,11 +76,9 @@ class Stretch:
         return [at for at in range(first, stop) if goal is None or clip.arrays.candidate_interaction[at] == goal]
 
     def _mask(self, clip: Clip, candidate: int) -> ShownMask:
-        info = self.dataset.info
-        interaction = clip.info.interactions[int(clip.arrays.candidate_interaction[candidate])]
-        return ShownMask(
-            interaction, decode_runs(clip.arrays.runs(candidate), info.frame_height, info.frame_width)
-        )
+        arrays, info = clip.arrays, self.dataset.info
+        mask = decode_runs(arrays.runs(candidate), info.frame_height, info.frame_width)
+        return ShownMask(clip.info.interactions[int(arrays.candidate_interaction[candidate])], mask)
 
 
 def goals_of(dataset: Dataset, episode: int, *, seed: int, epoch: int) -> NDArray[np.int32]:
