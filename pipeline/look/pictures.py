@@ -53,20 +53,22 @@ def draw_strips(
     size_px: tuple[int, int],
     num_columns: int,
     progress: ProgressReport = SILENT,
-) -> None:
-    """A film of the strips, or a sheet with `num_columns` frames a row, is at `out`, an .mp4, .png or .jpg.
+) -> int:
+    """A film of the strips, or a sheet with `num_columns` frames a row, is at `out`; returns how many frames it has.
 
     Args:
         size_px: (width, height) of the dataset's frames.
     """
     if is_film(out):
-        progress.start("drawing", sum(strip.num_frames or 1 for strip in strips), "frames")
+        num_pictures = sum(strip.num_frames or 1 for strip in strips)
+        progress.start("drawing", num_pictures, "frames")
         write_film(out, _film_pictures(strips, size_px, progress))
-        return
+        return num_pictures
     sheet = _sheet(title, subtitle, strips, size_px, num_columns)
     with output(out) as partial:
         kind = "PNG" if out.suffix.lower() == ".png" else "JPEG"
         sheet.save(partial, kind, optimize=True, quality=80)  # PNG takes no notice of quality
+    return sum(strip.num_frames for strip in strips)
 
 
 def _sheet(

@@ -71,8 +71,7 @@ def preview_episode(
     if out.suffix.lower() == ".html":
         return _write_player(out, title, subtitle, _by_interaction(whole), size)
     strip = Strip.of(whole, None if is_film(out) else num_cells or EPISODE_CELLS)
-    draw_strips(out, title, subtitle, [strip], size, min(_COLUMNS, strip.num_frames), progress)
-    return strip.num_frames
+    return draw_strips(out, title, subtitle, [strip], size, min(_COLUMNS, strip.num_frames), progress)
 
 
 def preview_lane(
@@ -97,8 +96,7 @@ def preview_lane(
         return _write_player(out, title, subtitle, (step for step in steps if step.stop), size)
     cells = num_cells or LANE_CELLS
     strips = [Strip.of(step, None if is_film(out) else cells) for step in steps]
-    draw_strips(out, title, subtitle, strips, size, cells, progress)
-    return sum(strip.num_frames for strip in strips)
+    return draw_strips(out, title, subtitle, strips, size, cells, progress)
 
 
 def lane_stretches(plan: EpochPlan, lane: int, span: Span = (None, None)) -> list[Stretch]:
