@@ -54,7 +54,7 @@ def draw_strips(
     num_columns: int,
     progress: ProgressReport = SILENT,
 ) -> int:
-    """A film of the strips, or a sheet with `num_columns` frames a row, is at `out`; returns how many frames it has.
+    """A film of the strips, or a sheet with `num_columns` frames a row, is at `out`; returns its number of frames.
 
     Args:
         size_px: (width, height) of the dataset's frames.
