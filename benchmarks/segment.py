@@ -83,7 +83,7 @@ def _print_events(known: list[Known]) -> None:
 def _print_guesses(known: list[Known]) -> None:
     true, guessed, hit = Counter[str](), Counter[str](), Counter[str]()
     for one in known:
-        guesses = [(interaction_type(s.type).name, s.event_frame) for s in one.guesses(SETTINGS)]
+        guesses = [(s.kind, s.event_frame) for s in one.guesses(SETTINGS)]
         guessed.update(name for name, _ in guesses)
         for _, interaction in one.counted():
             name = interaction_type(interaction.type).name
@@ -167,7 +167,9 @@ def loop(path: Path) -> None:
                 yield lambda frame=frame: frame.to_ndarray(format="rgb24", width=640, height=360)  # type: ignore[misc]
 
     ends = range(_STRETCH_FRAMES - 1, num_frames, _STRETCH_FRAMES)
-    stretches = [Stretch(2, "mine_block:stone", end - _STRETCH_FRAMES + 1, end, end, (0.5, 0.5)) for end in ends]
+    stretches = [
+        Stretch("mine", "mine_block:stone", end - _STRETCH_FRAMES + 1, end, end, (0.5, 0.5)) for end in ends
+    ]
     start = time.process_time()
     tracks, _ = follow(pictures(), stretches, ConstantTracker(), SegmentSettings())
     seconds = time.process_time() - start

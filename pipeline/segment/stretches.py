@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from pipeline.recording import WINDOW_HEIGHT_PX, RecordingContent
 from pipeline.segment.settings import Rule, SegmentSettings
 from shards.action_space import ACTION_SPACE
-from shards.interaction_types import INTERACTION_TYPES
 
 _WINDOW_WIDTH_PX = WINDOW_HEIGHT_PX * 16 / 9
 _HOTBAR_FRAME_PX = (640.0, 360.0)
@@ -27,8 +26,6 @@ _NUM_SLOTS = 9
 _FIRST_SLOT = ACTION_SPACE.column["hotbar.1"]
 _HOLD_FRAMES = 5
 """A shorter press of attack is a blow or a click; a block takes longer."""
-
-_TYPE = {kind.name: kind.id for kind in INTERACTION_TYPES} | {"use": 3}
 
 SKIP_REASONS: Mapping[str, str] = {
     "no_aim": "no frame before the event has the button down and the menu as expected",
@@ -64,7 +61,7 @@ class Stretch:
     """Frames in which an object is to be tracked, backwards from its prompt.
 
     Attributes:
-        type: the id of one of `INTERACTION_TYPES`.
+        kind: the name of one of `INTERACTION_TYPES`.
         event: such as mine_block:stone.
         first: the first frame to track to.
         prompt: the frame that is prompted, at or after `first`.
@@ -72,7 +69,7 @@ class Stretch:
         point: where the object is in the prompt's frame, (x, y) as shares of width and height.
     """
 
-    type: int
+    kind: str
     event: str
     first: int
     prompt: int
@@ -165,7 +162,8 @@ def _stretch(
         first -= 1
     if prompt - first + 1 < settings.min_frames:
         return "short"
-    return Stretch(_TYPE[name], event, first, prompt, min(event_frame, play.content.num_frames - 1), point)
+    kind = "interact" if name == "use" else name
+    return Stretch(kind, event, first, prompt, min(event_frame, play.content.num_frames - 1), point)
 
 
 def _prompt_frame(play: Play, settings: SegmentSettings, rule: Rule, event_frame: int) -> int | None:

@@ -22,7 +22,6 @@ from pipeline.segment.stretches import find_stretches
 from pipeline.sources.mask_files import JSONL_SUFFIX, MaskWriter
 from pipeline.transcode.decode import source_frames
 from pipeline.transcode.probe import BadVideo
-from shards.interaction_types import interaction_type
 
 
 def segment_recording(
@@ -66,23 +65,19 @@ def segment_recording(
         problem = error.reason
     if problem:
         header["problem"] = problem
-    header["found"] = dict(sorted(Counter(_kind_of(track) for track in tracks).items()))
+    header["found"] = dict(sorted(Counter(track.stretch.kind for track in tracks).items()))
     header["mask_frames"] = sum(len(track.sights) for track in tracks)
     header["skipped"] = dict(sorted(skipped.items()))
     with MaskWriter(masks_path(out, recording.name), *size, **header) as file:
         for track in tracks:
             stretch = track.stretch
-            file.add_runs(_kind_of(track), stretch.event, track.sights, stretch.event_frame + 1)
+            file.add_runs(stretch.kind, stretch.event, track.sights, stretch.event_frame + 1)
     counter.finish()
 
 
 def masks_path(out: Path, name: str) -> Path:
     """The file of a recording's masks."""
     return out / f"{name}{JSONL_SUFFIX}"
-
-
-def _kind_of(track: Track) -> str:
-    return interaction_type(track.stretch.type).name
 
 
 class _Frames:

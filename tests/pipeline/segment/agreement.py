@@ -45,7 +45,7 @@ class Known:
         return [
             stretch
             for stretch in self.stretches
-            if stretch.type == true.type
+            if stretch.kind == interaction_type(true.type).name
             and stretch.event.startswith(event)
             and abs(stretch.event_frame - (true.stop - 1)) <= 1
         ]

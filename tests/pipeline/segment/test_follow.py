@@ -60,7 +60,7 @@ class Video:
 
 
 def stretch(first: int, prompt: int) -> Stretch:
-    return Stretch(2, "mine_block:stone", first, prompt, prompt + 2, (0.5, 0.25))
+    return Stretch("mine", "mine_block:stone", first, prompt, prompt + 2, (0.5, 0.25))
 
 
 def words(*settings: str) -> SegmentSettings:

@@ -68,7 +68,7 @@ def test_events_of_the_sample_are_guessed_from_buttons_as_far_as_buttons_tell(sa
     truths: Counter[str] = Counter()
     guesses: Counter[str] = Counter()
     for known in known_recordings(sample, SETTINGS):
-        found = [(interaction_type(s.type).name, s.event_frame) for s in known.guesses(SETTINGS)]
+        found = [(s.kind, s.event_frame) for s in known.guesses(SETTINGS)]
         true = [(interaction_type(i.type).name, i.stop - 1) for _, i in known.counted()]
         guesses.update(name for name, _ in found)
         truths.update(name for name, _ in true)

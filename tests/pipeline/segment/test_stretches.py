@@ -52,7 +52,7 @@ def find(played: Play, settings: SegmentSettings = DEFAULTS) -> list[Stretch]:
 
 def test_mined_block_is_prompted_at_the_crosshair_where_attack_was_last_down_two_frames_before() -> None:
     stretches = find(play({60: "mine_block:stone"}, down={"attack": range(50, 60)}))
-    assert stretches == [Stretch(2, "mine_block:stone", 0, 58, 60, (0.5, 0.5))]
+    assert stretches == [Stretch("mine", "mine_block:stone", 0, 58, 60, (0.5, 0.5))]
     late = find(play({60: "mine_block:stone"}, down={"attack": range(50, 56)}))
     assert [stretch.prompt for stretch in late] == [55]
 
@@ -60,25 +60,25 @@ def test_mined_block_is_prompted_at_the_crosshair_where_attack_was_last_down_two
 @pytest.mark.parametrize(
     ("event", "button", "kind", "prompt"),
     [
-        ("kill_entity:pig", "attack", 0, 59),
-        ("use_item:bone_meal", "use", 3, 59),
-        ("custom:open_chest", "jump", 3, 59),
-        ("custom:interact_with_crafting_table", "use", 3, 59),
+        ("kill_entity:pig", "attack", "hunt", 59),
+        ("use_item:bone_meal", "use", "interact", 59),
+        ("custom:open_chest", "jump", "interact", 59),
+        ("custom:interact_with_crafting_table", "use", "interact", 59),
     ],
 )
 def test_deeds_in_the_world_are_prompted_in_the_frame_before(
-    event: str, button: str, kind: int, prompt: int
+    event: str, button: str, kind: str, prompt: int
 ) -> None:
     assert find(play({60: event}, down={button: [59]})) == [Stretch(kind, event, 0, prompt, 60, (0.5, 0.5))]
 
 
 def test_menu_bounds_the_stretch_of_what_opens_it_and_of_what_is_crafted_in_it() -> None:
     chest = find(play({60: "custom:open_chest"}, gui=[*range(30), *range(60, 80)], down={"use": [59]}))
-    assert chest == [Stretch(3, "custom:open_chest", 30, 59, 60, (0.5, 0.5))]
+    assert chest == [Stretch("interact", "custom:open_chest", 30, 59, 60, (0.5, 0.5))]
     craft = find(
         play({60: "craft_item:torch"}, gui=range(40, 80), down={"attack": [59]}, cursor=(320.0, 540.0)),
     )
-    assert craft == [Stretch(4, "craft_item:torch", 40, 59, 60, (0.25, 0.75))]
+    assert craft == [Stretch("craft", "craft_item:torch", 40, 59, 60, (0.25, 0.75))]
 
 
 def test_stretch_begins_after_the_last_event_in_the_same_world_and_within_reach() -> None:
@@ -101,9 +101,9 @@ def test_hotbar_slot_that_is_kept_is_prompted_where_it_is_drawn() -> None:
     down = {"hotbar.2": [40], "hotbar.3": [43], "hotbar.9": [70], "hotbar.1": [75]}
     # Slot 2 was only passed; slot 3 is kept. Nine gives way after five frames; one stays to the end.
     stretches = find(play({}, down=down))
-    assert [(s.type, s.event, s.first, s.prompt, s.event_frame) for s in stretches] == [
-        (5, "switch:hotbar.3", 34, 43, 44),
-        (5, "switch:hotbar.1", 66, 75, 76),
+    assert [(s.kind, s.event, s.first, s.prompt, s.event_frame) for s in stretches] == [
+        ("switch", "switch:hotbar.3", 34, 43, 44),
+        ("switch", "switch:hotbar.1", 66, 75, 76),
     ]
     assert [s.point for s in stretches] == [(280 / 640, 349 / 360), (240 / 640, 349 / 360)]
 
@@ -151,7 +151,7 @@ def test_tools_food_measures_and_pickups_give_no_interaction() -> None:
 def test_event_after_the_last_frame_ends_in_the_last_frame() -> None:
     played = play({}, down={"attack": range(90, 100)})
     played.events.append({"mine_block:stone": 1})  # type: ignore[attr-defined]
-    assert find(played) == [Stretch(2, "mine_block:stone", 0, 98, 99, (0.5, 0.5))]
+    assert find(played) == [Stretch("mine", "mine_block:stone", 0, 98, 99, (0.5, 0.5))]
 
 
 def test_buttons_tell_events_only_where_nothing_is_counted() -> None:
@@ -168,9 +168,9 @@ def test_rules_are_changed_by_words_and_files(tmp_path: Path) -> None:
     settings = load_settings(SegmentSettings, file, ["mine.never=[mine_block:grass]", "hotbar.pitch=30"])
     events = {50: "pickup:dirt", 60: "mine_block:stone", 80: "mine_block:grass"}
     stretches = find(play(events, down={"attack": range(80)}), settings)
-    assert [(s.type, s.event, s.prompt) for s in stretches] == [
-        (6, "pickup:dirt", 49),
-        (2, "mine_block:stone", 56),
+    assert [(s.kind, s.event, s.prompt) for s in stretches] == [
+        ("approach", "pickup:dirt", 49),
+        ("mine", "mine_block:stone", 56),
     ]
     assert settings.mine.events == ["mine_block:*", "hold:attack"]
     with pytest.raises(SettingsError, match=r"unknown setting `mine.max_frame`, did you mean `mine.max_frames`"):
