@@ -59,41 +59,33 @@ def _look_at(recording: Recording, settings: BuildSettings) -> PlannedRecording 
         num_frames = _num_in_header(recording.video) if source.stored_as == "file" else None
         log = str(recording.actions)
         return Rejection(recording.name, error.reason, str(error), log, num_frames=num_frames)
+
+    def rejection(reason: str, detail: str, path: str, remedy: str | None = None) -> Rejection:
+        return Rejection(recording.name, reason, detail, path, num_frames=extent.num_frames, remedy=remedy)
+
     header = None
     if source.stored_as == "file":
         try:
             header = read_header(recording.video)
         except BadVideo as bad:
-            return Rejection(
-                recording.name,
-                bad.reason,
-                bad.detail,
-                str(recording.video),
-                num_frames=extent.num_frames,
-                remedy=REMEDIES.get(bad.reason, "Download the video again."),
-            )
+            remedy = REMEDIES.get(bad.reason, "Download the video again.")
+            return rejection(bad.reason, bad.detail, str(recording.video), remedy)
         rate = header.usual_frames_per_second
         every = _times_as_fast(rate)
         if every != 1 and (every is None or not settings.reduce_rate):
-            return Rejection(
-                recording.name,
-                "frames_per_second",
-                f"the video has {rate:g} frames per second, expected {ACTION_SPACE.frames_per_second}",
-                str(recording.video),
-                num_frames=extent.num_frames,
-                remedy=(
-                    "Record at 20, 40 or 60 frames per second: of others, no frame has the time of each of 20."
-                    if every is None
-                    else "If the log has a line for each frame, build with reduce_rate=true: one frame in "
-                    f"{every} is taken, with the actions of all."
-                ),
+            detail = f"the video has {rate:g} frames per second, expected {ACTION_SPACE.frames_per_second}"
+            remedy = (
+                "Record at 20, 40 or 60 frames per second: of others, no frame has the time of each of 20."
+                if every is None
+                else "If the log has a line for each frame, build with reduce_rate=true: one frame in "
+                f"{every} is taken, with the actions of all."
             )
+            return rejection("frames_per_second", detail, str(recording.video), remedy)
         extent = replace(extent, every=every)
     try:
         stamp = _stamp(recording)
     except OSError as error:
-        path, num_frames = str(error.filename), extent.num_frames
-        return Rejection(recording.name, "unreadable", f"{error.strerror}", path, num_frames=num_frames)
+        return rejection("unreadable", f"{error.strerror}", str(error.filename))
     return PlannedRecording(recording, extent, header, stamp)
 
 

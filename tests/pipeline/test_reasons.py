@@ -7,7 +7,7 @@ import pipeline
 from pipeline.rejection import REASONS, REMEDIES
 
 ENDS_THE_BUILD = {"missing", "usage"}  # a source that is not there or not meant: told at once, never listed
-PLACE_OF_REASON = {"Rejection": 1, "SourceError": 1, "Breakage": 1, "BadVideo": 0, "BadLine": 0, "Ending": 2}
+PLACE_OF_REASON = {"Rejection": 1, "SourceError": 1, "Breakage": 1, "BadVideo": 0, "BadLine": 0, "rejection": 0}
 
 
 def reasons_in(path):
