@@ -126,7 +126,11 @@ class ClipArrays:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ClipArrays":
-        """The arrays of an arrays member; ValueError if it is not of this form."""
+        """The arrays of an arrays member; ValueError if it is not of this form.
+
+        Raises:
+            ValueError: if it is not of this form.
+        """
         try:
             return cls(**safetensors.numpy.load(zlib.decompress(data, _GZIP)))
         except (zlib.error, SafetensorError, TypeError) as error:
@@ -165,7 +169,11 @@ class ClipInfo:
 
     @classmethod
     def from_json(cls, data: bytes) -> "ClipInfo":
-        """The record of a json member; ValueError if it is not of this form."""
+        """The record of a json member; ValueError if it is not of this form.
+
+        Raises:
+            ValueError: if it is not of this form.
+        """
         try:
             record = json.loads(data)
             interactions = {int(index): Interaction(**fields) for index, fields in record["interactions"].items()}
@@ -195,7 +203,11 @@ class Clip:
 
     @classmethod
     def from_members(cls, members: Mapping[str, bytes]) -> "Clip":
-        """The clip of these members; ValueError if one is missing or not of its form."""
+        """The clip of these members; ValueError if one is missing or not of its form.
+
+        Raises:
+            ValueError: if a member is missing or not of its form.
+        """
         missing = [name for name in CORE_MEMBERS if name not in members]
         if missing:
             raise ValueError(f"the {missing[0]} member is missing")
@@ -204,7 +216,11 @@ class Clip:
 
 
 def unpack_log(data: bytes) -> bytes:
-    """The lines of a log member; ValueError if it is not of that form."""
+    """The lines of a log member; ValueError if it is not of that form.
+
+    Raises:
+        ValueError: if it is not of that form.
+    """
     try:
         return zlib.decompress(data, _GZIP)
     except zlib.error as error:

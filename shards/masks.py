@@ -44,12 +44,20 @@ def centroid(mask: NDArray[np.bool_]) -> tuple[float, float] | None:
 
 
 def decode_runs(runs: NDArray[np.uint32], height_px: int, width_px: int) -> NDArray[np.bool_]:
-    """The mask that `encode_runs` was given, shape (height_px, width_px); ValueError if the lengths make none."""
+    """The mask that `encode_runs` was given, shape (height_px, width_px); ValueError if the lengths make none.
+
+    Raises:
+        ValueError: if the lengths are odd in number or do not add up to the mask's size.
+    """
     return _repeat(runs, height_px * width_px).reshape(height_px, width_px)
 
 
 def runs_to_packed_bits(masks: Sequence[NDArray[np.uint32]], height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """The masks bit-packed, shape (len(masks), packed_size(height_px, width_px)); ValueError as `decode_runs`."""
+    """The masks bit-packed, shape (len(masks), packed_size(height_px, width_px)); ValueError as `decode_runs`.
+
+    Raises:
+        ValueError: if the lengths of any mask are odd in number or do not add up to the mask's size.
+    """
     packed = np.zeros((len(masks), packed_size(height_px, width_px)), np.uint8)
     for row, runs in zip(packed, masks, strict=True):
         row[:] = np.packbits(_repeat(runs, height_px * width_px))

@@ -151,7 +151,12 @@ class Dataset:
         return self._part(episode, "events")
 
     def events(self, episode: int) -> Iterator[Event]:
-        """The events of an episode, by frame; read from its clips."""
+        """The events of an episode, by frame; read from its clips.
+
+        Raises:
+            DamagedClip: if a clip's bytes are missing, changed or not of a clip's form.
+            OSError: if the storage fails.
+        """
         names = [row.name for row in self.event_rows(episode)]
         for row in self.clip_rows(episode):
             arrays = self.read_arrays(episode, row)
@@ -201,7 +206,12 @@ class Dataset:
         return [json.loads(line) for line in self.storage.read(REJECTED_FILE).splitlines()]
 
     def read_clip(self, episode: int, row: ClipRow) -> Clip:
-        """The clip of that row of `clip_rows(episode)`, read whole and checked."""
+        """The clip of that row of `clip_rows(episode)`, read whole and checked.
+
+        Raises:
+            DamagedClip: if its bytes are missing, changed or not of a clip's form.
+            OSError: if the storage fails.
+        """
         members = self.read_members(episode, row, row.members)
         with self.naming(episode, row):
             return Clip.from_members(members)
@@ -213,7 +223,12 @@ class Dataset:
             return ClipArrays.from_bytes(data)
 
     def read_members(self, episode: int, row: ClipRow, wanted: Collection[str]) -> dict[str, bytes]:
-        """Some of a clip's members as bytes, checked; one range of the shard is read."""
+        """Some of a clip's members as bytes, checked; one range of the shard is read.
+
+        Raises:
+            DamagedClip: if the bytes are missing or changed.
+            OSError: if the storage fails.
+        """
         with self.naming(episode, row):
             return read_members(self.storage, int(self.episodes.shard[episode]), row, wanted)
 

@@ -85,7 +85,12 @@ def load_settings(model: type[Record], path: Path | None, words: Sequence[str]) 
 
 
 def override(content: dict[str, Any], words: Sequence[str], where: str) -> dict[str, Any]:
-    """The nested dict with KEY=VALUE words applied in order; raises as `load_settings` does."""
+    """The nested dict with KEY=VALUE words applied in order; raises as `load_settings` does.
+
+    Raises:
+        SettingsError: a word cannot be read or placed.
+        UsageError: one has no `=`.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError  # type: ignore[import-untyped]
@@ -185,7 +190,11 @@ def nearest(word: str, candidates: Sequence[str]) -> str | None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The nested dict that a YAML file holds; references are kept as they are. SettingsError if it holds none."""
+    """The nested dict that a YAML file holds; references are kept as they are. SettingsError if it holds none.
+
+    Raises:
+        SettingsError: it cannot be read, or holds something else.
+    """
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
     from yaml import YAMLError

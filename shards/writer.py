@@ -35,7 +35,11 @@ class PartWriter:
         self._sums = EpisodeSums()
 
     def add_clip(self, clip: Clip) -> None:
-        """The clip lies at the end of the part, as the next one of the episode under way."""
+        """The clip lies at the end of the part, as the next one of the episode under way.
+
+        Raises:
+            OSError: if the file cannot be written.
+        """
         members = clip.members()
         key = clip_key(clip.info.episode_id, clip.info.clip)
         places = dict.fromkeys(("log_offset", "log_size"), 0)

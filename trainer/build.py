@@ -36,6 +36,9 @@ def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
     """The policy with the weights that a run starts from; the same for the same seed.
 
     Without `fetch_weights` they are random, where a checkpoint's take their place anyway.
+
+    Raises:
+        RocketError: an unknown backbone, weights that cannot be had or do not fit.
     """
     settings = config.policy
     torch.manual_seed(config.seed)
@@ -53,7 +56,11 @@ def build_policy(config: RunConfig, fetch_weights: bool = True) -> RocketPolicy:
 
 
 def load_policy(config: RunConfig, path: Path, content: Mapping[str, Any], averaged: bool = False) -> RocketPolicy:
-    """The policy of these settings with the weights, or their average, of the checkpoint read from `path`."""
+    """The policy of these settings with the weights, or their average, of the checkpoint read from `path`.
+
+    Raises:
+        RocketError: they do not fit, or there is no average.
+    """
     policy = build_policy(config, fetch_weights=False)
     state = policy_state(path, content, averaged)
     load_weights(policy, Weights(state, config.policy_arguments(), str(path)))
@@ -61,7 +68,11 @@ def load_policy(config: RunConfig, path: Path, content: Mapping[str, Any], avera
 
 
 def load_teacher(source: str) -> nn.Module:
-    """The policy that a source holds, in the shape that the source tells."""
+    """The policy that a source holds, in the shape that the source tells.
+
+    Raises:
+        WeightsError: it does not tell.
+    """
     weights = read_weights(source)
     if not weights.settings:
         raise RocketError(

@@ -49,7 +49,11 @@ def changes_on_resume(saved: dict[str, Any], config: RunConfig) -> list[Change]:
 
 
 def check_changes(changes: Sequence[Change], checkpoint: Path) -> None:
-    """Raise SettingsError with each change that would make it a different run than the checkpoint's."""
+    """Raise SettingsError with each change that would make it a different run than the checkpoint's.
+
+    Raises:
+        SettingsError: naming each that would make it a different run.
+    """
     refused = [
         f"{one.key}: got {shown(one.new)}, expected {shown(one.old)} as in {checkpoint}: a run cannot change it. "
         f"Set {one.key}={shown(one.old)}, or train from the beginning in another run_dir, without --resume."
@@ -87,6 +91,9 @@ def write_record(run_dir: Path, config: RunConfig, changes: Sequence[Change], st
     """The folder holds today's settings, the datasets' fingerprints, and what changed in its history.
 
     A change that is there already for that step, from a start that came to no checkpoint, is not repeated.
+
+    Raises:
+        OSError: the folder cannot be written.
     """
     from omegaconf import OmegaConf
 

@@ -20,7 +20,11 @@ def config_names() -> list[str]:
 
 
 def config_path(name_or_path: str) -> Path:
-    """The file that a CONFIG argument means: a path, or a name in configs/."""
+    """The file that a CONFIG argument means: a path, or a name in configs/.
+
+    Raises:
+        SettingsError: it is neither; the nearest name is suggested.
+    """
     path = Path(name_or_path)
     if path.is_file():
         return path
@@ -56,7 +60,12 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def parse_config(content: Any, where: str, overrides: Sequence[str] = ()) -> RunConfig:
-    """The checked settings of a plain dict, as a checkpoint holds them, with overrides on top."""
+    """The checked settings of a plain dict, as a checkpoint holds them, with overrides on top.
+
+    Raises:
+        SettingsError: with every problem, a line each; `where` names the source.
+        UsageError: an override has no `=`.
+    """
     return check_settings(RunConfig, override(content, overrides, where), where)
 
 
@@ -72,7 +81,11 @@ def check_places(config: RunConfig) -> None:
 
 
 def go_on_in(config: RunConfig, run_dir: str, overrides: Sequence[str]) -> RunConfig:
-    """The settings with that folder as the run's, for `--resume RUN_DIR`."""
+    """The settings with that folder as the run's, for `--resume RUN_DIR`.
+
+    Raises:
+        UsageError: an override names another folder, or the folder holds no run.
+    """
     if any(word.startswith("run_dir=") for word in overrides) and Path(run_dir) != Path(config.run_dir):
         raise UsageError(
             f"--resume {run_dir}: run_dir={config.run_dir} names another folder. Give one of the two."

@@ -46,7 +46,11 @@ def starts_ranks() -> bool:
 
 
 def check_devices(config: RunConfig) -> None:
-    """Raise SettingsError if the machine lacks the devices that the settings ask for."""
+    """Raise SettingsError if the machine lacks the devices that the settings ask for.
+
+    Raises:
+        SettingsError: it has not.
+    """
     trainer = config.trainer
     available = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if trainer.accelerator == "gpu" and not available:

@@ -37,7 +37,11 @@ def start_ranks(num_ranks: int) -> dict[int, subprocess.Popen[bytes]]:
 
 
 def join_ranks(config: RunConfig, num_ranks: int) -> None:
-    """All ranks have come together in a process group, which Lightning uses as well."""
+    """All ranks have come together in a process group, which Lightning uses as well.
+
+    Raises:
+        RocketError: some did not come.
+    """
     environment: ClusterEnvironment = LightningEnvironment()
     if dist.is_torchelastic_launched():
         environment = TorchElasticEnvironment()

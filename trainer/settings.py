@@ -91,7 +91,11 @@ class DataConfig(Section):
 
     @classmethod
     def of_names(cls, **settings: Any) -> Self:
-        """The settings by the names that MineStudio's tutorial gives them, for use from Python."""
+        """The settings by the names that MineStudio's tutorial gives them, for use from Python.
+
+        Raises:
+            SettingsError: a setting is unknown or has a wrong value.
+        """
         mode = settings.pop("mode", "raw")
         if mode != "raw":
             raise SettingsError([f"data: mode: got {mode!r}, expected raw. Leave it out."])

@@ -67,7 +67,11 @@ class BuildFolder:
         self._plan = self.build / "plan.json"
 
     def refuse_foreign_content(self, *, resume: bool) -> None:
-        """The folder does not exist, is empty, or holds an unfinished build that may be continued."""
+        """The folder does not exist, is empty, or holds an unfinished build that may be continued.
+
+        Raises:
+            RocketError: otherwise.
+        """
         place = self.out
         while not os.path.lexists(place) and place != place.parent:
             place = place.parent
@@ -101,7 +105,11 @@ class BuildFolder:
             raise RocketError(f"{place}: cannot be written to, got no permission. Choose another --out.")
 
     def begin(self, identity: Mapping[str, Any]) -> None:
-        """The folder holds a build of this identity, begun now or before, and none of another one."""
+        """The folder holds a build of this identity, begun now or before, and none of another one.
+
+        Raises:
+            RocketError: it holds one of another identity, or cannot be written.
+        """
         try:
             for folder in (self.parts, self.shards, self.work):
                 folder.mkdir(parents=True, exist_ok=True)
@@ -137,7 +145,11 @@ class BuildFolder:
 
     @contextmanager
     def locked(self, *, shared: bool) -> Iterator[None]:
-        """No other build works in the folder meanwhile; with `shared`, only others that are shared."""
+        """No other build works in the folder meanwhile; with `shared`, only others that are shared.
+
+        Raises:
+            RocketError: another one does.
+        """
         try:
             self.build.mkdir(parents=True, exist_ok=True)
             file = open(self.build / "lock", "wb")  # noqa: SIM115 (closed below)
@@ -158,7 +170,11 @@ class BuildFolder:
 
 
 def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """What was begun is what is asked for; the error names the first thing that differs."""
+    """What was begun is what is asked for; the error names the first thing that differs.
+
+    Raises:
+        RocketError: naming the first thing that differs.
+    """
     difference = next(_differences(known, now), None)
     if difference is not None:
         raise RocketError(

@@ -87,7 +87,11 @@ class SampledActions:
 
 
 def sample_actions(collection: Collection, num_clips: int = _SAMPLED_CLIPS) -> SampledActions:
-    """The actions of at most so many clips, evenly spread over the datasets."""
+    """The actions of at most so many clips, evenly spread over the datasets.
+
+    Raises:
+        OSError: if the storage fails.
+    """
     stops = np.cumsum(np.concatenate([one.episodes.num_clips for one in collection.datasets]))
     camera, damaged = [np.zeros((0, 2))], []
     for clip in np.unique(np.linspace(0, stops[-1] - 1, num_clips).round().astype(np.int64)).tolist():
@@ -151,7 +155,11 @@ def lanes_chart(plan: EpochPlan) -> Markup:
 
 
 def save_lanes(plan: EpochPlan, out: Path) -> None:
-    """The picture of the plan's lanes is at `out`, a PNG."""
+    """The picture of the plan's lanes is at `out`, a PNG.
+
+    Raises:
+        RocketError: if it cannot be written.
+    """
     settings = plan.settings
     with new_chart(WIDE_INCHES, _lanes_inches(plan)) as (figure, axes):
         _draw_lanes(axes, plan)

@@ -41,7 +41,11 @@ class EpisodeFacts:
 
 
 def episode_facts(dataset: Dataset, episode_id: str) -> EpisodeFacts:
-    """The facts of the episode of that name."""
+    """The facts of the episode of that name.
+
+    Raises:
+        DatasetError: if there is no such episode; the nearest names are given.
+    """
     index = dataset.index_of(episode_id)
     return EpisodeFacts(index, shard_name(int(dataset.episodes.shard[index])), dataset.episode_row(index))
 

@@ -12,6 +12,11 @@ def export_logs(dataset: Dataset, folder: Path) -> tuple[int, int]:
 
     Returns:
         How many logs and how many lines.
+
+    Raises:
+        DatasetError: if the dataset was built without logs, or a clip is damaged.
+        RocketError: if the folder cannot be written.
+        OSError: if the storage fails.
     """
     num_logs = num_lines = 0
     for episode in range(len(dataset.episodes)):

@@ -53,7 +53,12 @@ class LaneOptions:
     ] = None
 
     def paths(self) -> list[str]:
-        """The datasets that are given, or the run's."""
+        """The datasets that are given, or the run's.
+
+        Raises:
+            BadParameter: neither is given.
+            RocketError: the run has another number of datasets.
+        """
         if self.run is None:
             if not self.datasets:
                 raise typer.BadParameter("give one or more, or --run RUN_DIR", param_hint="DATASET")
@@ -69,7 +74,11 @@ class LaneOptions:
         return self.datasets or of_run
 
     def plan(self) -> "EpochPlan":
-        """The plan that the options ask for, on top of a run's settings where one is given."""
+        """The plan that the options ask for, on top of a run's settings where one is given.
+
+        Raises:
+            RocketError: the datasets cannot be opened, or the settings do not fit them.
+        """
         from pipeline.look.lane_plan import RunLanes, lanes_of_run, plan_lanes
         from shards.schedule.collection import open_collection
         from shards.schedule.lanes import lanes_of_rank

@@ -186,7 +186,11 @@ class RunLanes:
 
 
 def lanes_of_run(run: Path) -> RunLanes:
-    """The lanes of the run in this folder, or of the YAML file."""
+    """The lanes of the run in this folder, or of the YAML file.
+
+    Raises:
+        RocketError: if there is no such file or it lacks settings of a run.
+    """
     path = run / CONFIG_FILE if run.is_dir() else run
     settings = flat(override(read_yaml(path), (), path.name))
     try:

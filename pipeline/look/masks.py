@@ -71,6 +71,9 @@ def preview_masks(sources: Sequence[Path], out: Path, name: str | None, num_stre
         sources: recordings and their masks.
         name: of the recording to show; None: all.
         num_stretches: how many to draw, evenly spread over all; None: `STRETCHES`.
+
+    Raises:
+        RocketError: there are no masks, or the file cannot be written.
     """
     stretches = list(_stretches(sources, name))
     if not stretches:

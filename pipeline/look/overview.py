@@ -167,7 +167,12 @@ class Overview:
 
 
 def overview_of(*datasets: Dataset) -> Overview:
-    """The facts of a dataset, or of several together; how it was made is that of the first."""
+    """The facts of a dataset, or of several together; how it was made is that of the first.
+
+    Raises:
+        DatasetError: if its manifest is damaged.
+        OSError: if its storage fails.
+    """
     info, lengths = datasets[0].info, np.concatenate([one.episodes.num_frames for one in datasets])
     counts = _sum([one.info.counts for one in datasets])
     tally = Tally.from_json(_sum([one.info.tally for one in datasets]))

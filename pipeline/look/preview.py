@@ -28,7 +28,11 @@ Span = tuple[int | None, int | None]
 
 
 def parse_range(option: str, text: str) -> Span:
-    """The span that is meant by `10:20`, `:20`, `10:`, `:`, or `10` for that one alone."""
+    """The span that is meant by `10:20`, `:20`, `10:`, `:`, or `10` for that one alone.
+
+    Raises:
+        RocketError: if it is none of these.
+    """
     found = _RANGE.fullmatch(text.strip())
     if found is None:
         raise RocketError(f"{option}: got {text!r}, expected START:STOP, such as 100:164.")
@@ -60,7 +64,12 @@ def preview_episode(
     num_cells: int | None = None,
     progress: ProgressReport = SILENT,
 ) -> int:
-    """A contact sheet, film or player of an episode's frames is at `out`; returns how many frames it shows."""
+    """A contact sheet, film or player of an episode's frames is at `out`; returns how many frames it shows.
+
+    Raises:
+        RocketError: if there is no such episode or frame, or the file cannot be written.
+        DamagedClip: if a clip's bytes are missing, changed or do not decode.
+    """
     episode = dataset.index_of(episode_id)
     num_frames = int(dataset.episodes.num_frames[episode])
     start, stop = _bounds("--frames", span, num_frames, "frames", 200)
@@ -82,7 +91,12 @@ def preview_lane(
     num_cells: int | None = None,
     progress: ProgressReport = SILENT,
 ) -> int:
-    """A contact sheet, film or player of a lane's steps is at `out`; returns how many frames it shows."""
+    """A contact sheet, film or player of a lane's steps is at `out`; returns how many frames it shows.
+
+    Raises:
+        RocketError: if the plan has no such lane or steps, or the file cannot be written.
+        DamagedClip: if a clip's bytes are missing, changed or do not decode.
+    """
     steps = lane_stretches(plan, lane, span)
     size = (plan.collection.frame_width, plan.collection.frame_height)
     title = (
@@ -100,7 +114,11 @@ def preview_lane(
 
 
 def lane_stretches(plan: EpochPlan, lane: int, span: Span = (None, None)) -> list[Stretch]:
-    """The windows of a lane's steps, as the policy gets them but for augmentation; padding has no frames."""
+    """The windows of a lane's steps, as the policy gets them but for augmentation; padding has no frames.
+
+    Raises:
+        RocketError: the plan has no such lane, or the epoch no such steps.
+    """
     num_lanes, num_steps = plan.settings.num_lanes, plan.schedule.num_steps
     if not 0 <= lane < num_lanes:
         raise RocketError(f"--lane: no lane {lane}, expected 0 to {num_lanes - 1}. Use --lanes for more lanes.")

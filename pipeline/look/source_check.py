@@ -74,7 +74,11 @@ class Comparison:
 def compare_with_sources(
     dataset: Dataset, sources: Sequence[Path], num_workers: int, progress: Callable[[int], None] = lambda _: None
 ) -> Comparison:
-    """All actions of the dataset and some of its pictures are compared with the recordings'."""
+    """All actions of the dataset and some of its pictures are compared with the recordings'.
+
+    Raises:
+        RocketError: the sources cannot be read, or this release does not know the settings of the build.
+    """
     settings = settings_of_build(dataset)
     found = find_recordings(sources)
     planned = {

@@ -51,6 +51,10 @@ def verify(
     Args:
         decode: False leaves the videos undecoded, which is several times as fast.
         progress: called with the number of frames checked since the last call.
+
+    Raises:
+        RocketError: if a process of the check dies.
+        OSError: if the storage fails.
     """
     table = dataset.episodes
     faults = list(manifest_faults(dataset))
@@ -146,6 +150,9 @@ def run_verify(
         num_workers: None for one for each core.
         repair_from: recordings to build damaged episodes from.
         sources: recordings to compare actions and pictures with.
+
+    Raises:
+        RocketError: if the dataset cannot be opened or repaired at all.
     """
     dataset = open_dataset(path)
     num_workers = num_workers or len(os.sched_getaffinity(0))

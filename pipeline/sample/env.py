@@ -47,7 +47,11 @@ class SampleEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (gymnasium's own form)
 
     def __init__(self, task: str = "bell", render_mode: str | None = None) -> None:
-        """Play one of `TASKS`, or another that `reset` names."""
+        """Play one of `TASKS`, or another that `reset` names.
+
+        Raises:
+            RocketError: there is no such task.
+        """
         self._default_task, self.render_mode = _known(task), render_mode
         height, width = VIEW_HEIGHT * ZOOM, VIEW_WIDTH * ZOOM
         self.observation_space = spaces.Dict(

@@ -22,6 +22,9 @@ def read_play(recording: Recording, following: Recording | None = None) -> Play:
 
     The first line of `following`, the session's next recording, tells what the last action led to, if its world
     goes on without a hole.
+
+    Raises:
+        SourceError: if nothing of the log can be read.
     """
     source = source_of(recording)
     content = source.load_log(recording)

@@ -27,7 +27,11 @@ def looks_like_index(path: Path) -> bool:
 
 
 def read_index(path: Path) -> Mapping[str, str | None]:
-    """The recordings that an index names, in its order: stem -> version, the highest where a stem has several."""
+    """The recordings that an index names, in its order: stem -> version, the highest where a stem has several.
+
+    Raises:
+        SourceError: if the file is no index.
+    """
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ValueError(f"more than {_MAX_BYTES} bytes")

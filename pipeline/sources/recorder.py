@@ -152,7 +152,11 @@ class RecorderState:
 
 
 def turn(where: str, degrees: float) -> float:
-    """The camera's movement in a frame, no more than a mouse can give."""
+    """The camera's movement in a frame, no more than a mouse can give.
+
+    Raises:
+        BadLine: it is more than a mouse can give.
+    """
     if abs(degrees) > ACTION_SPACE.max_turn_degrees:
         limit = ACTION_SPACE.max_turn_degrees
         raise BadLine("out_of_range", f"{where} turns the camera by {degrees:g} degrees, at most {limit:g} fit")

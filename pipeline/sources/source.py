@@ -60,7 +60,11 @@ class Source(ABC):
 
     @abstractmethod
     def measure(self, recording: Recording) -> Extent:
-        """How long a recording is, and how old its world is at both ends; reads as little as possible."""
+        """How long a recording is, and how old its world is at both ends; reads as little as possible.
+
+        Raises:
+            SourceError: if the log cannot be read.
+        """
 
     @abstractmethod
     def load_log(
@@ -69,12 +73,18 @@ class Source(ABC):
         """A recording's actions, menus and cursor up to the first bad line; `breakage` tells what ends them.
 
         `state` is `content.state` of the episode's previous recording; the default starts an episode.
+
+        Raises:
+            SourceError: if nothing of the log can be read.
         """
 
     def log_lines(self, recording: Recording) -> Iterator[bytes]:
         """The log line by line, byte for byte; or what the source knows of each frame, as a line of JSON.
 
         Line i belongs to frame i, as far as `load_log` finds frames; there may be lines after that.
+
+        Raises:
+            SourceError: if the log cannot be read.
         """
         return raw_lines(recording.actions)
 
@@ -86,15 +96,27 @@ class Source(ABC):
             return None
 
     def load_masks(self, recording: Recording) -> RecordingMasks | None:
-        """A recording's masks, bad entries only as `problems`; None if it has none."""
+        """A recording's masks, bad entries only as `problems`; None if it has none.
+
+        Raises:
+            SourceError: if the masks as a whole cannot be read; the recording can be used without them.
+        """
         return None if recording.masks is None else load_masks_file(recording.masks)
 
     def pieces(self, recording: Recording) -> Iterator[VideoPiece]:
-        """The video piece by piece, in order. Only of sources that store pieces."""
+        """The video piece by piece, in order. Only of sources that store pieces.
+
+        Raises:
+            SourceError: if they cannot be read.
+        """
         raise NotImplementedError
 
     def frames(self, recording: Recording) -> Iterator["VideoFrame"]:
-        """The pictures in order. Only of sources that store frames."""
+        """The pictures in order. Only of sources that store frames.
+
+        Raises:
+            SourceError: if they cannot be read.
+        """
         raise NotImplementedError
 
     def minestudio_objection(self, header: VideoHeader, num_lines: int) -> str | None:  # noqa: ARG002

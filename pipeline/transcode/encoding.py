@@ -97,7 +97,11 @@ class EncoderProcess:
             fcntl.fcntl(self._pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
     def write(self, planes: Sequence[memoryview]) -> None:
-        """The frame is the next one."""
+        """The frame is the next one.
+
+        Raises:
+            EncodingFailed: ffmpeg ended or took nothing for too long.
+        """
         left = memoryview(b"".join(planes))
         while left:
             try:
@@ -110,7 +114,11 @@ class EncoderProcess:
         self.num_frames += 1
 
     def end(self) -> None:
-        """There are no more frames, and ffmpeg has ended well."""
+        """There are no more frames, and ffmpeg has ended well.
+
+        Raises:
+            EncodingFailed: it ended otherwise.
+        """
         self._stdin.close()
         try:
             status = self._process.wait(TIMEOUT_SECONDS)
@@ -175,7 +183,11 @@ class ClipEncoder(EncoderProcess):
             yield self._take()
 
     def finish(self) -> Iterator[bytes]:
-        """The clips not taken yet, to the last one; ffmpeg has ended well, and they hold what was written."""
+        """The clips not taken yet, to the last one; ffmpeg has ended well, and they hold what was written.
+
+        Raises:
+            EncodingFailed: it ended otherwise, or the clips do not hold the frames that were written.
+        """
         self.end()
         if self.num_frames == 0:
             return  # there is an empty file

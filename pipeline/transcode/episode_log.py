@@ -50,12 +50,20 @@ class EpisodeLog:
         self._name, self._lines, self._next_line = recording.name, source_of(recording).log_lines(recording), 0
 
     def take(self, line: int) -> FrameLog:
-        """All lines up to and including this one of the recording, which belongs to a frame that is kept."""
+        """All lines up to and including this one of the recording, which belongs to a frame that is kept.
+
+        Raises:
+            SourceError: if the log has no such line any more.
+        """
         self._read(line + 1)
         return self.rest()
 
     def end(self, num_lines: int) -> bool:
-        """The rest of the `num_lines` that are used waits; returns whether the last has no line end in the log."""
+        """The rest of the `num_lines` that are used waits; returns whether the last has no line end in the log.
+
+        Raises:
+            SourceError: if the log has no such line any more.
+        """
         self._read(num_lines)
         return self._ends_bare
 

@@ -107,7 +107,13 @@ class EpisodeWriter:
         self._log.begin(recording)
 
     def add(self, source_frame: int, frame: VideoFrame) -> None:
-        """The frame of this number in the current recording is the episode's next one."""
+        """The frame of this number in the current recording is the episode's next one.
+
+        Raises:
+            EncodingFailed: ffmpeg died, hung or could not write.
+            OSError: the part cannot be written.
+            SourceError: the log is not what it was.
+        """
         assert self._current is not None, "begin_recording comes first"
         assert self._joiner is None, "an episode is copied or encoded, not both"
         if self._encoder is None:
@@ -137,6 +143,9 @@ class EpisodeWriter:
 
         Returns:
             What was left out of them: a key of `REASONS`, a detail and the first frame.
+
+        Raises:
+            SourceError: the log is not what it was.
         """
         current, row = self._current, self.recordings[-1]
         assert current is not None, "begin_recording comes first"
@@ -151,7 +160,12 @@ class EpisodeWriter:
         return [("mask_entry", f"{len(current.bad_masks)} masks do not decode, the first: {detail}", frame)]
 
     def finish(self) -> bool:
-        """The episode is in the part, or, if it has fewer than `min_frames` frames, nothing of it is: False."""
+        """The episode is in the part, or, if it has fewer than `min_frames` frames, nothing of it is: False.
+
+        Raises:
+            EncodingFailed: ffmpeg died, hung or could not write.
+            OSError: the part cannot be written.
+        """
         if self._open.num_frames:
             self._open.num_recordings = len(self.recordings)
             self._open.add_log(self._log.rest())

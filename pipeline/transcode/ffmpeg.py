@@ -91,7 +91,11 @@ def _look_at(program: str) -> tuple[str, str | None]:
 
 
 def tool_versions() -> dict[str, str]:
-    """Name -> version, as a dataset records it and a build that is continued compares it."""
+    """Name -> version, as a dataset records it and a build that is continued compares it.
+
+    Raises:
+        RocketError: there is no ffmpeg program.
+    """
     versions = {"ffmpeg": find_ffmpeg().version}
     for name in ("libavcodec", "libswscale"):
         versions[name] = ".".join(str(number) for number in av.library_versions[name])

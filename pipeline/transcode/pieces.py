@@ -74,7 +74,11 @@ class PieceJoiner:
 
 
 def join_pieces(pieces: list[bytes], settings: BuildSettings) -> bytes:
-    """One mp4 that shows the pieces' frames one after the other, if they fit each other and the dataset."""
+    """One mp4 that shows the pieces' frames one after the other, if they fit each other and the dataset.
+
+    Raises:
+        CannotCopy: the pieces do not fit each other or the dataset.
+    """
     out = io.BytesIO()
     wanted = ("h264", "yuv420p", (settings.frame_width, settings.frame_height))
     start, stream, configuration = 0, None, b""

@@ -57,7 +57,11 @@ def read_header(path: Path) -> VideoHeader:
 
 
 def video_stream(container: InputContainer) -> VideoStream:
-    """The container's only video, else `no_video_stream` or `several_videos`; covers of music are none."""
+    """The container's only video, else `no_video_stream` or `several_videos`; covers of music are none.
+
+    Raises:
+        BadVideo: `no_video_stream` or `several_videos`.
+    """
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         raise BadVideo("no_video_stream", "the file has no video stream")

@@ -62,7 +62,11 @@ class Film:
 
 
 def write_film(path: Path, pictures: Iterable[Image.Image]) -> None:
-    """The file holds the pictures."""
+    """The file holds the pictures.
+
+    Raises:
+        RocketError: if it cannot be written.
+    """
     film, finished = Film(path), False
     try:
         for picture in pictures:

@@ -43,7 +43,11 @@ class Stretch:
         return ", ".join(filter(None, (self.heading, MEMORY_WORDS[self.memory])))
 
     def frames(self, limit: int | None = None) -> Iterator[ShownFrame]:
-        """The frames in order; evenly spaced ones where there are more than `limit`."""
+        """The frames in order; evenly spaced ones where there are more than `limit`.
+
+        Raises:
+            DamagedClip: a clip's bytes are missing, changed or do not decode.
+        """
         wanted = np.array(spaced(self.start, self.stop, limit), np.int64)
         for row in self.dataset.clip_rows(self.episode):
             inside = wanted[(wanted >= row.start_frame) & (wanted < row.start_frame + row.num_frames)]

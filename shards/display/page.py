@@ -66,6 +66,10 @@ def strip_images(frames: Iterable[ShownFrame]) -> list[tuple[str, int, int, str]
 
 
 def write_page(html: str, out: Path) -> None:
-    """The page is at `out`."""
+    """The page is at `out`.
+
+    Raises:
+        RocketError: if it cannot be written.
+    """
     with output(out) as partial:
         partial.write_text(html, encoding="utf-8")

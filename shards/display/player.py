@@ -61,6 +61,9 @@ def make_film(stretches: Iterable[Stretch], size_px: tuple[int, int], max_bytes:
 
     Args:
         size_px: (width, height) of the frames.
+
+    Raises:
+        DamagedClip: if a clip's bytes are missing or changed.
     """
     film = Film(*size_px)
     num_bytes = 0

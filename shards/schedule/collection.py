@@ -20,7 +20,11 @@ class Collection:
     """
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
-        """Join open datasets, one or more, whose frames have one size."""
+        """Join open datasets, one or more, whose frames have one size.
+
+        Raises:
+            RocketError: if there is none, or their frames differ in size.
+        """
         if not datasets:
             raise RocketError(
                 "data.datasets: no dataset, got an empty list, expected a folder or more. "
@@ -64,12 +68,20 @@ class Collection:
         return self.datasets[place], shard - int(self._first_shard[place])
 
     def find(self, shard: int, episode_id: str) -> int:
-        """The episode of that name in the dataset that holds that shard."""
+        """The episode of that name in the dataset that holds that shard.
+
+        Raises:
+            DatasetError: if its manifest has none.
+        """
         place = int(np.searchsorted(self._first_shard, shard, side="right")) - 1
         return int(self._first_episode[place]) + self.datasets[place].index_of(episode_id)
 
     def check_shards(self, shards: Sequence[int]) -> None:
-        """These shards are there, with the size that their manifest says; raises as `Dataset.check_shards`."""
+        """These shards are there, with the size that their manifest says; raises as `Dataset.check_shards`.
+
+        Raises:
+            DatasetError: naming a shard that is missing or of another size.
+        """
         places = np.searchsorted(self._first_shard, shards, side="right") - 1
         with ThreadPoolExecutor(max_workers=16) as threads:  # an object store answers each one slowly
             checks = [

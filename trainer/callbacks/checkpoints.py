@@ -59,7 +59,11 @@ class Checkpoints(Checkpoint):
 
     @override
     def on_train_batch_end(self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any) -> None:
-        """Save if it is time; stop if some rank got a signal."""
+        """Save if it is time; stop if some rank got a signal.
+
+        Raises:
+            RunInterrupted: some rank got a signal.
+        """
         assert pl_module.report is not None
         signal = pl_module.report.stop_signal
         pl_module.validation_due = validation_follows(trainer)
@@ -73,7 +77,11 @@ class Checkpoints(Checkpoint):
     def on_validation_batch_end(
         self, trainer: Trainer, pl_module: RocketModule, *args: Any, **kwargs: Any
     ) -> None:
-        """Stop in the middle of a validation if some rank got a signal; its checkpoint is there."""
+        """Stop in the middle of a validation if some rank got a signal; its checkpoint is there.
+
+        Raises:
+            RunInterrupted: some rank did.
+        """
         signal = pl_module.requested_signal
         signals = torch.tensor([signal, int(signal > 0)])
         total, count = sum_over_ranks(signals, pl_module.device).tolist()
@@ -99,7 +107,11 @@ class Checkpoints(Checkpoint):
             self.save(trainer, pl_module)
 
     def save(self, trainer: Trainer, pl_module: RocketModule, weights: bool = True) -> None:
-        """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it."""
+        """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it.
+
+        Raises:
+            CheckpointError: the files cannot be written.
+        """
         step = trainer.global_step
         try:
             if weights and step != self._weights_step:

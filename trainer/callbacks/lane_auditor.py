@@ -27,7 +27,11 @@ class LaneAuditor(Callback):
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: RocketModule, batch: Any, batch_idx: int) -> None:
-        """Raise if the batch is not the next one, naming step, lane and episodes."""
+        """Raise if the batch is not the next one, naming step, lane and episodes.
+
+        Raises:
+            BrokenLane: naming step, lane and episodes.
+        """
         host = batch["host"]
         step, epoch = int(host["step"]), int(host["epoch"])
         if (epoch, step) != (trainer.current_epoch, batch_idx):

@@ -50,7 +50,11 @@ class Position:
 
 
 def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
-    """The file is whole under its final name, also after a power cut: written aside, flushed, renamed."""
+    """The file is whole under its final name, also after a power cut: written aside, flushed, renamed.
+
+    Raises:
+        DiskFull: the disk was full, and nobody made room.
+    """
     buffer = io.BytesIO()
     torch.save(content, buffer)
     whole = buffer.getbuffer()
@@ -128,7 +132,11 @@ def fault_of(path: Path) -> str | None:
 
 
 def content_hash(path: Path) -> str:
-    """A short hash over the names, sizes and checksums of all that a whole checkpoint holds."""
+    """A short hash over the names, sizes and checksums of all that a whole checkpoint holds.
+
+    Raises:
+        CheckpointError: it is not a whole checkpoint.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [(entry.filename, entry.file_size, entry.CRC) for entry in archive.infolist()]
@@ -156,7 +164,11 @@ def set_aside(run_dir: Path, chosen: Path) -> None:
 
 
 def checkpoint_in(path: Path) -> Path:
-    """The path; of a run's folder its newest weights, or else its newest full checkpoint."""
+    """The path; of a run's folder its newest weights, or else its newest full checkpoint.
+
+    Raises:
+        CheckpointError: the folder holds neither.
+    """
     if not path.is_dir():
         return path
     found = newest_weights(path) or next(reversed(full_checkpoints(path)), None)
@@ -211,7 +223,11 @@ def read_full(path: Path) -> dict[str, Any]:
 
 
 def policy_state(path: Path, content: Mapping[str, Any], averaged: bool = False) -> dict[str, Tensor]:
-    """The policy's weights in a checkpoint, or their moving average."""
+    """The policy's weights in a checkpoint, or their moving average.
+
+    Raises:
+        CheckpointError: there is no average in it.
+    """
     if not averaged:
         prefix = "policy."
         state = content["state_dict"]

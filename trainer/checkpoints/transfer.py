@@ -16,6 +16,9 @@ def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
     """`out` holds the source's weights as a checkpoint with settings; what to say about it.
 
     The settings are for everything that the source does not say; its architecture wins where it says.
+
+    Raises:
+        RocketError: unreadable weights, or weights of another architecture.
     """
     weights = read_weights(source)
     content = config.model_dump()
@@ -35,7 +38,11 @@ def import_policy(source: str, out: Path, config: RunConfig) -> list[str]:
 
 
 def export_policy(checkpoint: Path, out: Path, averaged: bool = False) -> list[str]:
-    """`out` holds the checkpoint's policy for MineStudio; what to say about it."""
+    """`out` holds the checkpoint's policy for MineStudio; what to say about it.
+
+    Raises:
+        RocketError: no such checkpoint, or no average in it.
+    """
     checkpoint = checkpoint_in(checkpoint)
     content = read_checkpoint(checkpoint)
     state = policy_state(checkpoint, content, averaged)

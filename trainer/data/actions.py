@@ -18,6 +18,9 @@ def to_policy(
     """The button and camera actions (...,) of recorded buttons (..., 23 or 20) and camera (..., 2) degrees.
 
     `inventory` excludes everything else, the camera too.
+
+    Raises:
+        RocketError: a camera angle is no number, or more than a mouse can turn the camera by in a frame.
     """
     bins = camera_bins(camera)
     action = np.zeros(buttons.shape[:-1], np.int64)

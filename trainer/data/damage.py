@@ -28,6 +28,9 @@ class DamageReport:
         """The window is counted and logged; `place` names its epoch, step and lane.
 
         One more than the limit is an error, which names every shard that is concerned.
+
+        Raises:
+            TooMuchDamage: if that is one more than the limit; it names every shard that is concerned.
         """
         damage = window.damage
         key = (damage.shard, damage.episode_id, start_frame)

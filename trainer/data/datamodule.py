@@ -63,7 +63,11 @@ class RocketDataModule(LightningDataModule):
         self._data: DataPlan | None = None
 
     def setup(self, stage: str | None = None) -> None:  # noqa: ARG002 (all stages need the same)
-        """The datasets are open, split and planned, and this rank's shards are known to be there."""
+        """The datasets are open, split and planned, and this rank's shards are known to be there.
+
+        Raises:
+            RocketError: what is wrong with the datasets or does not fit them.
+        """
         if self._data is None:
             self._use(DataPlan.open(self.config, self.seed, self._num_ranks))
             self.load_state_dict(self._saved or {})
@@ -94,7 +98,11 @@ class RocketDataModule(LightningDataModule):
         return self.data.save_position(*divmod(self.trainer.global_step, self.data.train.num_steps))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Training goes on at the saved position."""
+        """Training goes on at the saved position.
+
+        Raises:
+            PositionMismatch: if it is a position in other data, lanes or windows.
+        """
         if not state_dict:
             return
         self._saved = dict(state_dict)

@@ -31,7 +31,11 @@ class DataPlan:
 
     @classmethod
     def open(cls, config: DataConfig, seed: int, num_ranks: int) -> Self:
-        """The plan of a run that begins on this many ranks."""
+        """The plan of a run that begins on this many ranks.
+
+        Raises:
+            RocketError: what is wrong with the datasets, or does not fit them.
+        """
         num_lanes = config.batch_size * num_ranks
         if config.num_lanes not in (None, num_lanes):
             raise RocketError(
@@ -66,7 +70,11 @@ class DataPlan:
         return type(self)(self.collection, *plan_splits(self.collection, replace(settings, num_groups=num_groups)))
 
     def check_shards(self, rows: range) -> None:
-        """Raise unless the shards that these rows of the global batch read are there, as they were built."""
+        """Raise unless the shards that these rows of the global batch read are there, as they were built.
+
+        Raises:
+            RocketError: one is missing, or not the one that was built.
+        """
         self.collection.check_shards(shards_of_rows(self.collection, (self.train, self.val), rows))
 
     def save_position(self, epoch: int, step: int) -> dict[str, object]:
@@ -74,7 +82,11 @@ class DataPlan:
         return {"version": STATE_VERSION, "epoch": epoch, "step": step, **self._key()}
 
     def saved_position(self, state: Mapping[str, Any]) -> tuple[int, int]:
-        """The (epoch, step) that a checkpoint holds; all that differs is named if it is of other data or lanes."""
+        """The (epoch, step) that a checkpoint holds; all that differs is named if it is of other data or lanes.
+
+        Raises:
+            PositionMismatch: it is a position in something else; every difference is named.
+        """
         if state.get("version") != STATE_VERSION:
             raise RocketError(
                 f"checkpoint: data position of version {state.get('version')}, expected {STATE_VERSION}. "

@@ -66,7 +66,11 @@ class WorkerPool:
             raise self._died(worker) from None
 
     def collect(self) -> list[tuple[int, int, DamagedClip | None]]:
-        """Slot and row of some finished tasks, one at least, each with the damage that it met."""
+        """Slot and row of some finished tasks, one at least, each with the damage that it met.
+
+        Raises:
+            LoaderError: if a process died, hung, or could not read its storage.
+        """
         if not self._workers:
             slot, row, task = self._local.popleft()
             try:

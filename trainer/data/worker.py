@@ -40,7 +40,11 @@ def main(socket_fd: int, memory_fd: int) -> None:
 
 
 def serve(connection: Connection, slots: SharedSlots, reader: WindowReader) -> None:
-    """Answer tasks in order, until the socket closes; what waits behind a task is on its way meanwhile."""
+    """Answer tasks in order, until the socket closes; what waits behind a task is on its way meanwhile.
+
+    Raises:
+        EOFError, ConnectionError: the trainer closed it.
+    """
     waiting: deque[tuple[int, int, WindowTask]] = deque()
     while True:
         while not waiting or connection.poll():

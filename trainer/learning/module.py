@@ -91,7 +91,11 @@ class RocketModule(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Take over the data module's settings; what was set twice must not differ."""
+        """Take over the data module's settings; what was set twice must not differ.
+
+        Raises:
+            SettingsError: what was set twice differs.
+        """
         module = self.trainer.datamodule  # type: ignore[attr-defined]
         if module is None:  # `evaluate` hands over its loader alone
             return
@@ -207,6 +211,9 @@ class RocketModule(LightningModule):
         """Clip, and refuse a step that would harm the weights: stop, or skip it if the settings say so.
 
         Every rank finds the same: the loss or the gradients are no numbers, or the loss is a spike.
+
+        Raises:
+            LossStop: the loss or the gradients are no numbers, or the loss is a spike; on every rank alike.
         """
         del gradient_clip_algorithm
         parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]

@@ -26,7 +26,12 @@ _ALONE = (
 
 
 def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[str] = ()) -> RunConfig:
-    """The settings that a checkpoint was made with, and overrides on top."""
+    """The settings that a checkpoint was made with, and overrides on top.
+
+    Raises:
+        CheckpointError: it says nothing of them.
+        SettingsError: an override does not fit.
+    """
     settings = content.get("hyper_parameters", {}).get("config")
     if not isinstance(settings, dict):
         raise RocketError(

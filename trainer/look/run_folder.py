@@ -36,7 +36,11 @@ class RunFolder:
 
 
 def read_run(run_dir: Path) -> RunFolder:
-    """The run in a folder."""
+    """The run in a folder.
+
+    Raises:
+        RocketError: there is none, or its config.yaml cannot be read.
+    """
     metrics, config, datasets = run_dir / METRICS_FILE, run_dir / CONFIG_FILE, run_dir / DATASETS_FILE
     if not metrics.is_file():
         raise RocketError(f"{run_dir}: no {METRICS_FILE}, expected a run's folder. Give the run_dir of a run.")

@@ -26,6 +26,9 @@ def write_run_page(run_dir: Path, out: Path | None = None, *, frames: bool = Tru
     """The run's page is at `out` (default: report.html in its folder); returns where.
 
     Frames with predicted actions need the run's datasets and newest weights.
+
+    Raises:
+        RocketError: the folder holds no run, or the page cannot be written.
     """
     out = out or run_dir / PAGE_FILE
     write_page(run_page(run_dir, frames=frames), out)

@@ -82,7 +82,11 @@ class MineStudioEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (gymnasium's own form)
 
     def __init__(self, task: str | None = None, render_mode: str | None = None) -> None:
-        """Nothing is started before the first `reset`, which may name another task."""
+        """Nothing is started before the first `reset`, which may name another task.
+
+        Raises:
+            RocketError: MineStudio, Java or the simulator's engine is missing.
+        """
         _check_installed()
         self._default_task, self.render_mode = task, render_mode
         self.observation_space = spaces.Dict(
@@ -101,7 +105,11 @@ class MineStudioEnv(gymnasium.Env[dict[str, Any], dict[str, Any]]):
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begin the task in the world of this seed. `options["task"]` names the task's file."""
+        """Begin the task in the world of this seed. `options["task"]` names the task's file.
+
+        Raises:
+            RocketError: there is no such file, or it holds no task.
+        """
         super().reset(seed=seed)
         content, prompt = _read_task((options or {}).get("task", self._default_task))
         world = int(self.np_random.integers(2**31)) if seed is None else seed

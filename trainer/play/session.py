@@ -29,7 +29,11 @@ SHORT_NAMES = {"sample": "rocket1/Sample-v0", "minestudio": "rocket1/MineStudio-
 
 
 def env_maker(name: str, where: str = "--env") -> Callable[[], Any]:
-    """What makes a new environment of this name, which was given at `where`."""
+    """What makes a new environment of this name, which was given at `where`.
+
+    Raises:
+        RocketError: there is none, or it needs what is not installed.
+    """
     import gymnasium
 
     env_id = SHORT_NAMES.get(name, name)

@@ -21,7 +21,11 @@ class PlayValidation(Callback):
     """
 
     def __init__(self, config: RunConfig) -> None:
-        """Nothing has been played yet."""
+        """Nothing has been played yet.
+
+        Raises:
+            RocketError: there is no such environment.
+        """
         num_episodes = config.validation.play_episodes
         settings = PlaySettings(config.validation.play_env, num_episodes=num_episodes, seed=config.seed)
         self._plans, self._make_env = settings.plans(), env_maker(settings.env, "validation.play_env")

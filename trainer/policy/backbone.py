@@ -24,7 +24,11 @@ def normalize_name(backbone: str) -> str:
 
 
 def check_name(backbone: str) -> None:
-    """Raise unless timm knows the architecture and its pretrained tag; with the names that come closest."""
+    """Raise unless timm knows the architecture and its pretrained tag; with the names that come closest.
+
+    Raises:
+        PolicyError: otherwise, with the names that come closest.
+    """
     name = normalize_name(backbone)
     architecture, _, tag = name.partition(".")
     if not timm.is_model(architecture):
@@ -48,6 +52,9 @@ def build_backbone(
         backbone: a timm name, with or without a pretrained tag or a leading `timm/`.
         backbone_weights: a local file with timm's weights of this model; it wins over the hub and over
             `pretrained=False`. timm turns its three input channels into four.
+
+    Raises:
+        PolicyError: unknown name, a model without feature maps, or weights that can't be had.
     """
     check_name(backbone)
     name = normalize_name(backbone)

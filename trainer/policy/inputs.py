@@ -47,7 +47,11 @@ class Frames:
 
 
 def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
-    """The frames of the policy's input."""
+    """The frames of the policy's input.
+
+    Raises:
+        PolicyError: no frames, or shapes that contradict each other.
+    """
     if "image" in given:
         pixels = given["image"]
         if pixels.ndim != 5 or pixels.shape[-1] != 3:

@@ -90,7 +90,11 @@ class LaneMemory:
         return {"lanes": all_lanes[order].cpu(), "memory": gathered}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """This rank's lanes take their memories from a state that may hold more lanes."""
+        """This rank's lanes take their memories from a state that may hold more lanes.
+
+        Raises:
+            MemoryMismatch: a lane of this rank is missing, or a tensor has another shape.
+        """
         memory = self._initial_state(self.num_lanes)
         place = {int(lane): row for row, lane in enumerate(state["lanes"])}
         wanted = range(self.first_lane, self.first_lane + self.num_lanes)

@@ -25,6 +25,9 @@ class RayEngine:
         Args:
             num_workers: tasks at a time; None: as many as the cluster has cores, or GPUs if tasks need them.
             gpus_per_task: GPUs that each task has for itself.
+
+        Raises:
+            RocketError: Ray is not installed.
         """
         try:
             import ray

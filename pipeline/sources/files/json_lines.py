@@ -43,6 +43,9 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> LogReading
 
     A line is bad if it is not a JSON object, if it is blank and not at the end, or if `take` raises `BadLine`.
     Errors as `raw_lines`.
+
+    Raises:
+        SourceError: if the file cannot be read.
     """
     breakage: Breakage | None = None
     num_lines = num_blank = 0  # blank lines count once something follows them
@@ -103,7 +106,11 @@ def read_first_line(path: Path) -> bytes | None:
 
 
 def read_last_line(path: Path) -> bytes | None:
-    """The last line that is not blank, without reading what is before it; None if there is none."""
+    """The last line that is not blank, without reading what is before it; None if there is none.
+
+    Raises:
+        SourceError: if the file cannot be read.
+    """
     with _reading(path) as log:
         size = log.seek(0, 2)
         tail_bytes = _TAIL_BYTES

@@ -33,7 +33,11 @@ def close_environments() -> None:
 
 
 def list_episodes(folder: Path) -> dict[str, int]:
-    """The episodes of an environment and their number of frames, in its order."""
+    """The episodes of an environment and their number of frames, in its order.
+
+    Raises:
+        SourceError: if it is no such environment.
+    """
     return {name: num_frames for name, (_, num_frames) in _listing(folder)[1].items()}
 
 
@@ -42,7 +46,11 @@ def num_frames(folder: Path, episode: str) -> int:
 
 
 def read_chunks(folder: Path, episode: str) -> Iterator[tuple[int, int, bytes | None]]:
-    """An episode's chunks in order: first frame, number of frames, and bytes, or None where they are missing."""
+    """An episode's chunks in order: first frame, number of frames, and bytes, or None where they are missing.
+
+    Raises:
+        SourceError: if the environment cannot be read or does not have the episode.
+    """
     size = _listing(folder)[0]
     index, stop = _entry(folder, episode)
     for start in range(0, stop, size):
