@@ -126,7 +126,7 @@ class ClipArrays:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> "ClipArrays":
-        """The arrays of an arrays member; ValueError if it is not of this form.
+        """The arrays of an arrays member.
 
         Raises:
             ValueError: if it is not of this form.
@@ -169,7 +169,7 @@ class ClipInfo:
 
     @classmethod
     def from_json(cls, data: bytes) -> "ClipInfo":
-        """The record of a json member; ValueError if it is not of this form.
+        """The record of a json member.
 
         Raises:
             ValueError: if it is not of this form.
@@ -203,7 +203,7 @@ class Clip:
 
     @classmethod
     def from_members(cls, members: Mapping[str, bytes]) -> "Clip":
-        """The clip of these members; ValueError if one is missing or not of its form.
+        """The clip of these members.
 
         Raises:
             ValueError: if a member is missing or not of its form.
@@ -216,7 +216,7 @@ class Clip:
 
 
 def unpack_log(data: bytes) -> bytes:
-    """The lines of a log member; ValueError if it is not of that form.
+    """The lines of a log member.
 
     Raises:
         ValueError: if it is not of that form.

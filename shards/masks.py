@@ -44,7 +44,7 @@ def centroid(mask: NDArray[np.bool_]) -> tuple[float, float] | None:
 
 
 def decode_runs(runs: NDArray[np.uint32], height_px: int, width_px: int) -> NDArray[np.bool_]:
-    """The mask that `encode_runs` was given, shape (height_px, width_px); ValueError if the lengths make none.
+    """The mask that `encode_runs` was given, shape (height_px, width_px).
 
     Raises:
         ValueError: if the lengths are odd in number or do not add up to the mask's size.
@@ -53,7 +53,7 @@ def decode_runs(runs: NDArray[np.uint32], height_px: int, width_px: int) -> NDAr
 
 
 def runs_to_packed_bits(masks: Sequence[NDArray[np.uint32]], height_px: int, width_px: int) -> NDArray[np.uint8]:
-    """The masks bit-packed, shape (len(masks), packed_size(height_px, width_px)); ValueError as `decode_runs`.
+    """The masks bit-packed, shape (len(masks), packed_size(height_px, width_px)).
 
     Raises:
         ValueError: if the lengths of any mask are odd in number or do not add up to the mask's size.

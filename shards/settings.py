@@ -85,7 +85,7 @@ def load_settings(model: type[Record], path: Path | None, words: Sequence[str]) 
 
 
 def override(content: dict[str, Any], words: Sequence[str], where: str) -> dict[str, Any]:
-    """The nested dict with KEY=VALUE words applied in order; raises as `load_settings` does.
+    """The nested dict with KEY=VALUE words applied in order.
 
     Raises:
         SettingsError: a word cannot be read or placed.
@@ -190,7 +190,7 @@ def nearest(word: str, candidates: Sequence[str]) -> str | None:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The nested dict that a YAML file holds; references are kept as they are. SettingsError if it holds none.
+    """The nested dict that a YAML file holds; references are kept as they are.
 
     Raises:
         SettingsError: it cannot be read, or holds something else.

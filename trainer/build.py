@@ -71,7 +71,7 @@ def load_teacher(source: str) -> nn.Module:
     """The policy that a source holds, in the shape that the source tells.
 
     Raises:
-        WeightsError: it does not tell.
+        RocketError: it does not tell.
     """
     weights = read_weights(source)
     if not weights.settings:

@@ -49,7 +49,7 @@ def changes_on_resume(saved: dict[str, Any], config: RunConfig) -> list[Change]:
 
 
 def check_changes(changes: Sequence[Change], checkpoint: Path) -> None:
-    """Raise SettingsError with each change that would make it a different run than the checkpoint's.
+    """Return if a run can go on from the checkpoint with these changes.
 
     Raises:
         SettingsError: naming each that would make it a different run.

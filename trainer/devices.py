@@ -46,7 +46,7 @@ def starts_ranks() -> bool:
 
 
 def check_devices(config: RunConfig) -> None:
-    """Raise SettingsError if the machine lacks the devices that the settings ask for.
+    """Return if the machine has the devices that the settings ask for.
 
     Raises:
         SettingsError: it has not.

@@ -77,7 +77,7 @@ class Collection:
         return int(self._first_episode[place]) + self.datasets[place].index_of(episode_id)
 
     def check_shards(self, shards: Sequence[int]) -> None:
-        """These shards are there, with the size that their manifest says; raises as `Dataset.check_shards`.
+        """These shards are there, with the size that their manifest says.
 
         Raises:
             DatasetError: naming a shard that is missing or of another size.

@@ -110,7 +110,7 @@ class Checkpoints(Checkpoint):
         """Write this step's checkpoint, and its weights if asked for, unless it has; all ranks must call it.
 
         Raises:
-            CheckpointError: the files cannot be written.
+            RocketError: the files cannot be written.
         """
         step = trainer.global_step
         try:

@@ -27,10 +27,10 @@ class LaneAuditor(Callback):
 
     @override
     def on_train_batch_start(self, trainer: Trainer, pl_module: RocketModule, batch: Any, batch_idx: int) -> None:
-        """Raise if the batch is not the next one, naming step, lane and episodes.
+        """Return if the batch is the next one.
 
         Raises:
-            BrokenLane: naming step, lane and episodes.
+            RocketError: naming step, lane and episodes.
         """
         host = batch["host"]
         step, epoch = int(host["step"]), int(host["epoch"])

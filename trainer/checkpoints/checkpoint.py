@@ -53,7 +53,7 @@ def write_checkpoint(content: Mapping[str, Any], path: Path) -> None:
     """The file is whole under its final name, also after a power cut: written aside, flushed, renamed.
 
     Raises:
-        DiskFull: the disk was full, and nobody made room.
+        RocketError: the disk was full, and nobody made room.
     """
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -135,7 +135,7 @@ def content_hash(path: Path) -> str:
     """A short hash over the names, sizes and checksums of all that a whole checkpoint holds.
 
     Raises:
-        CheckpointError: it is not a whole checkpoint.
+        RocketError: it is not a whole checkpoint.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -167,7 +167,7 @@ def checkpoint_in(path: Path) -> Path:
     """The path; of a run's folder its newest weights, or else its newest full checkpoint.
 
     Raises:
-        CheckpointError: the folder holds neither.
+        RocketError: the folder holds neither.
     """
     if not path.is_dir():
         return path
@@ -226,7 +226,7 @@ def policy_state(path: Path, content: Mapping[str, Any], averaged: bool = False)
     """The policy's weights in a checkpoint, or their moving average.
 
     Raises:
-        CheckpointError: there is no average in it.
+        RocketError: there is no average in it.
     """
     if not averaged:
         prefix = "policy."

@@ -27,10 +27,8 @@ class DamageReport:
     def add(self, window: LostWindow, start_frame: int, place: str) -> None:
         """The window is counted and logged; `place` names its epoch, step and lane.
 
-        One more than the limit is an error, which names every shard that is concerned.
-
         Raises:
-            TooMuchDamage: if that is one more than the limit; it names every shard that is concerned.
+            RocketError: if that is one more than the limit; it names every shard that is concerned.
         """
         damage = window.damage
         key = (damage.shard, damage.episode_id, start_frame)

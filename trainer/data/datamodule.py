@@ -101,7 +101,7 @@ class RocketDataModule(LightningDataModule):
         """Training goes on at the saved position.
 
         Raises:
-            PositionMismatch: if it is a position in other data, lanes or windows.
+            RocketError: if it is a position in other data, lanes or windows.
         """
         if not state_dict:
             return

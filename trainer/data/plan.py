@@ -70,7 +70,7 @@ class DataPlan:
         return type(self)(self.collection, *plan_splits(self.collection, replace(settings, num_groups=num_groups)))
 
     def check_shards(self, rows: range) -> None:
-        """Raise unless the shards that these rows of the global batch read are there, as they were built.
+        """Return if the shards that these rows of the global batch read are there, as they were built.
 
         Raises:
             RocketError: one is missing, or not the one that was built.
@@ -85,7 +85,7 @@ class DataPlan:
         """The (epoch, step) that a checkpoint holds; all that differs is named if it is of other data or lanes.
 
         Raises:
-            PositionMismatch: it is a position in something else; every difference is named.
+            RocketError: it is a position in something else; every difference is named.
         """
         if state.get("version") != STATE_VERSION:
             raise RocketError(

@@ -69,7 +69,7 @@ class WorkerPool:
         """Slot and row of some finished tasks, one at least, each with the damage that it met.
 
         Raises:
-            LoaderError: if a process died, hung, or could not read its storage.
+            RocketError: if a process died, hung, or could not read its storage.
         """
         if not self._workers:
             slot, row, task = self._local.popleft()

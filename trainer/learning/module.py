@@ -91,7 +91,7 @@ class RocketModule(LightningModule):
 
     @override
     def setup(self, stage: str) -> None:
-        """Take over the data module's settings; what was set twice must not differ.
+        """Take over the data module's settings.
 
         Raises:
             SettingsError: what was set twice differs.
@@ -209,8 +209,6 @@ class RocketModule(LightningModule):
         gradient_clip_algorithm: str | None = None,
     ) -> None:
         """Clip, and refuse a step that would harm the weights: stop, or skip it if the settings say so.
-
-        Every rank finds the same: the loss or the gradients are no numbers, or the loss is a spike.
 
         Raises:
             LossStop: the loss or the gradients are no numbers, or the loss is a spike; on every rank alike.

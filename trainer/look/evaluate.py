@@ -29,7 +29,7 @@ def checkpoint_config(path: Path, content: dict[str, Any], overrides: Sequence[s
     """The settings that a checkpoint was made with, and overrides on top.
 
     Raises:
-        CheckpointError: it says nothing of them.
+        RocketError: it says nothing of them.
         SettingsError: an override does not fit.
     """
     settings = content.get("hyper_parameters", {}).get("config")

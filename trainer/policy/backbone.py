@@ -24,10 +24,10 @@ def normalize_name(backbone: str) -> str:
 
 
 def check_name(backbone: str) -> None:
-    """Raise unless timm knows the architecture and its pretrained tag; with the names that come closest.
+    """Return if timm knows the architecture and its pretrained tag.
 
     Raises:
-        PolicyError: otherwise, with the names that come closest.
+        RocketError: otherwise, with the names that come closest.
     """
     name = normalize_name(backbone)
     architecture, _, tag = name.partition(".")
@@ -54,7 +54,7 @@ def build_backbone(
             `pretrained=False`. timm turns its three input channels into four.
 
     Raises:
-        PolicyError: unknown name, a model without feature maps, or weights that can't be had.
+        RocketError: unknown name, a model without feature maps, or weights that can't be had.
     """
     check_name(backbone)
     name = normalize_name(backbone)

@@ -50,7 +50,7 @@ def read_frames(given: Mapping[str, Any], device: torch.device) -> Frames:
     """The frames of the policy's input.
 
     Raises:
-        PolicyError: no frames, or shapes that contradict each other.
+        RocketError: no frames, or shapes that contradict each other.
     """
     if "image" in given:
         pixels = given["image"]

@@ -93,7 +93,7 @@ class LaneMemory:
         """This rank's lanes take their memories from a state that may hold more lanes.
 
         Raises:
-            MemoryMismatch: a lane of this rank is missing, or a tensor has another shape.
+            RocketError: a lane of this rank is missing, or a tensor has another shape.
         """
         memory = self._initial_state(self.num_lanes)
         place = {int(lane): row for row, lane in enumerate(state["lanes"])}

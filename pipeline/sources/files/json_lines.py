@@ -42,7 +42,6 @@ def read_lines(path: Path, take: Callable[[dict[str, Any]], None]) -> LogReading
     """`take` has been called with every line's object, in order, up to the first bad one.
 
     A line is bad if it is not a JSON object, if it is blank and not at the end, or if `take` raises `BadLine`.
-    Errors as `raw_lines`.
 
     Raises:
         SourceError: if the file cannot be read.
