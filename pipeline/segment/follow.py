@@ -32,7 +32,7 @@ class Track:
     """A stretch as far as it was tracked.
 
     Attributes:
-        sights: the masks by frame; frames in which nothing of the object was seen are missing.
+        sights: the masks by frame, of interaction 0; frames in which nothing of the object was seen are missing.
         end: why it ended before `stretch.first`: lost, jump, growth or covers; empty if it did not.
     """
 

@@ -154,6 +154,7 @@ def _begin(out: Path, header: dict[str, Any], *, resume: bool) -> None:
 
 
 def _identity(header: dict[str, Any]) -> dict[str, Any]:
+    """What must not change from one call to the next, as `refuse_difference` compares it."""
     tools = {key: value for key, value in header.items() if key != "settings"}
     return {"settings": flat(header.get("settings", {})), "tools": tools}
 
