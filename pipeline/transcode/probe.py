@@ -76,10 +76,7 @@ def count_frames(container: InputContainer, stream: VideoStream) -> FrameCounts:
     if not coded or not _lists_all(container, stream):
         return FrameCounts(coded, coded)
     places = [entry.pos for entry in index]
-    in_order = places == sorted(places)
-    if len(index) == coded and not index[0].is_discard and not index[coded - 1].is_discard:
-        return FrameCounts(coded, coded, in_order)
-    return FrameCounts(coded, sum(not entry.is_discard for entry in index), in_order)
+    return FrameCounts(coded, sum(not entry.is_discard for entry in index), places == sorted(places))
 
 
 def _lists_all(container: InputContainer, stream: VideoStream) -> bool:
