@@ -170,7 +170,7 @@ class BuildFolder:
 
 
 def refuse_difference(out: Path, known: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """What was begun is what is asked for; the error names the first thing that differs.
+    """What was begun is what is asked for.
 
     Raises:
         RocketError: naming the first thing that differs.

@@ -44,8 +44,6 @@ class VideoPiece:
 class Source(ABC):
     """A kind of source. It holds no state and opens files only while a method runs.
 
-    What cannot be read at all is a `SourceError`.
-
     Attributes:
         name: what `--source` calls it.
         stored_as: how it holds pictures: a video file, mp4 pieces, or frames that only it can read.

@@ -53,8 +53,6 @@ class EncodingFailed(RocketError):
 class EncoderProcess:
     """An ffmpeg that encodes raw frames from its standard input; `close` ends it.
 
-    Its methods raise `EncodingFailed` if ffmpeg died, hung or could not write.
-
     Attributes:
         num_frames: that it was given.
     """

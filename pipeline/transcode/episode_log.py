@@ -32,8 +32,6 @@ class FrameLog:
 class EpisodeLog:
     """Hands out the lines of one recording after the other, in step with the frames that are kept.
 
-    A log that has changed since it was looked at is a `SourceError`.
-
     Attributes:
         event_names: of all events so far, in the order in which they first occurred.
     """

@@ -43,9 +43,6 @@ class _Current:
 class EpisodeWriter:
     """Adds an episode's frames to a part, recording by recording.
 
-    Its methods raise `EncodingFailed` if ffmpeg died, hung or could not write, `OSError` if the part cannot be
-    written, and `SourceError` if the log has changed since it was looked at.
-
     Attributes:
         num_frames: so far.
         recordings: so far; one that has not ended without its number of frames.

@@ -1,6 +1,6 @@
 """MineStudio's LMDB environments: which episodes one holds, and their chunks.
 
-Read-only and without locks. What is no such environment, or lacks an episode, is a `SourceError`.
+Read-only and without locks.
 
 Source: CraftJarvis/MineStudio, tools/convertion.py, which writes them.
 """
