@@ -31,7 +31,7 @@ def decode_yuv(data: bytes, start: int, stop: int, out: NDArray[np.uint8] | None
                 out = np.empty(shape, np.uint8)
             elif out.shape != shape:
                 raise ValueError(f"video: frames of {shape}, expected {out.shape}")
-            assert out.flags.c_contiguous, "frames lie one after the other"
+            planes = _planes(out, height, width)
             # A frame's number is its time in frame durations: the writer sets both.
             if not stream.average_rate or not stream.time_base:
                 raise ValueError("video: no frame rate")
@@ -48,7 +48,7 @@ def decode_yuv(data: bytes, start: int, stop: int, out: NDArray[np.uint8] | None
                     raise ValueError(f"video: frame {number} follows frame {expected - 1}")
                 expected = number + 1
                 if number >= start:
-                    _copy(frame, out[number - start])
+                    _copy(frame, planes, number - start)
                 if expected >= stop:
                     return out
             raise ValueError(f"video: ends before frame {stop - 1}")
@@ -56,17 +56,23 @@ def decode_yuv(data: bytes, start: int, stop: int, out: NDArray[np.uint8] | None
         raise ValueError(f"video: {error}") from error
 
 
-def _copy(frame: VideoFrame, target: NDArray[np.uint8]) -> None:
-    """The target, (height * 3 // 2, width), is the decoded frame, without the decoder's row padding."""
+def _planes(frames: NDArray[np.uint8], height: int, width: int) -> list[NDArray[np.void]]:
+    """The planes of frames u8 (n, height * 3 // 2, width), each (n, rows) whose items are whole rows."""
+    assert frames.flags.c_contiguous, "frames lie one after the other"
+    luma_bytes, chroma_bytes = height * width, (height // 2) * (width // 2)
+    parts = np.split(frames.reshape(len(frames), -1), [luma_bytes, luma_bytes + chroma_bytes], axis=1)
+    return [part.view(f"V{columns}") for part, columns in zip(parts, (width, width // 2, width // 2), strict=True)]
+
+
+def _copy(frame: VideoFrame, planes: list[NDArray[np.void]], number: int) -> None:
+    """Frame `number` of the planes is the decoded frame, without the decoder's row padding."""
     if frame.format.name not in ("yuv420p", "yuvj420p"):
         raise ValueError(f"video: pixel format {frame.format.name}, expected yuv420p")
-    if (frame.height * 3 // 2, frame.width) != target.shape:
-        raise ValueError(f"video: a frame of {frame.height} x {frame.width}, expected {target.shape} with chroma")
-    flat, start = target.reshape(-1), 0
-    for plane in frame.planes:
-        stop = start + plane.height * plane.width
-        flat[start:stop].view(f"V{plane.width}")[:] = plane_rows(plane)
-        start = stop
+    size = (planes[0].shape[1], planes[0].itemsize)
+    if (frame.height, frame.width) != size:
+        raise ValueError(f"video: a frame of {frame.height} x {frame.width}, expected {size}")
+    for plane, rows in zip(frame.planes, planes, strict=True):
+        rows[number] = plane_rows(plane)
 
 
 def plane_rows(plane: VideoPlane) -> NDArray[np.void]:
