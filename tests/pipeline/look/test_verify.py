@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import tarfile
 from dataclasses import replace
@@ -20,7 +21,7 @@ from pipeline.sample.make import SampleSettings, make_sample
 from pipeline.settings import BuildSettings
 from shards import DamagedClip, DatasetError, open_dataset
 from shards.errors import RocketError
-from shards.manifest import RecordingRow
+from shards.manifest import EventRow, RecordingRow
 from shards.manifest_writer import write_manifest
 from shards.writer import PartWriter, join_parts
 from tests.synthetic import HEIGHT, WIDTH, encode, episode_interactions, frame_yuv, make_clip
@@ -254,9 +255,22 @@ def test_verify_without_decoding_leaves_videos_alone(tmp_path):
     assert _faults(folder, decode=False) == []
 
 
-def test_verify_holds_the_actions_against_the_manifests_counts(tmp_path):
-    folder = _dataset_of(tmp_path / "dataset", make_clip(0, "ep000", 0, 16, 16), num_gui_frames=3)
-    assert _faults(folder) == [Fault("num_gui_frames add up to 0, expected 3", "000000.tar", "ep000")]
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"num_gui_frames": 3}, "num_gui_frames add up to 0, expected 3"),
+        ({"candidate_runs": []}, r"candidate_runs add up to \[CandidateRun\(start=4, .*, expected \[\]"),
+        (
+            {"events": [EventRow("custom:jump", 9, (0, 7, 14)), EventRow("mine_block:stone", 4, (3, 13))]},
+            r"events add up to \[EventRow\(name='custom:jump', count=3, .*, expected .*count=9, ",
+        ),
+    ],
+)
+def test_verify_holds_the_clips_sums_against_the_manifest(tmp_path, changes, problem):
+    folder = _dataset_of(tmp_path / "dataset", make_clip(0, "ep000", 0, 16, 16), **changes)
+    (fault,) = _faults(folder)
+    assert (fault.shard, fault.episode_id, fault.clip) == ("000000.tar", "ep000", None)
+    assert re.match(problem, fault.problem), fault.problem
 
 
 def test_faults_are_listed_within_the_terminal_where_names_allow():
