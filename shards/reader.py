@@ -86,9 +86,7 @@ class Event:
 class Dataset:
     """A dataset that is open for reading; `open_dataset` makes it.
 
-    It can be pickled and forked: what it reads lazily, it reads again in another process. Methods that read clips
-    raise DamagedClip where a clip's bytes are missing, changed or not of a clip's form, and OSError where the
-    storage fails.
+    It can be pickled and forked: what it reads lazily, it reads again in another process.
 
     Attributes:
         path: the folder or address that it was opened from.

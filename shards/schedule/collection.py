@@ -20,7 +20,7 @@ class Collection:
     """
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
-        """Join open datasets, one or more, whose frames have one size.
+        """Join open datasets.
 
         Raises:
             RocketError: if there is none, or their frames differ in size.
