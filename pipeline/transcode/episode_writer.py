@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pipeline.recording import Recording, RecordingContent
 from pipeline.settings import BuildSettings
 from pipeline.sources.masks import Candidate, MaskError, RecordingMasks, resized_runs
-from pipeline.transcode.clip_facts import ClipFacts
+from pipeline.transcode.clip_facts import ClipFacts, FrameFacts
 from pipeline.transcode.encoding import ClipEncoder
 from pipeline.transcode.episode_log import EpisodeLog
 from pipeline.transcode.pieces import PieceJoiner
@@ -163,9 +163,11 @@ class EpisodeWriter:
             EncodingFailed: ffmpeg died, hung or could not write.
             OSError: the part cannot be written.
         """
-        if self._open.num_frames:
+        if self._open.frames:
             self._open.num_recordings = len(self.recordings)
-            self._open.add_log(self._log.rest())
+            last, rest = self._open.frames[-1].log, self._log.rest()
+            last.lines += rest.lines
+            last.events += rest.events
             self._full.append(self._open)
         if self.num_frames < self._settings.min_frames:
             return False  # a clip is at least that long, so that none was written
@@ -186,16 +188,17 @@ class EpisodeWriter:
 
         The lines after the episode's last frame belong to its last clip.
         """
-        if self._open.num_frames == self._settings.clip_frames:
+        if len(self._open.frames) == self._settings.clip_frames:
             self._full.append(self._open)
             self._open = ClipFacts(self.num_frames)
             self._write(source.take_finished())
 
     def _note(self, current: _Current, source_frame: int) -> None:
-        clip, masks = self._open, current.masks
+        masks, log = current.masks, self._log.take(source_frame)
         # Noted now: when a clip comes back from the encoder depends on its speed, and the bytes must not.
-        clip.num_recordings = len(self.recordings)
-        clip.add_frame(len(self.recordings) - 1, current.content, source_frame, self._log.take(source_frame))
+        self._open.num_recordings = len(self.recordings)
+        facts = FrameFacts(current.content, len(self.recordings) - 1, source_frame, log, len(log.lines) - 1)
+        self._open.frames.append(facts)
         if masks is not None:
             size = self._settings.frame_height, self._settings.frame_width
             for candidate in masks.frames.get(source_frame, ()):
@@ -204,7 +207,8 @@ class EpisodeWriter:
                 except MaskError as error:
                     current.bad_masks.append((source_frame, str(error)))
                     continue
-                clip.add_candidate(self._interaction(current, candidate, masks), _fraction(candidate, masks), runs)
+                interaction = self._interaction(current, candidate, masks)
+                facts.candidates.append((interaction, _fraction(candidate, masks), runs))
         self.num_frames += 1
 
     def _interaction(self, current: _Current, candidate: Candidate, masks: RecordingMasks) -> int:
@@ -238,7 +242,8 @@ class EpisodeWriter:
                 interactions={index: self._interactions[index] for index in used},
                 events={index: name for name, index in self._log.event_names.items() if index in counted},
             )
-            log = b"".join(facts.lines) if self._settings.keep_log else None
+            lines = (line for frame in facts.frames for line in frame.log.lines)
+            log = b"".join(lines) if self._settings.keep_log else None
             self._part.add_clip(Clip(video, arrays, info, log))
             self._num_clips += 1
 
