@@ -19,6 +19,11 @@ class UsageError(RocketError):
     """The command line itself is malformed; commands end with status 2."""
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says first, without a full stop at the end; its name where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+
+
 class DatasetError(RocketError):
     """A dataset cannot be opened or does not match its manifest."""
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
 
-from shards.errors import SettingsError, UsageError
+from shards.errors import SettingsError, UsageError, first_line
 
 Record = TypeVar("Record", bound="Section")
 
@@ -107,11 +107,11 @@ def override(content: dict[str, Any], words: Sequence[str], where: str) -> dict[
             value = OmegaConf.from_dotlist([f"value={text}"])["value"]
             OmegaConf.update(tree, key, value, merge=False, force_add=True)
         except (YAMLError, OmegaConfBaseException, ValueError, TypeError, IndexError, AttributeError) as error:
-            problems.append(f"{where}: {key}: cannot be set to {text!r}: {_first_line(error)}. Fix it.")
+            problems.append(f"{where}: {key}: cannot be set to {text!r}: {first_line(error)}. Fix it.")
     try:
         changed = OmegaConf.to_container(tree, resolve=True)
     except OmegaConfBaseException as error:
-        problems.append(f"{where}: {_first_line(error)}. Fix the reference.")
+        problems.append(f"{where}: {first_line(error)}. Fix the reference.")
     if problems:
         raise SettingsError(problems)
     assert isinstance(changed, dict)
@@ -205,7 +205,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         reason = error.strerror or str(error)
         raise SettingsError([f"{path}: cannot be read, got {reason}. Give a YAML file of settings."]) from error
     except (YAMLError, OmegaConfBaseException, ValueError) as error:
-        raise SettingsError([f"{path}: not readable as YAML: {_first_line(error)}. Fix the file."]) from error
+        raise SettingsError([f"{path}: not readable as YAML: {first_line(error)}. Fix the file."]) from error
     if not isinstance(content, dict):
         raise SettingsError([f"{path}: got a {type(content).__name__}, expected key: value lines. Fix the file."])
     return {str(key): value for key, value in content.items()}
@@ -326,8 +326,3 @@ def _bare(kind: Any) -> Any:
 
 def _is_section(kind: Any) -> bool:
     return isinstance(kind, type) and issubclass(kind, BaseModel)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")

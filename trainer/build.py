@@ -18,7 +18,7 @@ from lightning.pytorch.strategies import DDPStrategy, Strategy
 from torch import nn
 from typing_extensions import override
 
-from shards.errors import RocketError
+from shards.errors import RocketError, first_line
 from trainer.checkpoints.checkpoint import policy_state, read_checkpoint, write_checkpoint
 from trainer.data.datamodule import RocketDataModule
 from trainer.devices import started_by_slurm, trains_on_gpu
@@ -171,7 +171,7 @@ def build_wandb(config: RunConfig, resumed: bool, seconds: float = WANDB_SECONDS
                 settings=wandb.Settings(init_timeout=seconds, silent=True, console="off"),
             )
         except Exception as error:  # noqa: BLE001 (whatever befalls wandb, the run goes on)
-            _log.warning("wandb %s: %s; going on without.", attempt, (str(error).splitlines() or [repr(error)])[0])
+            _log.warning("wandb %s: %s; going on without.", attempt, first_line(error))
             continue
         id_file.write_text(run_id + "\n")
         return WandbLogger(experiment=run)

@@ -13,7 +13,7 @@ from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-from shards.errors import RocketError
+from shards.errors import RocketError, first_line
 from trainer.devices import started_by_slurm, trains_on_gpu
 from trainer.settings import RunConfig
 
@@ -64,6 +64,6 @@ def join_ranks(config: RunConfig, num_ranks: int) -> None:
     except dist.DistError as error:
         place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise RocketError(
-            f"{place}: the {num_ranks} ranks did not come together: {str(error).splitlines()[0]}. Start all of "
+            f"{place}: the {num_ranks} ranks did not come together: {first_line(error)}. Start all of "
             "them, and check that the machines reach each other."
         ) from error

@@ -16,7 +16,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from shards.errors import RocketError
+from shards.errors import RocketError, first_line
 from trainer.checkpoints.disk import write_atomically
 from trainer.settings import POLICY_SHAPE
 
@@ -139,10 +139,9 @@ def _read_repository(repository: str) -> Weights:
         config = Path(hf_hub_download(repository, CONFIG_FILE))
         hf_hub_download(repository, WEIGHTS_FILES[0])
     except Exception as error:  # the hub's client lets its transport's errors through
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RocketError(
-            f"{repository}: not a file or folder here, and not to be had from the Hugging Face hub: {reason}. "
-            "Download it elsewhere and give the folder's path."
+            f"{repository}: not a file or folder here, and not to be had from the Hugging Face hub: "
+            f"{first_line(error)}. Download it elsewhere and give the folder's path."
         ) from error
     weights = _read_folder(config.parent)
     return Weights(weights.state_dict, weights.settings, repository)
@@ -163,8 +162,7 @@ def _read_file(path: Path, settings: dict[str, Any]) -> Weights:
                 f"{path}: holds more than weights ({foreign.group(1)}), loading it could run code. "
                 "Save its state_dict alone, or as safetensors, where you trust it."
             ) from error
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-        raise RocketError(f"{path}: not a checkpoint that torch can read: {reason}.") from error
+        raise RocketError(f"{path}: not a checkpoint that torch can read: {first_line(error)}.") from error
     if not isinstance(content, dict):
         raise RocketError(f"{path}: not a checkpoint, got a {type(content).__name__}, expected a state dict.")
     hyperparameters = content.get("hyper_parameters") or {}

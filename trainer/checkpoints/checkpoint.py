@@ -22,7 +22,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from shards.errors import RocketError
+from shards.errors import RocketError, first_line
 from trainer.checkpoints.disk import write_atomically, write_when_room
 from trainer.settings import RunConfig
 
@@ -127,7 +127,7 @@ def fault_of(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except (zipfile.BadZipFile, OSError, EOFError, ValueError) as error:
-        return f"not whole ({str(error).splitlines()[0].lower()})"
+        return f"not whole ({first_line(error).lower()})"
     return None if broken is None else f"damaged ({broken} fails its checksum)"
 
 
@@ -193,7 +193,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         ) from error
     except (RuntimeError, EOFError, OSError, zipfile.BadZipFile) as error:
         raise RocketError(
-            f"{path}: not readable: {str(error).splitlines()[0]}. Use an older checkpoint of the run."
+            f"{path}: not readable: {first_line(error)}. Use an older checkpoint of the run."
         ) from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise RocketError(f"{path}: not a checkpoint, expected a dict with state_dict.")

@@ -15,7 +15,7 @@ from shards.clip import Interaction
 from shards.display.drawing import draw_frame
 from shards.display.film import FILM_WIDTH_PX, Film
 from shards.display.shown_frame import ShownAction, ShownFrame, ShownMask
-from shards.errors import RocketError
+from shards.errors import RocketError, first_line
 from shards.interaction_types import NO_INTERACTION
 from trainer.build import load_policy
 from trainer.checkpoints.checkpoint import read_checkpoint
@@ -44,7 +44,7 @@ def env_maker(name: str, where: str = "--env") -> Callable[[], Any]:
         gymnasium.spec(env_id)
     except gymnasium.error.Error as error:
         raise RocketError(
-            f"{where} {name}: gymnasium knows no such environment ({str(error).splitlines()[0]}). "
+            f"{where} {name}: gymnasium knows no such environment ({first_line(error)}). "
             f"Expected {', '.join(SHORT_NAMES)}, or an id that an installed package registers."
         ) from error
     return partial(gymnasium.make, env_id, disable_env_checker=True)

@@ -12,7 +12,7 @@ from einops import rearrange
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from shards.errors import RocketError
+from shards.errors import RocketError, first_line
 
 NUM_CHANNELS = 4
 """Red, green, blue and the object mask."""
@@ -98,7 +98,7 @@ def _create(name: str, pretrained: bool, overlay: dict[str, str] | None = None) 
 
 
 def _blame(backbone: str, weights: str | Path | None, load: bool, error: Exception) -> RocketError:
-    reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+    reason = first_line(error)
     if not load:
         return RocketError(f"policy.backbone: timm cannot build feature maps of {backbone}: {reason}.")
     if weights is not None:
