@@ -1,6 +1,6 @@
 """A run's figures in words: learning or not, better than guessing or not, what memory is worth, waiting or not."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -51,31 +51,31 @@ def _learning(rows: Rows) -> Finding:
     return Finding("bad", f"It does not learn: {change}. Look at the learning rate and the gradient norm.")
 
 
-def _rising(validations: Rows) -> list[Finding]:
+def _rising(validations: Rows) -> Iterator[Finding]:
     best, last = min(validations, key=lambda figures: figures["loss"]), validations[-1]
     if last["loss"] <= best["loss"] * (1 + _FELL):
-        return []
-    text = f"Validation loss has risen from {best['loss']:.3f} at step {count(best['step'])} to {last['loss']:.3f}"
-    return [Finding("bad", f"{text}: the weights of step {count(best['step'])} are better.")]
+        return
+    step = f"step {count(best['step'])}"
+    text = f"Validation loss has risen from {best['loss']:.3f} at {step} to {last['loss']:.3f}"
+    yield Finding("bad", f"{text}: the weights of {step} are better.")
 
 
-def _guessing(last: Mapping[str, float]) -> list[Finding]:
+def _guessing(last: Mapping[str, float]) -> Iterator[Finding]:
     guess = last.get("loss_constant_guess")
     if not guess:
-        return []
+        return
     gain = 1 - last["loss"] / guess
     figures = f"validation loss {last['loss']:.3f}, best constant guess {guess:.3f}"
     if gain > _MATTERS:
-        return [Finding("good", f"It is better than guessing: {figures}, {percent(gain)} less.")]
-    if gain < -_MATTERS:
-        return [Finding("bad", f"It is worse than guessing: {figures}.")]
-    return [Finding("bad", f"It is as good as guessing: {figures}.")]
+        yield Finding("good", f"It is better than guessing: {figures}, {percent(gain)} less.")
+    else:
+        yield Finding("bad", f"It is {'worse than' if gain < -_MATTERS else 'as good as'} guessing: {figures}.")
 
 
-def _remembering(last: Mapping[str, float], memory: str) -> list[Finding]:
+def _remembering(last: Mapping[str, float], memory: str) -> Iterator[Finding]:
     if memory == "reset":
-        return [Finding("open", "Memory is cleared at every window (trainer.memory: reset).")]
-    findings = []
+        yield Finding("open", "Memory is cleared at every window (trainer.memory: reset).")
+        return
     for with_name, without_name, where in (
         ("loss_with_memory", "loss_without_memory", "frames with earlier windows of their episode"),
         ("loss_watched", "loss_watched_without_memory", "watched frames"),
@@ -86,15 +86,14 @@ def _remembering(last: Mapping[str, float], memory: str) -> list[Finding]:
         figures = f"loss {kept:.3f} with it, {without:.3f} without, on {where}"
         gain = without / kept - 1 if kept > 0 else 0.0
         if gain > _MATTERS:
-            findings.append(Finding("good", f"Memory helps: {figures} ({without / kept:.1f} times as much)."))
+            yield Finding("good", f"Memory helps: {figures} ({without / kept:.1f} times as much).")
         elif gain < -_MATTERS:
-            findings.append(Finding("bad", f"Memory harms: {figures}."))
+            yield Finding("bad", f"Memory harms: {figures}.")
         else:
-            findings.append(Finding("open", f"Memory makes no difference yet: {figures}."))
-    return findings
+            yield Finding("open", f"Memory makes no difference yet: {figures}.")
 
 
-def _traps(last: Mapping[str, float]) -> list[Finding]:
+def _traps(last: Mapping[str, float]) -> Iterator[Finding]:
     """Buttons that are so rare that never pressing them is nearly always right."""
     scores = {key.removeprefix("button_f1/"): last[key] for key in last if key.startswith("button_f1/")}
     names = [
@@ -102,23 +101,20 @@ def _traps(last: Mapping[str, float]) -> list[Finding]:
         for name, f1 in scores.items()
         if f1 <= _TRAP_F1 and last.get(f"button_accuracy/{name}", 0.0) >= _TRAP_ACCURACY
     ]
-    if not names:
-        return []
-    lowest = min(last[f"button_accuracy/{name}"] for name in names)
-    listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-    text = f"{number_of(len(names), 'button')} with an accuracy of {percent(lowest)} or more but F1 0"
-    return [Finding("bad", f"{text}: rarely pressed, and never rightly by the policy: {listed}.")]
+    if names:
+        lowest = min(last[f"button_accuracy/{name}"] for name in names)
+        listed = ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
+        text = f"{number_of(len(names), 'button')} with an accuracy of {percent(lowest)} or more but F1 0"
+        yield Finding("bad", f"{text}: rarely pressed, and never rightly by the policy: {listed}.")
 
 
-def _waiting(rows: Rows) -> list[Finding]:
+def _waiting(rows: Rows) -> Iterator[Finding]:
     shares = [row["speed/data_wait_share"] for row in rows if "speed/data_wait_share" in row]
     if not shares:
-        return []
+        return
     share = float(np.mean(shares[len(shares) // 2 :]))
     if share < _WAITS:
-        return [Finding("good", f"It does not wait for data ({percent(share)} of the time).")]
-    return [
-        Finding(
-            "bad", f"It waits for data {percent(share)} of the time. Try more data.num_workers, or a local cache."
-        )
-    ]
+        yield Finding("good", f"It does not wait for data ({percent(share)} of the time).")
+    else:
+        remedy = "Try more data.num_workers, or a local cache."
+        yield Finding("bad", f"It waits for data {percent(share)} of the time. {remedy}")
