@@ -1,8 +1,8 @@
 """What a policy's shape says, counted without computing anything and without fetching weights.
 
 Counting takes seconds, most of them to load timm: too long for a dry run. The counts of the policies in configs/
-come with the project, in policy_facts.json, which `python -m trainer.policy_facts` writes. Those of other policies
-are kept in the user's cache folder: `$XDG_CACHE_HOME/rocket1`, else `~/.cache/rocket1`.
+come with the project, in policy_facts.json, which `python -m trainer.policy_facts` writes and a test holds to the
+code. Those of other policies are kept in the user's cache folder, `$XDG_CACHE_HOME/rocket1` or `~/.cache/rocket1`.
 """
 
 from __future__ import annotations
@@ -50,22 +50,23 @@ def policy_facts(config: RunConfig) -> PolicyFacts:
 
 
 def _place(key: str) -> Path:
+    """Where the counts are kept; other code counts again."""
+    code = hashlib.sha256()
+    for source in [Path(__file__), *sorted((Path(__file__).parent / "policy").glob("*.py"))]:
+        code.update(source.read_bytes())
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "rocket1" / f"policy-{key}.json"
+    return Path(cache) / "rocket1" / f"policy-{key}-{code.hexdigest()[:16]}.json"
 
 
 def policy_key(config: RunConfig) -> str:
-    """A hash of all that the counts depend on: settings, libraries, the policy's code."""
+    """A hash of what the counts depend on beside the policy's code: settings and libraries."""
     counted = [
         config.policy_arguments(),
         [config.data.frame_height, config.data.frame_width],
         [config.trainer.activation_checkpointing, config.trainer.precision],
         [version(library).partition("+")[0] for library in ("torch", "torchvision", "timm")],  # without "+cpu"
     ]
-    hashed = hashlib.sha256(json.dumps(counted, sort_keys=True).encode())
-    for source in [Path(__file__), *sorted((Path(__file__).parent / "policy").glob("*.py"))]:
-        hashed.update(source.read_bytes())
-    return hashed.hexdigest()[:16]
+    return hashlib.sha256(json.dumps(counted, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def count_weights(policy: RocketPolicy) -> PolicyFacts:
