@@ -94,7 +94,7 @@ class RocketModule(LightningModule):
         """Take over the data module's settings.
 
         Raises:
-            SettingsError: what was set twice differs.
+            SettingsError: what was set twice differs, or cannot be done.
         """
         module = self.trainer.datamodule  # type: ignore[attr-defined]
         if module is None:  # `evaluate` hands over its loader alone
@@ -110,6 +110,11 @@ class RocketModule(LightningModule):
         if clip is not None and trainer_clip is not None and clip != trainer_clip:
             problems.append(
                 f"optimizer.gradient_clip: got {clip}, but gradient_clip_val={trainer_clip} in Trainer. Set one."
+            )
+        if self.trainer.accumulate_grad_batches != 1:  # each step begins with empty gradients and steps once
+            problems.append(
+                f"accumulate_grad_batches: got {self.trainer.accumulate_grad_batches} in Trainer, expected 1. "
+                "Set a larger data.batch_size, and trainer.micro_lanes to the lanes that a GPU computes at once."
             )
         if problems:
             raise SettingsError(problems)
