@@ -80,7 +80,7 @@ def test_tutorials_script_trains_saves_and_logs(
         ([], ["data.win_len=4", "policy.timesteps=4"], {}, r"data\.win_len: got 4 in the data module and 8 for"),
         ([], [], {"gradient_clip_val": 0.5}, r"gradient_clip: got 1\.0, but gradient_clip_val=0\.5 in Trainer"),
         ([], [], {"gradient_clip_val": 1.0}, None),
-        ([], [], {"accumulate_grad_batches": 2}, r"accumulate_grad_batches: got 2 in Trainer, expected 1\. Set .*"),
+        ([], [], {"accumulate_grad_batches": 2}, r"accumulate_grad_batches: got 2 in Trainer, expected 1\."),
         (["optimizer.gradient_clip=null"], [], {"gradient_clip_val": 0.5}, None),
     ],
 )
