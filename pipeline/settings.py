@@ -1,6 +1,6 @@
 """What decides the bytes of a dataset; shards/settings.py reads it from YAML and KEY=VALUE words.
 
-Whatever does not change the output (workers, engine, time-outs) is no setting but a flag of the command.
+Whatever does not change the output (workers, engine) is no setting but a flag of the command.
 """
 
 from collections.abc import Iterator

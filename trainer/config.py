@@ -45,18 +45,25 @@ def load_config(name_or_path: str, overrides: Sequence[str] = ()) -> RunConfig:
         SettingsError: with every problem of file and overrides, a line each.
         UsageError: an override has no `=`.
     """
-    from omegaconf import OmegaConf
-
     path = config_path(name_or_path)
-    content: Any = read_yaml(path)
+    content = read_yaml(path)
     while (base := content.pop("base", None)) is not None:
-        content = OmegaConf.to_container(OmegaConf.merge(read_yaml(config_path(str(base))), content))
+        content = _laid_over(read_yaml(config_path(str(base))), content)
     config = parse_config(content, path.name, overrides)
     given = [word.partition("=")[0] for word in overrides]
     if config.data.num_lanes is not None and "data.batch_size" in given and "data.num_lanes" not in given:
         problem = f"{path.name}: data.batch_size: has no effect beside data.num_lanes = {config.data.num_lanes}."
         raise SettingsError([f"{problem} Use data.num_lanes instead, or set data.num_lanes=null."])
     return config
+
+
+def _laid_over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Both, with the values of `above` where both have one."""
+    both = below | above
+    for key in below.keys() & above.keys():
+        if isinstance(below[key], dict) and isinstance(above[key], dict):
+            both[key] = _laid_over(below[key], above[key])
+    return both
 
 
 def parse_config(content: Any, where: str, overrides: Sequence[str] = ()) -> RunConfig:

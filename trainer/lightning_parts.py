@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.loops.progress import _ProcessedTracker
 
 MUTED_WARNINGS = (
     ".*does not have many workers.*",
@@ -30,6 +31,16 @@ def mute_lightning() -> None:
         warnings.filterwarnings("ignore", message)
     for name in ("lightning.pytorch", "lightning.fabric", "lightning_fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def batches_in_flight(trainer: Trainer) -> int:
+    """Batches that the loop has taken but not trained on: one in the middle of a step, else none.
+
+    Source: loops/progress.py, loops/training_epoch_loop.py (`batch_progress`).
+    """
+    progress = trainer.fit_loop.epoch_loop.batch_progress.current
+    assert isinstance(progress, _ProcessedTracker)
+    return max(progress.ready - progress.processed, 0)
 
 
 def validation_follows(trainer: Trainer) -> bool:

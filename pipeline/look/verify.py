@@ -85,7 +85,7 @@ def episode_faults(dataset: Dataset, number: int, *, decode: bool = True) -> lis
     def fault(problem: str, clip: int | None = None) -> None:
         faults.append(Fault(problem, shard, episode.episode_id, clip))
 
-    sums, num_log_lines, stop = EpisodeSums(), 0, episode.start_byte
+    sums, num_log_lines, num_read, stop = EpisodeSums(), 0, 0, episode.start_byte
     for row in episode.clips:
         start, stop = stop, -(-row.stop // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
         try:
@@ -105,11 +105,12 @@ def episode_faults(dataset: Dataset, number: int, *, decode: bool = True) -> lis
             continue
         sums.add(clip.arrays, clip.info.events)
         num_log_lines += (clip.log or b"").count(b"\n")
+        num_read += 1
         for problem in clip_problems(clip, row, episode, dataset.info, decode=decode):
             fault(problem, row.clip)
     if stop != episode.stop_byte:
         fault(f"ends at byte {stop}, expected {episode.stop_byte}")
-    if not faults:
+    if num_read == len(episode.clips):
         pairs = {name: (mine, getattr(episode, name)) for name, mine in sums.fields().items()}
         if any(row.log_size for row in episode.clips):
             pairs["log lines"] = (num_log_lines, sum(one.num_log_lines for one in episode.recordings))

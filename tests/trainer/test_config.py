@@ -198,6 +198,14 @@ def test_bases_follow_each_other_and_lists_are_replaced(tmp_path: Path) -> None:
     assert (config.ema.decay, config.ema.every_n_steps, config.policy.hiddim) == (0.5, 7, 128)
 
 
+def test_value_of_another_kind_than_its_bases_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: demo\nobjectives: {name: behavior_cloning}\n")
+    with pytest.raises(
+        SettingsError, match=r"a\.yaml: objectives: got \{'name': 'behavior_cloning'\}, expected a list"
+    ):
+        load_config(str(tmp_path / "a.yaml"))
+
+
 def test_base_that_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("base: rocket\n")
     with pytest.raises(SettingsError, match=r"rocket: no such file, .*Did you mean rocket1\?"):

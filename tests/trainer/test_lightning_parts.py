@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from trainer.checkpoints.checkpoint import Position
 from trainer.lightning_parts import (
     MUTED_WARNINGS,
+    batches_in_flight,
     loop_state,
     mute_lightning,
     validation_follows,
@@ -26,10 +27,12 @@ class OneWeight(LightningModule):
         super().__init__()
         self.weight = torch.nn.Parameter(torch.zeros(1))
         self.states: dict[int, dict[str, Any]] = {}
+        self.in_flight: list[tuple[str, int]] = []
         self.foreseen: list[int] = []
         self.validated: list[int] = []
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        self.in_flight.append(("step", batches_in_flight(self.trainer)))
         return (self.weight * batch).sum()
 
     def validation_step(self, batch: torch.Tensor, batch_idx: int) -> None:
@@ -44,10 +47,12 @@ class OneWeight(LightningModule):
         self.states[self.trainer.global_step] = self.trainer.fit_loop.state_dict()
 
     def on_train_batch_end(self, outputs: Any, batch: torch.Tensor, batch_idx: int) -> None:
+        self.in_flight.append(("end", batches_in_flight(self.trainer)))
         if validation_follows(self.trainer):
             self.foreseen.append(self.trainer.global_step)
 
     def on_validation_start(self) -> None:
+        self.in_flight.append(("validation", batches_in_flight(self.trainer)))
         self.validated.append(self.trainer.global_step)
 
 
@@ -86,6 +91,10 @@ def test_loop_state_counts_what_lightning_has_completed_itself(module: OneWeight
                 assert ours["completed"] == theirs["completed"], (step, name)
         optimizer = "epoch_loop.automatic_optimization.optim_progress"
         assert made[optimizer]["optimizer"]["step"]["total"] == real[optimizer]["optimizer"]["step"]["total"]
+
+
+def test_batch_is_in_flight_until_its_step_is_done(module: OneWeight) -> None:
+    assert set(module.in_flight) == {("step", 1), ("end", 0), ("validation", 0)}
 
 
 def test_validation_is_foreseen_where_it_happens(module: OneWeight) -> None:

@@ -105,3 +105,17 @@ def test_what_is_said_twice_must_be_the_same(
     with refused:
         trainer.fit(module, datamodule=build_data(config(in_data)))
     assert trainer.global_step == (0 if message else 1)
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning has advice on loaders
+def test_second_trainer_goes_on_where_the_first_one_ended(dataset: Path, tmp_path: Path) -> None:
+    config = small_config(dataset, tmp_path)
+    data, seen = build_data(config), []
+    for _ in range(2):
+        module = RocketModule(
+            build_policy(config), config, build_objectives(config.objectives, lambda source: None)
+        )
+        trainer = lightning.Trainer(accelerator="cpu", devices=1, max_steps=2, limit_val_batches=0, barebones=True)
+        trainer.fit(module, datamodule=data)
+        seen.append(data.state_dict()["step"])
+    assert seen == [2, 4]

@@ -80,5 +80,5 @@ class MetricsCsv(Logger):
 
     def _text(self, rows: list[dict[str, Any]]) -> str:
         buffer = io.StringIO()
-        csv.DictWriter(buffer, self._columns, lineterminator="\n").writerows(rows)
+        csv.DictWriter(buffer, self._columns, extrasaction="ignore", lineterminator="\n").writerows(rows)
         return buffer.getvalue()

@@ -18,6 +18,7 @@ from trainer.data.plan import DataPlan
 from trainer.data.shuffled import ShuffledSteps
 from trainer.data.source import EpisodeSource
 from trainer.data.steps import LaneSteps
+from trainer.lightning_parts import batches_in_flight
 from trainer.settings import DataConfig
 
 
@@ -92,10 +93,9 @@ class RocketDataModule(LightningDataModule):
         """The position of the next step to train, and what it is a position in; the same on every rank."""
         if self._loader is None:
             return dict(self._saved or {})
-        if self.trainer is None or self.trainer.state.fn != "fit":
-            return self.data.save_position(*self._loader.position)
-        # Within a step the loader is one ahead.
-        return self.data.save_position(*divmod(self.trainer.global_step, self.data.train.num_steps))
+        epoch, step = self._loader.position
+        at = epoch * self.data.train.num_steps + step - self._num_unfinished()
+        return self.data.save_position(*divmod(at, self.data.train.num_steps))
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Training goes on at the saved position.
@@ -194,3 +194,9 @@ class RocketDataModule(LightningDataModule):
             return None
         fingerprints = {one.path: one.info.fingerprint for one in self.data.collection.datasets}
         return CacheSettings(self.config.cache_dir, int(self.config.cache_gb * 1e9), fingerprints)
+
+    def _num_unfinished(self) -> int:
+        """Batches that were handed out but not trained on: one, where a checkpoint is made in mid-step."""
+        if self.trainer is None or not self.trainer.training:
+            return 0
+        return batches_in_flight(self.trainer)
